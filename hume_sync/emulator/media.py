@@ -1,0 +1,175 @@
+"""From the ``data`` of a request to media: decoding, type by content, limits.
+
+The order of the checks is that of the service as far as it is known: base64 (E0201), type (E0200), model
+against type (E0102), an audio signal for audio models (E0202), limits (E0203 and up).
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import struct
+from base64 import b64decode
+from collections.abc import Collection, Mapping
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+import orjson
+from attrs import frozen
+
+from .clips import Clip
+from .containers import read_tracks
+from .faults import UNPARSED_MEDIA, PayloadError
+from .images import JPEG, PNG, image_size
+from .knobs import Knobs
+from .wav import is_wav, read_wav
+
+Kind = Literal["audio", "video", "image", "text", "facemesh"]
+
+AUDIO_MODELS: Final = frozenset({"burst", "prosody"})
+TEXT_LIMIT: Final = 10_000
+"""Characters in one text."""
+SECONDS_LIMIT: Final = 5
+"""Seconds of audio or video in one payload."""
+IMAGE_LIMIT: Final = 3000
+"""Pixels of width and of height."""
+LANDMARKS: Final = 478
+"""Points of one face, three coordinates each."""
+
+_FITS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "burst": frozenset({"audio", "video"}),
+        "prosody": frozenset({"audio", "video"}),
+        "face": frozenset({"image", "video"}),
+        "language": frozenset({"text"}),
+        "facemesh": frozenset({"facemesh"}),
+    }
+)
+
+
+@frozen
+class Media:
+    """One payload: its kind, its bytes, and what the models of that kind look at."""
+
+    kind: Kind
+    content: bytes = b""
+    text: str = ""
+    faces: tuple[bytes, ...] = ()
+    """Facemesh: the coordinates of each face as little-endian doubles."""
+    size: tuple[int, int] = (0, 0)
+    """Image: width and height in pixels."""
+    seconds: Fraction | None = None
+    """Video: its length, None if unknown."""
+    clip: Clip | None = None
+    """Audio, and the sound of a video."""
+
+
+def read_media(data: str, models: Collection[str], *, raw_text: bool, knobs: Knobs) -> Media:
+    """Return the media in ``data`` for these models; raises PayloadError.
+
+    Facemesh landmarks are taken in the three encodings that official clients have used: base64 of the
+    JSON text, the JSON text itself, and base64 with ``raw_text`` set.
+    """
+    media = _sniff(data, models, raw_text=raw_text, knobs=knobs)
+    for model in models:
+        if media.kind not in _FITS[model]:
+            raise PayloadError(
+                "E0102",
+                f"Streaming payload configured with model type '{model}', "
+                f"which is not supported for the detected file type '{media.kind}'.",
+            )
+    if AUDIO_MODELS & set(models) and (media.clip is None or not media.clip.seconds):
+        raise PayloadError("E0202", "Audio models are configured, but the payload has no audio signal.")
+    _check_limits(media, knobs)
+    return media
+
+
+def _sniff(data: str, models: Collection[str], *, raw_text: bool, knobs: Knobs) -> Media:
+    if raw_text and set(models) != {"facemesh"}:
+        return Media("text", text=data)
+    if data.lstrip().startswith("["):  # never base64: landmarks as plain JSON
+        media = _detect_text(data.encode(), knobs)
+        if media.kind == "facemesh":
+            return media
+    try:
+        content = b64decode(data, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise PayloadError("E0201", "Failed to decode data: it is not valid base64.") from error
+    return _detect(content, knobs)
+
+
+def _detect(content: bytes, knobs: Knobs) -> Media:
+    if content.startswith((PNG, JPEG)):
+        return Media("image", content, size=image_size(content))
+    if is_wav(content):
+        clip = read_wav(content)
+        return Media("audio", content, seconds=clip.seconds, clip=clip)
+    if tracks := read_tracks(content):
+        seconds = tracks.seconds or Fraction(str(knobs.unknown_seconds))
+        clip_of_file = Clip(content, seconds) if tracks.audio else None
+        kind: Kind = "video" if tracks.video else "audio"
+        return Media(kind, content, seconds=tracks.seconds, clip=clip_of_file)
+    return _detect_text(content, knobs)
+
+
+def _detect_text(content: bytes, knobs: Knobs) -> Media:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or "\x00" in text:
+        raise PayloadError("E0200", UNPARSED_MEDIA)
+    if text.lstrip().startswith("["):
+        try:
+            landmarks = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return Media("text", content, text=text)
+        return Media("facemesh", content, faces=_read_faces(landmarks, knobs))
+    return Media("text", content, text=text)
+
+
+def _read_faces(landmarks: list[Any], knobs: Knobs) -> tuple[bytes, ...]:
+    if len(landmarks) > knobs.face_limit:
+        raise PayloadError(
+            knobs.too_many_faces_code,
+            f"Too many faces: the limit is {knobs.face_limit}, but the payload has {len(landmarks)}.",
+        )
+    return tuple(_read_face(face, knobs) for face in landmarks)
+
+
+def _read_face(face: object, knobs: Knobs) -> bytes:
+    if isinstance(face, list) and len(face) == LANDMARKS and all(_is_point(point) for point in face):
+        return struct.pack(f"<{3 * LANDMARKS}d", *(value for point in face for value in point))
+    raise PayloadError(
+        knobs.facemesh_shape_code, f"{UNPARSED_MEDIA}: a face has {LANDMARKS} points of three finite numbers."
+    )
+
+
+def _is_point(point: object) -> bool:
+    return isinstance(point, list) and len(point) == 3 and all(_is_coordinate(value) for value in point)
+
+
+def _is_coordinate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_limits(media: Media, knobs: Knobs) -> None:
+    if media.kind in {"audio", "video"} and media.seconds is not None and media.seconds > SECONDS_LIMIT:
+        raise PayloadError(
+            "E0203" if media.kind == "audio" else "E0204",
+            f"{media.kind.capitalize()} is too long: the limit is {SECONDS_LIMIT * 1000} milliseconds, "
+            f"but the payload has {math.ceil(media.seconds * 1000)} milliseconds.",
+        )
+    if max(media.size) > IMAGE_LIMIT:
+        raise PayloadError(
+            "E0205",
+            f"Image is too large: the limit is {IMAGE_LIMIT} x {IMAGE_LIMIT} pixels, "
+            f"but the payload has {media.size[0]} x {media.size[1]} pixels.",
+        )
+    if len(media.text) > TEXT_LIMIT:
+        raise PayloadError(
+            knobs.too_long_text_code,
+            f"Text is too long: the limit is {TEXT_LIMIT} characters, "
+            f"but the payload has {len(media.text)} characters.",
+        )

@@ -1,0 +1,197 @@
+"""What each model answers: the shapes of the wire around invented scores.
+
+One face is "seen" in every image. Where it is, how certain, and every score follow from the content; the
+seconds of an audio prediction are those of the connection's clock and span what the model saw.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Final
+
+from attrs import Factory, define, frozen
+
+from .clips import digest
+from .faults import WARNING_TEXTS, PayloadError
+from .knobs import Knobs
+from .media import Media
+from .names import DESCRIPTIONS, EMOTIONS, FACS, LANGUAGE_EMOTIONS, SENTIMENT, TOXICITY
+from .requests import Request
+from .scores import content_key, distribution, fractions, scores
+from .window import View
+
+Answer = dict[str, Any]
+
+_MOST_FRAMES_PER_SECOND = 30  # a video has no more, whatever is asked
+_VIDEO_SIZE = (640, 480)  # nothing is decoded, so every video is taken to be this size
+_WORD = re.compile(r"\S+")
+_SENTENCE = re.compile(r"\S(?:.*?[.!?]+(?=\s|$)|.*)", re.DOTALL)
+
+
+@define
+class Identities:
+    """The faces a connection has identified; they last as long as the connection."""
+
+    known: dict[bytes, str] = Factory(dict)
+
+    def name(self, content: bytes) -> str:
+        """Return the name of a face, "face_0" for the first one met."""
+        return self.known.setdefault(content, f"face_{len(self.known)}")
+
+
+@frozen
+class Scene:
+    """All that a model may look at to answer one request."""
+
+    request: Request
+    media: Media
+    view: View | None
+    identities: Identities
+    knobs: Knobs
+
+
+def predict(scene: Scene) -> dict[str, Answer]:
+    """Return the answer of every model asked for, by name, in alphabetical order as on the wire."""
+    return {name: _MODELS[name](scene) for name in sorted(scene.request.models)}
+
+
+def _warning(code: str, knobs: Knobs) -> Answer:
+    answer = {"warning": knobs.warning_texts.get(code, dict(WARNING_TEXTS)[code])}
+    return {**answer, "code": code} if knobs.model_warning_code else answer
+
+
+# --- audio -----------------------------------------------------------------------------------------------
+
+
+def _burst(scene: Scene) -> Answer:
+    return _audio(scene, "burst", "W0101", scene.knobs.burst_loudness)
+
+
+def _prosody(scene: Scene) -> Answer:
+    return _audio(scene, "prosody", "W0105", scene.knobs.speech_loudness)
+
+
+def _audio(scene: Scene, model: str, silence: str, loudness: float) -> Answer:
+    view = scene.view
+    assert view is not None
+    if view.peak <= loudness:
+        return _warning(silence, scene.knobs)
+    key = content_key(scene.knobs.seed, model, digest(view.clips))
+    time = {"begin": _seconds(view.begin), "end": _seconds(view.end)}
+    return {"predictions": [{"time": time, "emotions": scores(key, EMOTIONS)}]}
+
+
+def _seconds(exact: Fraction) -> float:
+    return round(float(exact), 6)
+
+
+# --- faces -----------------------------------------------------------------------------------------------
+
+
+def _face(scene: Scene) -> Answer:
+    found = [face for frame, time in _frames(scene) for face in _faces_in(scene, frame, time)]
+    return {"predictions": found} if found else _warning("W0103", scene.knobs)
+
+
+def _frames(scene: Scene) -> Iterator[tuple[int, float | None]]:
+    """Yield number and time of the frames looked at: number 0 without a time for an image."""
+    if scene.media.kind == "image":
+        yield 0, None
+        return
+    asked = scene.request.face.fps_pred or scene.knobs.fps_pred
+    rate = Fraction(str(min(asked, _MOST_FRAMES_PER_SECOND)))
+    for number in range(max(1, math.ceil((scene.media.seconds or 0) * rate))):
+        yield number, _seconds(number / rate)
+
+
+def _faces_in(scene: Scene, frame: int, time: float | None) -> Iterator[Answer]:
+    options, knobs, media = scene.request.face, scene.knobs, scene.media
+    key = content_key(knobs.seed, "face", media.content, str(frame).encode())
+    box = _box(key, media.size if media.kind == "image" else _VIDEO_SIZE)
+    certainty = round(0.99 + fractions(key, 5)[4] / 100, 6)
+    smallest = knobs.min_face_size if options.min_face_size is None else options.min_face_size
+    threshold = knobs.prob_threshold if options.prob_threshold is None else options.prob_threshold
+    if min(box["w"], box["h"]) < smallest or certainty < threshold:
+        return
+    face: Answer = {
+        "frame": frame,
+        "time": time,
+        "bbox": box,
+        "prob": certainty,
+        "face_id": scene.identities.name(content_key(0, "identity", media.content))
+        if options.identify_faces
+        else "unknown",
+        "emotions": scores(key, EMOTIONS),
+    }
+    if options.facs:
+        face["facs"] = scores(content_key(knobs.seed, "facs", key), FACS)
+    if options.descriptions:
+        face["descriptions"] = scores(content_key(knobs.seed, "descriptions", key), DESCRIPTIONS)
+    yield face
+
+
+def _box(key: bytes, size: tuple[int, int]) -> dict[str, float]:
+    """Return a box inside an image, three to nine tenths of its width and height."""
+    left, top, wide, high, _ = fractions(key, 5)
+    width, height = size[0] * (0.3 + 0.6 * wide), size[1] * (0.3 + 0.6 * high)
+    x, y = (size[0] - width) * left, (size[1] - height) * top
+    return {"x": round(x, 4), "y": round(y, 4), "w": round(width, 4), "h": round(height, 4)}
+
+
+def _facemesh(scene: Scene) -> Answer:
+    faces = scene.media.faces
+    if not faces:
+        return _warning("W0102", scene.knobs)
+    keys = [content_key(scene.knobs.seed, "facemesh", face) for face in faces]
+    return {"predictions": [{"emotions": scores(key, EMOTIONS)} for key in keys]}
+
+
+# --- text ------------------------------------------------------------------------------------------------
+
+
+def _language(scene: Scene) -> Answer:
+    text, options, knobs = scene.media.text, scene.request.language, scene.knobs
+    if not text.strip():
+        if knobs.blank_text == "error":
+            raise PayloadError("E0101", "Text should not be blank (data)")
+        return _warning("W0104", knobs)
+    found = []
+    for begin, end in _spans(text, options.granularity):
+        part = text[begin:end]
+        key = content_key(knobs.seed, "language", part.encode())
+        item: Answer = {
+            "text": part,
+            "position": {"begin": begin, "end": end},
+            "emotions": scores(key, LANGUAGE_EMOTIONS),
+        }
+        if options.sentiment:
+            item["sentiment"] = distribution(content_key(knobs.seed, "sentiment", key), SENTIMENT)
+        if options.toxicity:
+            item["toxicity"] = scores(content_key(knobs.seed, "toxicity", key), TOXICITY)
+        found.append(item)
+    return {"predictions": found}
+
+
+def _spans(text: str, granularity: str) -> list[tuple[int, int]]:
+    """Return begin and end of every part: words with their punctuation, sentences, or all the text."""
+    if granularity == "word":
+        return [match.span() for match in _WORD.finditer(text)]
+    if granularity == "sentence":
+        ends = [(match.start(), match.group()) for match in _SENTENCE.finditer(text)]
+        return [(begin, begin + len(part.rstrip())) for begin, part in ends]
+    return [(0, len(text))]
+
+
+_MODELS: Final[Mapping[str, Callable[[Scene], Answer]]] = MappingProxyType(
+    {
+        "burst": _burst,
+        "face": _face,
+        "facemesh": _facemesh,
+        "language": _language,
+        "prosody": _prosody,
+    }
+)
