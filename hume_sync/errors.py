@@ -1,0 +1,148 @@
+"""Every error this library raises, in one tree.
+
+::
+
+    HumeClientException                 root; the official SDK's name, and its only class
+    |-- ConfigurationError              a client that cannot work as it was built: URL, key, headers, a missing extra
+    |-- InputError (ValueError)         an argument was refused before anything was sent
+    |-- RequestError                    the server answered the request with an error; the connection stays good
+    |-- MisuseError                     a call that can never be right here: a closed socket, for one
+    |-- TransportError                  the connection failed; it is discarded
+    |   |-- ConnectError                no connection could be made
+    |   |   |-- AuthenticationError     HTTP 401 in answer to the upgrade
+    |   |   `-- HandshakeRejected       any other answer than 101 (``status``, ``retry_after``)
+    |   |-- ConnectionLost              the connection ended in or before an exchange (``close_code``, ``close_reason``)
+    |   |-- Timeout (TimeoutError)      the call's deadline passed (``phase`` says where)
+    |   `-- ProtocolError               the server broke the protocol
+    |       |-- MessageTooLarge         a message beyond ``max_message_size``
+    |       `-- ReplyMismatch           a reply that answers another request
+
+A file that is missing or unreadable stays the ``OSError`` it is.
+
+No error carries a key, a header or media, in its text or in its attributes, and all survive ``pickle``.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectionLost",
+    "HandshakeRejected",
+    "HumeClientException",
+    "InputError",
+    "MessageTooLarge",
+    "MisuseError",
+    "ProtocolError",
+    "ReplyMismatch",
+    "RequestError",
+    "Timeout",
+    "TransportError",
+]
+
+_MAX_TEXT = 1024
+"""Characters of a server's text that an error keeps: enough to read, too little to smuggle media."""
+
+
+class HumeClientException(Exception):
+    """Root of every error of this library.
+
+    Attributes:
+        code: the server's error code ("E0102"), where it sent one.
+        phase: where the call was: "lock", "connect", "idle", "send" or "receive"; None outside a connection.
+        attempts: how often the request was tried.
+        maybe_processed: True when the request had left in full and no reply says what became of it.
+        status: the HTTP status that answered the upgrade.
+        retry_after: seconds the server asked to wait (its ``Retry-After``).
+        close_code: the WebSocket close code the server sent (RFC 6455, 7.4).
+        close_reason: the text beside that code.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: str | None = None,
+        phase: str | None = None,
+        attempts: int = 1,
+        maybe_processed: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+        close_code: int | None = None,
+        close_reason: str | None = None,
+    ) -> None:
+        # args holds the message alone and the facts live in __dict__, which is what makes
+        # every class below survive pickle without a __reduce__ of its own.
+        super().__init__(message)
+        self.code = code
+        self.phase = phase
+        self.attempts = attempts
+        self.maybe_processed = maybe_processed
+        self.status = status
+        self.retry_after = retry_after
+        self.close_code = close_code
+        self.close_reason = close_reason
+
+    @classmethod
+    def from_error(cls, code: str | None, message: str) -> Self:
+        """Build the error for a code and a text of the server, in the official SDK's form.
+
+        A missing code reads "unknown" in the text and is None as an attribute.
+        """
+        text = message if len(message) <= _MAX_TEXT else message[:_MAX_TEXT] + "..."
+        return cls(f"hume({'unknown' if code is None else code}): {text}", code=code)
+
+
+class ConfigurationError(HumeClientException):
+    """The client cannot work as it was built."""
+
+
+class InputError(HumeClientException, ValueError):
+    """An argument was refused before anything was sent; the socket stays usable."""
+
+
+class RequestError(HumeClientException):
+    """The server answered the request with an error. The connection stays good."""
+
+
+class MisuseError(HumeClientException):
+    """A call that can never be right at this place."""
+
+
+class TransportError(HumeClientException):
+    """The connection failed and was discarded."""
+
+
+class ConnectError(TransportError):
+    """No connection could be made: nothing of the request was sent."""
+
+
+class AuthenticationError(ConnectError):
+    """The server refused the key (HTTP 401)."""
+
+
+class HandshakeRejected(ConnectError):
+    """The server answered the upgrade with another status than 101."""
+
+
+class ConnectionLost(TransportError):
+    """The connection ended before the reply was there."""
+
+
+class Timeout(TransportError, TimeoutError):
+    """The deadline of the call passed."""
+
+
+class ProtocolError(TransportError):
+    """The server sent something the protocol does not allow."""
+
+
+class MessageTooLarge(ProtocolError):
+    """The server announced a message beyond ``max_message_size``; none of it was kept."""
+
+
+class ReplyMismatch(ProtocolError):
+    """The reply names another request's ``payload_id``, or none where it should."""

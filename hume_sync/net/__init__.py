@@ -1,0 +1,1 @@
+"""One WebSocket, for every protocol of this library."""

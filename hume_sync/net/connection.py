@@ -1,0 +1,127 @@
+"""One connection and the exchanges on it: sound or discarded, never in between."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import orjson
+
+from ..errors import ProtocolError, ReplyMismatch
+from .deadline import Deadline
+from .endpoint import Endpoint
+from .transport import Transport
+
+__all__ = ["Connection"]
+
+_NOT_JSON = "Unexpected error when fetching streaming API predictions"
+"""The official SDK's text for a reply that is not JSON."""
+
+_UNREADABLE_REQUEST = "E0100"
+"""The one error whose reply cannot name its request: the server could not read the request as JSON."""
+
+
+class Connection:
+    """A connection that answers each request with one reply, in order.
+
+    Whoever holds the lock of the stream it serves is its only user. Any exception in an exchange, Ctrl-C
+    included, discards the connection: a reply that comes late must never answer the next request.
+    """
+
+    # The one count kept for the whole process: epochs are unique in it. `next` on it is a single step.
+    _epochs: ClassVar[itertools.count[int]] = itertools.count(1)
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._sound = True
+        self._payload_prefix = secrets.token_hex(4)
+        self._payload_number = 0
+        self._echoes = False  # whether this server has ever named a request in its reply
+        self.epoch = next(self._epochs)
+        """The number of this connection, unique in the process."""
+
+    @classmethod
+    def open(cls, endpoint: Endpoint, deadline: Deadline) -> Connection:
+        """Dial and upgrade; raises as `Transport.open` does."""
+        return cls(Transport.open(endpoint, deadline))
+
+    @property
+    def sound(self) -> bool:
+        """Whether the next exchange may use this connection."""
+        return self._sound
+
+    def header(self, name: str) -> str | None:
+        """A field of the server's answer to the upgrade; the name in lower case."""
+        return self._transport.headers.get(name)
+
+    def exchange(self, members: Iterable[bytes], deadline: Deadline) -> dict[str, Any]:
+        """Send one request and return its reply.
+
+        Args:
+            members: the members of the request's JSON object, ready as bytes, without braces; not empty. They
+                are joined once, with a fresh ``payload_id`` behind them.
+            deadline: of the whole call.
+
+        Raises:
+            ConnectionLost, Timeout: with the ``phase``: "idle", "send" or "receive".
+            ProtocolError: the reply is not a JSON object, or breaks the WebSocket protocol.
+            ReplyMismatch: the reply names another request.
+        """
+        try:
+            self._transport.poll()
+            payload_id = self._next_payload_id()
+            request = b"".join((b"{", *members, b',"payload_id":"', payload_id.encode(), b'"}'))
+            self._transport.send(request, deadline)
+            del request  # a large request need not live on while its reply is waited for
+            reply = _decode(self._transport.receive(deadline))
+            self._check_payload_id(reply, payload_id)
+        except BaseException:
+            self.discard()
+            raise
+        return reply
+
+    def _next_payload_id(self) -> str:
+        self._payload_number += 1
+        return f"{self._payload_prefix}-{self._payload_number}"
+
+    def _check_payload_id(self, reply: dict[str, Any], sent: str) -> None:
+        got = reply.get("payload_id")
+        if got == sent:
+            self._echoes = True
+        elif got is not None or (self._echoes and reply.get("code") != _UNREADABLE_REQUEST):
+            raise ReplyMismatch(
+                "the reply is not for this request: "
+                + ("it names another payload_id" if got is not None else "it names none, as replies before did"),
+                phase="receive",
+                maybe_processed=True,
+            )
+
+    def close(self, timeout: float) -> None:
+        """Close in order, at most ``timeout`` seconds long; a connection no longer sound is just let go."""
+        if self._sound:
+            self._sound = False
+            self._transport.close(timeout)
+
+    def discard(self) -> None:
+        """Let go of the connection at once. Idempotent."""
+        self._sound = False
+        self._transport.discard()
+
+    def abort(self) -> None:
+        """From any thread: end the exchange under way, which then fails with `ConnectionLost`."""
+        self._transport.abort()
+
+
+def _decode(message: bytes) -> dict[str, Any]:
+    try:
+        reply = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        reply = None
+    if not isinstance(reply, dict):
+        # The message itself stays out: it may be anything.
+        raise ProtocolError(
+            f"{_NOT_JSON} (not a JSON object, {len(message)} bytes)", phase="receive", maybe_processed=True
+        )
+    return reply

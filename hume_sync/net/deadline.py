@@ -1,0 +1,64 @@
+"""One time budget per call, handed down through everything the call does."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from ..errors import InputError
+
+__all__ = ["Deadline", "seconds"]
+
+_ENDLESS = 1e8
+"""Seconds (three years) from which a limit counts as none: beyond it the system's own timers overflow."""
+
+
+def seconds(name: str, value: object) -> float:
+    """Return ``value`` as a time-out in seconds, or raise `InputError` naming the argument.
+
+    Accepted: any number above zero; ``math.inf`` is no limit. Refused: zero, negative, NaN, bool, anything else.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return float(value) if value < _ENDLESS else math.inf
+    raise InputError(f"{name} must be a number of seconds above zero (math.inf: no limit), got {value!r}")
+
+
+class Deadline:
+    """A point on the monotonic clock by which a call has to be over.
+
+    Made once by the outermost call; each step asks what is left, so no step can outlive the call.
+    """
+
+    __slots__ = ("_end",)
+
+    def __init__(self, timeout: float) -> None:
+        self._end = time.monotonic() + timeout
+
+    def remaining(self) -> float:
+        """Seconds left, never below zero; ``math.inf`` without a limit."""
+        return max(0.0, self._end - time.monotonic())
+
+    def expired(self) -> bool:
+        """Whether no time is left."""
+        return self.remaining() == 0.0
+
+    def within(self, timeout: float) -> Deadline:
+        """This deadline, or one ``timeout`` seconds from now where that is earlier."""
+        tighter = Deadline(timeout)
+        return tighter if tighter._end < self._end else self
+
+    def for_socket(self) -> float | None:
+        """What is left as ``socket.settimeout`` takes it (None: no limit).
+
+        Raises:
+            TimeoutError: nothing is left. (Zero would mean non-blocking to a socket.)
+        """
+        left = self.remaining()
+        if left == 0.0:
+            raise TimeoutError("the deadline has passed")
+        return None if left == math.inf else left
+
+    def for_lock(self) -> float:
+        """What is left as ``Lock.acquire`` takes it (-1: no limit)."""
+        left = self.remaining()
+        return -1 if left == math.inf else left

@@ -1,0 +1,64 @@
+"""The head of an HTTP/1.1 answer, read within bounds: a proxy's to CONNECT, a server's to the upgrade."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..errors import ProtocolError
+from .wire import Wire
+
+__all__ = ["Head", "read_head"]
+
+_MAX_LINE = 8192
+_MAX_LINES = 128
+
+
+@attrs.frozen
+class Head:
+    """Status line and header fields."""
+
+    status: int
+    status_line: str
+    fields: tuple[tuple[str, str], ...]
+    """Names in lower case, in the order received."""
+
+    def get(self, name: str) -> str | None:
+        """The first value of a field, None where it is absent."""
+        return next((value for key, value in self.fields if key == name), None)
+
+
+def read_head(wire: Wire) -> Head:
+    """Read up to and with the empty line; what follows stays on the wire.
+
+    Raises:
+        EOFError: the peer ended the connection before the head was complete.
+        ProtocolError: not HTTP/1.x, or beyond 128 lines of 8192 bytes.
+        OSError: as the socket says; ``TimeoutError`` when the deadline passed.
+    """
+    lines: list[str] = []
+    while True:
+        line = wire.recv_line(_MAX_LINE)
+        if not line.endswith(b"\n"):
+            if len(line) == _MAX_LINE:
+                raise ProtocolError(f"an HTTP header line is longer than {_MAX_LINE} bytes", phase="connect")
+            raise EOFError("the peer ended the connection in the middle of its HTTP answer")
+        text = line.decode("latin-1").rstrip("\r\n")
+        if not text and lines:
+            return _parse(lines)
+        lines.append(text)
+        if len(lines) > _MAX_LINES:
+            raise ProtocolError(f"an HTTP answer has more than {_MAX_LINES} header lines", phase="connect")
+
+
+def _parse(lines: list[str]) -> Head:
+    version, _, rest = lines[0].partition(" ")
+    digits = rest[:3]
+    if not version.startswith("HTTP/1.") or not (digits.isascii() and digits.isdigit() and len(digits) == 3):
+        raise ProtocolError("the answer is not HTTP/1.1", phase="connect")
+    fields = []
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            raise ProtocolError("the HTTP answer has a malformed header line", phase="connect")
+        fields.append((name.lower(), value.strip()))
+    return Head(int(digits), lines[0], tuple(fields))

@@ -1,0 +1,109 @@
+"""What websocket-client sees as a socket while it upgrades: a guard before and behind its handshake.
+
+websocket-client writes the request and checks the accept key. Everything else about a handshake is held here,
+where it can be bounded: private headers are put in behind its back, so neither it nor its trace ever knows a
+key; the answer is read within limits; any status but 101 ends here, so no redirect is followed and no body is
+read beyond a sentence; and cookies go neither way, whatever other users of websocket-client in this process do.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+
+from ..errors import AuthenticationError, HandshakeRejected, ProtocolError
+from .endpoint import Endpoint
+from .http1 import Head, read_head
+from .wire import Wire
+
+__all__ = ["UpgradeGuard"]
+
+_MAX_BODY = 512
+"""Bytes of a refusal's body that are read for the error's text."""
+
+
+class UpgradeGuard:
+    """Stands between websocket-client's handshake and the wire."""
+
+    def __init__(self, wire: Wire, endpoint: Endpoint) -> None:
+        self._wire = wire
+        self._endpoint = endpoint
+        self._answer = b""
+        self.head: Head | None = None
+
+    def send(self, data: bytes) -> int:
+        """Send websocket-client's request, without cookies and with the private headers."""
+        lines = [line for line in data.split(b"\r\n") if line and not line.lower().startswith(b"cookie:")]
+        lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
+        self._wire.send(b"\r\n".join([*lines, b"", b""]))
+        return len(data)
+
+    def recv(self, limit: int) -> bytes:
+        """Hand out the answer, once it is known to be an upgrade."""
+        if self.head is None:
+            self.head = self._accept(read_head(self._wire))
+            lines = [self.head.status_line] + [f"{n}: {v}" for n, v in self.head.fields if n != "set-cookie"]
+            self._answer = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+        head, self._answer = self._answer[:limit], self._answer[limit:]
+        return head
+
+    def _accept(self, head: Head) -> Head:
+        if head.status != 101:
+            raise self._refusal(head)
+        if head.get("sec-websocket-extensions") or head.get("sec-websocket-protocol"):
+            # RFC 6455, 4.1: an answer may only pick from what was offered, and nothing was.
+            raise ProtocolError("the server chose an extension or subprotocol unasked", phase="connect")
+        return head
+
+    def _refusal(self, head: Head) -> HandshakeRejected | AuthenticationError:
+        retry_after = _retry_after(head.get("retry-after"))
+        if head.status == 401:
+            # The official SDK's text, word for word: callers match on it.
+            return AuthenticationError(
+                "HumeStreamClient initialized with invalid API key.",
+                phase="connect",
+                status=401,
+                retry_after=retry_after,
+            )
+        what = f"HTTP {head.status} from {self._endpoint.authority}"
+        if 300 <= head.status < 400:
+            what += ", a redirect, which is never followed: give the final address as base_url"
+        elif body := self._body():
+            what += f": {body}"
+        return HandshakeRejected(
+            f"Unexpected error when creating streaming connection ({what})",
+            phase="connect",
+            status=head.status,
+            retry_after=retry_after,
+        )
+
+    def _body(self) -> str:
+        """The first bytes of the body as one line of printable text, if they come along with the head."""
+        try:
+            raw = self._wire.recv(_MAX_BODY) if self._wire.surplus or self._wire.poll() else b""
+        except (OSError, EOFError):
+            return ""
+        text = " ".join(self._endpoint.scrub(raw.decode("utf-8", "replace")).split())
+        return "".join(c if c.isprintable() else "?" for c in text)[:200]
+
+    # What websocket-client asks of a socket besides:
+
+    def gettimeout(self) -> float:
+        """Anything but zero: "blocking", for websocket-client; the deadline rules."""
+        return 1.0
+
+    def close(self) -> None:
+        """Close the wire: websocket-client gave up."""
+        self._wire.close()
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header: a count or a date (RFC 9110, 10.2.3); None where it is neither."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

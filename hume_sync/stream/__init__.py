@@ -1,0 +1,33 @@
+"""Hume's v0 streaming protocol: text, audio, images and facemesh landmarks in, expression scores out."""
+
+from .client import HumeStreamClient
+from .configs import (
+    BurstConfig,
+    FaceConfig,
+    FacemeshConfig,
+    LanguageConfig,
+    ModelConfigBase,
+    ModelType,
+    NerConfig,
+    ProsodyConfig,
+    deserialize_configs,
+    serialize_configs,
+)
+from .responses import StreamResponse
+from .socket import StreamSocket
+
+__all__ = [
+    "BurstConfig",
+    "FaceConfig",
+    "FacemeshConfig",
+    "HumeStreamClient",
+    "LanguageConfig",
+    "ModelConfigBase",
+    "ModelType",
+    "NerConfig",
+    "ProsodyConfig",
+    "StreamResponse",
+    "StreamSocket",
+    "deserialize_configs",
+    "serialize_configs",
+]

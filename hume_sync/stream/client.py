@@ -1,0 +1,165 @@
+"""The client: one server, one key, and the sockets made for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn, Self
+
+from .._version import __version__
+from ..errors import ConfigurationError, InputError
+from ..net.connection import Connection
+from ..net.deadline import Deadline, seconds
+from ..net.endpoint import Endpoint, Proxy, check_key, environment_proxy, private_headers
+from .configs import ModelConfigBase
+from .payloads import Models
+from .socket import SocketSettings, StreamSocket
+
+__all__ = ["HumeStreamClient"]
+
+_PATH = "/v0/stream/models"
+
+_NO_SERVER = (
+    "no server is named. Hume's hosted v0 service ended on 2026-06-14, so there is no default: pass base_url or"
+    " set HUME_BASE_URL to a server that speaks v0; use HumeStreamClient.emulated() for a local one; or try"
+    " `hume-sync demo`"
+)
+
+
+class HumeStreamClient:
+    """Makes blocking connections to a server of Hume's v0 streaming protocol.
+
+    It holds no connection and may be shared by threads. It is immutable, and not pickled: build it where it is used.
+
+    Args:
+        api_key: sent in ``X-Hume-Api-Key``; default ``HUME_API_KEY``. Without one none is sent.
+        base_url: the server, ws(s):// or http(s)://, a path prefix allowed; default ``HUME_BASE_URL``.
+        timeout: seconds a call may take, connecting included, unless the call says otherwise.
+        open_timeout: seconds connecting may take of that.
+        close_timeout: seconds closing may take.
+        max_message_size: bytes of the largest reply taken.
+        max_payload_size: bytes of the largest media, before encoding, text or landmarks sent.
+        ssl_context: your own TLS settings; default: the system's certificates, verified. There is no switch that
+            turns verification off.
+        proxy: "http://[user:password@]host[:port]"; None: as ``https_proxy``, ``http_proxy`` and ``no_proxy`` say
+            (never for this machine itself); False: none.
+        headers: sent on connecting besides; kept secret like the key.
+        allow_plaintext: let the key go over unencrypted ``ws://`` to another machine, with a warning.
+
+    Raises:
+        ConfigurationError: no server named, or a URL, key, header or proxy that cannot be used.
+        InputError: a time or size that is not a number above zero.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: float = 60.0,
+        open_timeout: float = 10.0,
+        close_timeout: float = 5.0,
+        max_message_size: int = 64 * 2**20,
+        max_payload_size: int = 64 * 2**20,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | bool | None = None,
+        headers: Mapping[str, str] | None = None,
+        allow_plaintext: bool = False,
+    ) -> None:
+        url = base_url if base_url is not None else os.environ.get("HUME_BASE_URL")
+        if not url:
+            raise ConfigurationError(_NO_SERVER)
+        key = api_key if api_key is not None else os.environ.get("HUME_API_KEY") or None
+        private = private_headers(headers)
+        if key is not None:
+            private = (("X-Hume-Api-Key", check_key(key)), *private)
+        encrypted, host, port, prefix = Endpoint.split(url, name="HUME_BASE_URL" if base_url is None else "base_url")
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, got {type(ssl_context).__name__}")
+        self._endpoint = Endpoint(
+            host=host,
+            port=port,
+            path=prefix if prefix.endswith(_PATH) else prefix + _PATH,
+            tls=(ssl_context or _default_context()) if encrypted else None,
+            headers=(
+                ("User-Agent", f"hume_sync/{__version__}"),
+                ("X-Hume-Client-Name", "hume_sync"),
+                ("X-Hume-Client-Version", __version__),
+            ),
+            private=private,
+            proxy=_choose_proxy(proxy, host, port, encrypted=encrypted),
+            allow_plaintext=allow_plaintext,
+            max_message_size=_size("max_message_size", max_message_size),
+        )
+        self._max_payload_size = _size("max_payload_size", max_payload_size)
+        self._open_timeout = seconds("open_timeout", open_timeout)
+        self._settings = SocketSettings(
+            connect=self._connect,
+            timeout=seconds("timeout", timeout),
+            close_timeout=seconds("close_timeout", close_timeout),
+        )
+
+    def connect(self, configs: Iterable[ModelConfigBase], stream_window_ms: float | None = None) -> StreamSocket:
+        """A socket for these models. It is not connected yet: that is done on ``with``, or by its first call.
+
+        Args:
+            configs: one configuration a model; of two for one model the last counts.
+            stream_window_ms: length of the server's sliding audio window, 500 to 10000 ms; None: the server's
+                default, 5000.
+
+        Raises:
+            InputError: no configurations, something else among them, or a window out of range.
+        """
+        return StreamSocket(self._settings, Models.of(configs, stream_window_ms, self._max_payload_size))
+
+    @classmethod
+    @contextlib.contextmanager
+    def emulated(cls, **emulator_options: Any) -> Iterator[Self]:
+        """A client on a local server of its own, which ends with the ``with`` block. Its scores are invented.
+
+        Args:
+            **emulator_options: as for `hume_sync.emulator.Emulator`.
+
+        Raises:
+            ConfigurationError: the local server is not installed (``pip install "hume_sync[emulator]"``).
+        """
+        try:
+            from ..emulator import Emulator  # noqa: PLC0415 - an extra, and the one arrow that points up (see design)
+        except ImportError as exc:
+            raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
+        with Emulator(**emulator_options) as server:
+            yield cls("emulated", base_url=server.url, ssl_context=None, proxy=False)
+
+    def __repr__(self) -> str:
+        return f"<HumeStreamClient {self._endpoint.url}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a HumeStreamClient is never pickled: build it in the process that uses it")
+
+    def _connect(self, deadline: Deadline) -> Connection:
+        return Connection.open(self._endpoint, deadline.within(self._open_timeout))
+
+
+def _default_context() -> ssl.SSLContext:
+    """One context a client: making it reads the system's certificates, which costs more than a handshake."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _choose_proxy(proxy: object, host: str, port: int, *, encrypted: bool) -> Proxy | None:
+    if proxy is None:
+        return environment_proxy(host, port, encrypted=encrypted)
+    if proxy is False:
+        return None
+    if not isinstance(proxy, str):
+        raise ConfigurationError(f"proxy must be a URL, False (none) or None (environment), got {type(proxy).__name__}")
+    return Proxy.from_url(proxy)
+
+
+def _size(name: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} must be a number of bytes above zero, got {value!r}")
+    return value

@@ -1,0 +1,199 @@
+"""Facemesh landmarks: from what callers hold to checked JSON.
+
+The protocol wants ``[face][478][x, y, z]``, 1 to 100 faces (the official SDK's limits). A server answers a bad
+point with a bare error code, so every face and every point is checked here, and the first bad one is named.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ..errors import InputError
+
+__all__ = ["serialize_landmarks"]
+
+_FACES = 100
+_POINTS = 478
+_POINTS_WITHOUT_IRISES = 468
+_AXES = 3
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+
+
+def serialize_landmarks(landmarks: object) -> bytes:
+    """Check landmarks and write them as JSON.
+
+    Args:
+        landmarks: ``(n, 478, 3)`` or one face ``(478, 3)``, as nested sequences or a numpy array of any number
+            type, byte order and memory layout (float32 is written at float32 precision); or MediaPipe's
+            results: an object with ``face_landmarks`` or ``multi_face_landmarks``, or lists of points with
+            ``x``, ``y`` and ``z``. MediaPipe itself is not needed.
+
+    Returns:
+        UTF-8 JSON, ``[[[x, y, z], ...], ...]``.
+
+    Raises:
+        InputError: no face, too many, a wrong number of points or axes, a value that is no finite number; the
+            text names the first bad place by its indexes.
+    """
+    faces = _to_faces(landmarks)
+    if _is_array(faces):
+        return orjson.dumps(_checked_array(faces), option=_OPTIONS)
+    _check_count(len(faces))
+    for index, face in enumerate(faces):
+        if not isinstance(face, Sequence) or len(face) != _POINTS:
+            _refuse_face(index, face)
+        for point in face:
+            try:
+                axes = len(point)
+            except TypeError:
+                axes = 0
+            if axes != _AXES:
+                _refuse_first_bad_point(faces)
+    try:
+        written = orjson.dumps(faces, option=_OPTIONS)
+    except TypeError:
+        _refuse_first_bad_point(faces)
+    # The lengths are right, so only a leaf can be wrong. orjson writes NaN, infinity and None as null, bools as
+    # words, and every other container or text with a mark of its own: six searches in C find them all.
+    if (
+        b"n" in written
+        or b"t" in written
+        or b"f" in written
+        or b'"' in written
+        or b"{" in written
+        or written.count(b"[") != 1 + len(faces) * (1 + _POINTS)
+    ):
+        _refuse_first_bad_point(faces)
+    return written
+
+
+def _to_faces(landmarks: Any) -> Any:
+    """An array as it is; anything else as a list of faces of sequences of points."""
+    for attribute in ("face_landmarks", "multi_face_landmarks"):
+        if hasattr(landmarks, attribute):
+            landmarks = getattr(landmarks, attribute)
+            break
+    if landmarks is None:
+        landmarks = []  # what MediaPipe's older results hold when there is no face
+    if _is_array(landmarks):
+        return landmarks
+    if hasattr(landmarks, "landmark"):
+        landmarks = [landmarks]
+    if not _is_sequence(landmarks):
+        raise InputError(
+            "landmarks must be nested sequences or an array of shape (n, 478, 3) or (478, 3), or a MediaPipe result;"
+            f" got {type(landmarks).__name__}"
+        )
+    if len(landmarks) > 0 and (_is_point(landmarks[0]) or _is_row(landmarks[0])):
+        landmarks = [landmarks]  # one face, given by itself
+    return [_to_face(face) for face in landmarks]
+
+
+def _to_face(face: Any) -> Any:
+    points = getattr(face, "landmark", face)
+    if _is_array(points):
+        return points.tolist()
+    if not _is_sequence(points):
+        return points
+    if len(points) > 0 and _is_point(points[0]):
+        return [[point.x, point.y, point.z] if _is_point(point) else point for point in points]
+    return points if isinstance(points, list | tuple) else list(points)
+
+
+def _checked_array(array: Any) -> Any:
+    """The array as orjson takes it: native, contiguous, ``(n, 478, 3)``, finite.
+
+    float32 stays float32, so that its shorter texts are written.
+    """
+    numpy = sys.modules["numpy"]
+    faces = array[numpy.newaxis] if array.ndim == 2 else array
+    if faces.ndim != 3:
+        raise InputError(f"landmarks must have the shape (n, 478, 3) or (478, 3), got {array.shape}")
+    _check_count(faces.shape[0])
+    if faces.shape[1] != _POINTS:
+        _refuse_face(0, faces[0])
+    if faces.shape[2] != _AXES:
+        raise InputError(f"{_NOT_A_POINT} Got an array of shape {array.shape}.")
+    if faces.dtype.kind not in "fiu" or isinstance(faces, numpy.ma.MaskedArray):
+        kind = "a masked array" if isinstance(faces, numpy.ma.MaskedArray) else f"dtype {faces.dtype}"
+        raise InputError(f"landmarks must be an array of numbers (float or integer), got {kind}")
+    if faces.dtype.kind == "f" and not numpy.isfinite(faces).all():
+        face, point, axis = (int(i) for i in numpy.argwhere(~numpy.isfinite(faces))[0])
+        _refuse_value((face, point, axis), float(faces[face, point, axis]))
+    exact = faces.dtype.newbyteorder("=")
+    if faces.dtype.kind == "f" and exact not in (numpy.float32, numpy.float64):
+        exact = numpy.dtype(numpy.float32 if faces.dtype.itemsize < 4 else numpy.float64)
+    return numpy.ascontiguousarray(faces, dtype=exact)
+
+
+def _is_array(value: object) -> bool:
+    numpy = sys.modules.get("numpy")  # never imported here: without it nobody can hold an array
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def _is_sequence(value: object) -> bool:
+    if isinstance(value, str | bytes | bytearray | dict):
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
+
+
+def _is_point(value: object) -> bool:
+    return hasattr(value, "x") and hasattr(value, "y") and hasattr(value, "z")
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    numpy = sys.modules.get("numpy")
+    return isinstance(value, int | float) or (numpy is not None and isinstance(value, numpy.floating | numpy.integer))
+
+
+def _is_row(value: Any) -> bool:
+    """Whether this is a few numbers, as a point is and a face is not, be it of two axes or of four."""
+    return _is_sequence(value) and 0 < len(value) < 10 and _is_number(value[0])
+
+
+def _check_count(faces: int) -> None:
+    # These texts, and the two below, begin as the official SDK's do: callers match on them.
+    if faces > _FACES:
+        raise InputError(
+            f"Number of faces sent in facemesh payload was greater than the limit of {_FACES}, found {faces}."
+        )
+    if faces == 0:
+        raise InputError("No faces sent in facemesh payload.")
+
+
+def _refuse_face(index: int, face: Any) -> None:
+    if not _is_sequence(face):
+        raise InputError(f"landmarks[{index}] must be a sequence of {_POINTS} points, got {type(face).__name__}")
+    text = f"Number of MediaPipe landmarks per face must be exactly {_POINTS}, found {len(face)}. (Face {index}"
+    if len(face) == _POINTS_WITHOUT_IRISES:
+        text += f": {len(face)} points: pass refine_landmarks=True to MediaPipe's FaceMesh"
+    raise InputError(text + ")")
+
+
+_NOT_A_POINT = "Invalid facemesh payload detected. Each facemesh landmark should be an (x, y, z) point."
+
+
+def _refuse_first_bad_point(faces: Sequence[Any]) -> None:
+    """The slow way, taken once something is known to be wrong: name the first bad place."""
+    for i, face in enumerate(faces):
+        for j, point in enumerate(face):
+            if not _is_sequence(point) or len(point) != _AXES:
+                got = f"{len(point)} values" if _is_sequence(point) else type(point).__name__
+                raise InputError(f"{_NOT_A_POINT} landmarks[{i}][{j}] has {got}.")
+            for k, value in enumerate(point):
+                if not _is_number(value) or not abs(value) < 2**63:
+                    _refuse_value((i, j, k), value)
+    raise InputError(f"{_NOT_A_POINT} A point is not a plain list or tuple.")
+
+
+def _refuse_value(place: tuple[int, int, int], value: object) -> None:
+    i, j, k = place
+    shown = f"{value}" if _is_number(value) else f"a {type(value).__name__}"
+    raise InputError(f"landmarks[{i}][{j}][{k}] is {shown}; accepted are finite numbers (integers: 64 bits)")

@@ -1,0 +1,119 @@
+"""Media as callers hold it: files, file objects, bytes, base64. Bounded, and read before anything is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import pybase64
+
+from ..errors import InputError
+
+__all__ = ["Media", "check_size", "decode_base64", "open_file", "read_file", "read_media"]
+
+_CHUNK = 1 << 20
+
+
+Media = bytes | bytearray | memoryview
+
+
+def read_file(filepath: object, limit: int) -> Media:
+    """Read a file, given as a path or as a binary file object (from where it stands).
+
+    Args:
+        filepath: str, PathLike, or anything with a ``read`` that returns bytes.
+        limit: bytes; a larger file is refused before it is read, a larger stream as soon as it is known to be.
+
+    Raises:
+        OSError: the file is missing, a directory, or unreadable.
+        InputError: empty, too large, not a regular file, a text file object, or of no accepted type.
+    """
+    if isinstance(filepath, str | os.PathLike):
+        with open_file(filepath, limit) as file:
+            return _read_object(file, limit, f"the file {os.fspath(filepath)!r}")
+    if hasattr(filepath, "read"):
+        return _read_object(filepath, limit, "filepath")
+    raise InputError(f"filepath must be a path or a binary file object, got {type(filepath).__name__}")
+
+
+def read_media(data: object, limit: int) -> Media:
+    """Raw media: bytes-like, or a binary file object; limits and errors as for `read_file`."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        if isinstance(data, memoryview):
+            data = data.cast("B") if data.c_contiguous else data.tobytes()
+        check_size("data", len(data), limit)
+        return data
+    if hasattr(data, "read"):
+        return _read_object(data, limit, "data")
+    hint = "; for a path use send_file" if isinstance(data, str | os.PathLike) else ""
+    raise InputError(f"data must be bytes or a binary file object, got {type(data).__name__}{hint}")
+
+
+def decode_base64(data: object, limit: int) -> bytes:
+    """Decode base64 strictly: its own alphabet, padded, nothing between.
+
+    Raises:
+        InputError: not bytes-like, empty, too large once decoded, or not base64.
+    """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        hint = ": encode it with base64.b64encode, or use send_file for a path" if isinstance(data, str) else ""
+        raise InputError(f"bytes_data must be base64 as bytes, got {type(data).__name__}{hint}")
+    check_size("bytes_data", len(data) * 3 // 4, limit)
+    try:
+        return pybase64.b64decode(data, validate=True)
+    except ValueError:
+        raise InputError(
+            "bytes_data is not base64 (standard alphabet, padded, no line ends, no data: prefix);"
+            " for media that is not encoded use send_media"
+        ) from None
+
+
+def check_size(name: str, size: int, limit: int) -> None:
+    """Refuse empty media and media beyond the client's ``max_payload_size``.
+
+    Raises:
+        InputError: naming the argument, its size and the limit.
+    """
+    if size == 0:
+        raise InputError(f"{name} is empty: there is nothing to send")
+    if size > limit:
+        raise InputError(f"{name} holds {size} bytes; max_payload_size is {limit}")
+
+
+@contextlib.contextmanager
+def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
+    """Open a regular file of 1 to ``limit`` bytes; errors as for `read_file`. Never waits, as a FIFO would have it."""
+    name = f"the file {os.fspath(path)!r}"
+    # Opened first and looked at then: a name may change between two looks.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{name} is no regular file; open it and pass the file object instead")
+        check_size(name, status.st_size, limit)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            yield file
+    finally:
+        os.close(descriptor)
+
+
+def _read_object(file: Any, limit: int, name: str) -> Media:
+    media = bytearray()
+    while len(media) <= limit:
+        chunk = file.read(min(_CHUNK, limit + 1 - len(media)))
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            hint = "; open the file with mode 'rb'" if isinstance(chunk, str) else ""
+            raise InputError(f"{name} must read as bytes, got {type(chunk).__name__}{hint}")
+        if not chunk:
+            break
+        media += chunk
+    if len(media) > limit:
+        raise InputError(f"{name} holds more than max_payload_size, {limit} bytes")
+    check_size(name, len(media), limit)
+    return media

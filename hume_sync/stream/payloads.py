@@ -1,0 +1,126 @@
+"""Requests as bytes: the members of their JSON object, checked and ready to be joined once.
+
+Member names and order are the official SDK 0.6.0's. Base64 and ready JSON are put in as they are: encoding them a
+second time, as part of a larger object, is what costs most in a plain implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+import orjson
+import pybase64
+
+from ..errors import InputError
+from .configs import FacemeshConfig, LanguageConfig, ModelConfigBase, check_configs, serialize_configs
+from .landmarks import serialize_landmarks
+from .media import Media, check_size, decode_base64
+
+__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "Members", "Models", "check_window"]
+
+Members = tuple[bytes, ...]
+"""The members of a JSON object, without braces; their bytes joined are its text."""
+
+RESET_STREAM: Members = (b'"reset_stream":true',)
+GET_JOB_DETAILS: Members = (b'"job_details":true',)
+
+
+def check_window(stream_window_ms: object) -> int | float | None:
+    """Return the length of the server's sliding window, milliseconds.
+
+    Raises:
+        InputError: not a number from 500 to 10000 (the official reference), or None for the server's 5000.
+    """
+    if stream_window_ms is None:
+        return None
+    number = isinstance(stream_window_ms, int | float) and not isinstance(stream_window_ms, bool)
+    if not number or not 500 <= stream_window_ms <= 10000:  # type: ignore[operator]
+        raise InputError(f"stream_window_ms must be a number from 500 to 10000, or None; got {stream_window_ms!r}")
+    return stream_window_ms  # type: ignore[return-value]
+
+
+@attrs.frozen
+class Models:
+    """What every payload of a socket says besides its data: configurations and window, checked and written once."""
+
+    configs: tuple[ModelConfigBase, ...]
+    stream_window_ms: int | float | None
+    max_payload_size: int
+    owner: str
+    """"Socket" or "Payload": who brought the configurations, for the official texts."""
+    _tail: dict[bool, bytes]
+    """The members behind the data, by ``raw_text``."""
+
+    @classmethod
+    def of(cls, configs: object, stream_window_ms: object, max_payload_size: int, owner: str = "Socket") -> Models:
+        """Check and write configurations.
+
+        Raises:
+            InputError: configurations or window are not what is accepted.
+        """
+        checked = check_configs(configs)
+        window = check_window(stream_window_ms)
+        models = b',"models":' + orjson.dumps(serialize_configs(checked))
+        end = b"" if window is None else b',"stream_window_ms":' + orjson.dumps(window)
+        tail = {raw: models + b',"raw_text":' + orjson.dumps(raw) + end for raw in (False, True)}
+        return cls(checked, window, max_payload_size, owner, tail)
+
+    def replaced_by(self, configs: Iterable[ModelConfigBase] | None) -> Models:
+        """These, or the configurations of one call in their place (None: these)."""
+        if configs is None:
+            return self
+        return Models.of(configs, self.stream_window_ms, self.max_payload_size, "Payload")
+
+    def media(self, media: Media) -> Members:
+        """A payload of raw media, base64-encoded here. The size was checked when it was read."""
+        return (b'"data":"', pybase64.b64encode(media), b'"', self._tail[False])
+
+    def encoded(self, bytes_data: object) -> Members:
+        """A payload of media that is base64 already.
+
+        Raises:
+            InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded.
+        """
+        decode_base64(bytes_data, self.max_payload_size)
+        assert isinstance(bytes_data, bytes | bytearray | memoryview)
+        return (b'"data":"', bytes(bytes_data), b'"', self._tail[False])
+
+    def text(self, text: object) -> Members:
+        """A payload of plain text for the language model.
+
+        Raises:
+            InputError: another model is configured (the official text); not a str, blank, too large, or not
+                writable as UTF-8.
+        """
+        self._require(LanguageConfig, "send_text")
+        if not isinstance(text, str):
+            raise InputError(f"text must be a str, got {type(text).__name__}")
+        if not text.strip():
+            raise InputError("text is blank: there is nothing to measure")
+        try:
+            written = orjson.dumps(text)
+        except TypeError as exc:
+            raise InputError("text holds lone surrogates, which UTF-8 cannot write") from exc
+        check_size("text", len(written) - 2, self.max_payload_size)
+        return (b'"data":', written, self._tail[True])
+
+    def facemesh(self, landmarks: object) -> Members:
+        """A payload of facemesh landmarks.
+
+        Raises:
+            InputError: another model is configured (the official text); else as `serialize_landmarks` says.
+        """
+        self._require(FacemeshConfig, "send_facemesh")
+        written = serialize_landmarks(landmarks)
+        check_size("landmarks", len(written), self.max_payload_size)
+        return self.media(written)
+
+    def _require(self, accepted: type[ModelConfigBase], method: str) -> None:
+        for config in self.configs:
+            if not isinstance(config, accepted):
+                # The official SDK's text, word for word: callers match on them.
+                raise InputError(
+                    f"{self.owner} configured with {type(config).__name__}. "
+                    f"{method} is only supported when using a {accepted.__name__}."
+                )

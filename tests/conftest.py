@@ -1,0 +1,24 @@
+"""Fixtures every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from hume_sync.emulator import Emulator
+
+from .faultproxy import FaultProxy
+
+
+@pytest.fixture(autouse=True)
+def _no_hume_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither see nor depend on the machine's own settings."""
+    for name in ("HUME_API_KEY", "HUME_BASE_URL", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def proxy(hume_emulator: Emulator) -> Iterator[FaultProxy]:
+    with FaultProxy(("127.0.0.1", hume_emulator.port)) as proxy:
+        yield proxy

@@ -1,0 +1,78 @@
+"""Raw servers for tests of the transport: one connection, scripted, on its own thread."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+from tests.faultproxy import Peer, frame, upgrade
+
+Script = Callable[[Peer], object]
+
+
+@contextlib.contextmanager
+def server(*scripts: Script) -> Iterator[int]:
+    """Listen on loopback and run one script a connection, in order; yields the port.
+
+    A script's failed assertion is raised when the block ends.
+    """
+    failures: list[BaseException] = []
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.02)
+
+        def run() -> None:
+            for script in scripts:
+                while True:  # a connection that waits is served even when the block has ended
+                    try:
+                        sock, _ = listener.accept()
+                        break
+                    except TimeoutError:
+                        if stop.is_set():
+                            return
+                sock.settimeout(None)
+                peer = Peer(sock, stop)
+                try:
+                    script(peer)
+                except (OSError, ValueError):
+                    pass  # the client has gone: what it did until then is what a test looks at
+                except BaseException as exc:
+                    failures.append(exc)
+                finally:
+                    peer.close()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join(10)
+            assert not thread.is_alive()
+    if failures:
+        raise failures[0]
+
+
+def upgraded(script: Script) -> Script:
+    """Answer the upgrade, then go on with the script."""
+
+    def run(peer: Peer) -> None:
+        peer.send(upgrade(peer))
+        script(peer)
+
+    return run
+
+
+def says(*frames: bytes) -> Script:
+    """Send these bytes after the upgrade and wait for the client to go."""
+
+    def run(peer: Peer) -> None:
+        peer.send(b"".join(frames))
+        peer.wait_gone()
+
+    return upgraded(run)
+
+
+__all__ = ["Script", "frame", "says", "server", "upgraded"]

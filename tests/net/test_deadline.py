@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hume_sync import InputError
+from hume_sync.net.deadline import Deadline, seconds
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.0, math.nan, -math.inf, True, False, "3", None, [1]])
+def test_what_is_no_time_above_zero_is_refused_by_name(value: object) -> None:
+    with pytest.raises(InputError, match="open_timeout must be a number of seconds above zero"):
+        seconds("open_timeout", value)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1, 1.0), (0.25, 0.25), (math.inf, math.inf), (1e300, math.inf)])
+def test_times_are_float_seconds_and_what_no_timer_can_hold_is_no_limit(value: float, expected: float) -> None:
+    assert seconds("timeout", value) == expected
+
+
+def test_a_deadline_without_limit_never_expires() -> None:
+    deadline = Deadline(math.inf)
+    assert deadline.remaining() == math.inf
+    assert not deadline.expired()
+    assert deadline.for_socket() is None
+    assert deadline.for_lock() == -1
+
+
+def test_a_deadline_that_has_passed_never_gives_a_socket_zero() -> None:
+    deadline = Deadline(0.0)
+    assert deadline.expired()
+    assert deadline.for_lock() == 0
+    with pytest.raises(TimeoutError):
+        deadline.for_socket()
+
+
+def test_the_tighter_of_two_limits_holds() -> None:
+    hour = Deadline(3600)
+    assert hour.within(1).remaining() <= 1
+    assert Deadline(1).within(3600).remaining() <= 1
+    assert hour.within(math.inf) is hour

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hume_sync import ConfigurationError
+from hume_sync.net.endpoint import Endpoint, Proxy, check_key, environment_proxy, private_headers
+from hume_sync.net.secret import Secret
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("ws://localhost", (False, "localhost", 80, "")),
+        ("wss://localhost", (True, "localhost", 443, "")),
+        ("http://127.0.0.1:8765/", (False, "127.0.0.1", 8765, "")),
+        ("https://host.example/prefix/", (True, "host.example", 443, "/prefix")),
+        ("wss://[::1]:9/a/b", (True, "::1", 9, "/a/b")),
+    ],
+)
+def test_urls_of_four_schemes_are_taken_apart(url: str, parts: tuple[object, ...]) -> None:
+    assert Endpoint.split(url) == parts
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "localhost:8000",
+        "ftp://localhost",
+        "ws://",
+        "ws://:80",
+        "ws://host:port",
+        "ws://host:99999",
+        "ws://host:0",
+        "ws://ho st",
+        "ws://host/a\r\nX: y",
+        "ws://" + "a" * 70,
+        "ws://[::1",
+        "ws://.host",
+    ],
+)
+def test_an_unusable_url_is_refused_with_what_is_accepted(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape("ws://host[:port][/prefix]")):
+        Endpoint.split(url)
+
+
+@pytest.mark.parametrize("url", ["ws://user:hush@host", "ws://hush@host", "ws://host?apikey=hush", "ws://host/#hush"])
+def test_a_url_with_a_secret_in_it_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="must not hold") as caught:
+        Endpoint.split(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_url_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="base_url must be a str, got bytes"):
+        Endpoint.split(b"ws://host")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "key\n", "k\r\nX: y", "ключ", "k\0", b"bytes", 7])
+def test_a_key_that_cannot_go_into_a_header_is_refused_without_repeating_it(key: object) -> None:
+    with pytest.raises(ConfigurationError, match="api_key must be") as caught:
+        check_key(key)
+    assert repr(key) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "x"},
+        {"upgrade": "x"},
+        {"Sec-WebSocket-Key": "x"},
+        {"X-Hume-Api-Key": "x"},
+        {"bad name": "x"},
+        {"": "x"},
+        {"X": "a\r\nY: b"},
+        {"X": ""},
+        {"X": 7},
+        {7: "x"},
+    ],
+)
+def test_headers_that_would_change_the_handshake_are_refused(headers: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="headers"):
+        private_headers(headers)
+
+
+def test_extra_headers_are_kept_secret() -> None:
+    ((name, value),) = private_headers({"Authorization": "Bearer hush"})
+    assert name == "Authorization"
+    assert value.reveal() == "Bearer hush"
+    assert "hush" not in repr(Endpoint("h", 80, "/", private=((name, value),)))
+
+
+def test_only_headers_that_look_like_credentials_count_as_such() -> None:
+    assert Endpoint("h", 80, "/", private=(("X-Hume-Api-Key", Secret("k")),)).has_credentials
+    assert not Endpoint("h", 80, "/", private=(("X-Request-Id", Secret("k")),)).has_credentials
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy"),
+    [
+        ("http://proxy:3128", ("proxy", 3128, None)),
+        ("proxy.example", ("proxy.example", 80, None)),
+        ("http://me:p%40ss@proxy:1", ("proxy", 1, "me:p@ss")),
+    ],
+)
+def test_a_proxy_is_read_from_its_url(url: str, proxy: tuple[str, int, str | None]) -> None:
+    read = Proxy.from_url(url)
+    assert (read.host, read.port, read.authorization and read.authorization.reveal()) == proxy
+    assert "p@ss" not in repr(read)
+
+
+@pytest.mark.parametrize("url", ["https://proxy", "socks5://proxy", "http://", "http://me:hush@", "http://p:x"])
+def test_a_proxy_of_another_kind_is_refused_without_repeating_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="only plain HTTP proxies") as caught:
+        Proxy.from_url(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_the_environments_proxy_is_used_but_never_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://plain:1")
+    monkeypatch.setenv("https_proxy", "http://secure:2")
+    monkeypatch.setenv("no_proxy", "internal.example")
+    found = environment_proxy("host.example", 443, encrypted=True)
+    assert found
+    assert (found.host, found.port) == ("secure", 2)
+    found = environment_proxy("host.example", 80, encrypted=False)
+    assert found
+    assert found.host == "plain"
+    assert environment_proxy("internal.example", 80, encrypted=False) is None
+    for host in ("localhost", "127.0.0.1", "::1"):
+        assert environment_proxy(host, 80, encrypted=False) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "tls", "authority"),
+    [("h", 80, False, "h"), ("h", 81, False, "h:81"), ("h", 443, True, "h"), ("::1", 80, True, "[::1]:80")],
+)
+def test_the_authority_is_spelt_as_browsers_do(host: str, port: int, tls: bool, authority: str) -> None:
+    import ssl
+
+    endpoint = Endpoint(host, port, "/x", tls=ssl.create_default_context() if tls else None)
+    assert endpoint.authority == authority
+    assert endpoint.url == f"{'wss' if tls else 'ws'}://{authority}/x"

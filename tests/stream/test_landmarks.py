@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hume_sync import InputError
+from hume_sync.stream import landmarks as module
+from hume_sync.stream.landmarks import serialize_landmarks
+
+from .support import Bag, Point, landmarks
+
+FACES = landmarks(3)
+
+
+def points(faces: list[list[list[float]]]) -> list[list[Point]]:
+    return [[Point(point) for point in face] for face in faces]
+
+
+def strided(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    wide = np.zeros((*array.shape[:-1], 6), array.dtype)
+    wide[..., ::2] = array
+    return wide[..., ::2]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        FACES,
+        tuple(tuple(tuple(point) for point in face) for face in FACES),
+        np.array(FACES),
+        np.array(FACES, order="F"),
+        strided(np.array(FACES)),
+        np.array(FACES)[::-1][::-1],
+        np.array(FACES, ">f8"),
+        np.array(FACES, np.longdouble),
+        [np.array(face) for face in FACES],
+        [list(np.array(face)) for face in FACES],
+        [[[np.float64(x) for x in point] for point in face] for face in FACES],
+        points(FACES),
+        Bag(face_landmarks=points(FACES)),
+        Bag(multi_face_landmarks=[Bag(landmark=face) for face in points(FACES)]),
+        [Bag(landmark=face) for face in points(FACES)],
+    ],
+    ids=[
+        "lists", "tuples", "array", "column-order", "strided", "reversed-twice", "big-endian", "long-double",
+        "arrays-in-a-list", "rows-in-lists", "numpy-numbers", "points", "mediapipe-tasks", "mediapipe-solutions",
+        "mediapipe-faces",
+    ],
+)  # fmt: skip
+def test_all_accepted_forms_of_the_same_faces_are_written_as_the_same_numbers(given: object) -> None:
+    assert json.loads(serialize_landmarks(given)) == FACES
+
+
+@pytest.mark.parametrize(
+    "given",
+    [FACES[0], np.array(FACES[0]), points(FACES)[0], Bag(landmark=points(FACES)[0]), list(np.array(FACES[0]))],
+    ids=["lists", "array", "points", "mediapipe", "rows"],
+)
+def test_one_face_may_be_given_by_itself(given: object) -> None:
+    assert json.loads(serialize_landmarks(given)) == FACES[:1]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ">f4"])
+def test_arrays_of_lower_precision_are_written_at_theirs(dtype: Any) -> None:
+    array = np.array(FACES[:1], dtype)
+    written = serialize_landmarks(array)
+    assert np.array_equal(np.array(json.loads(written), np.float32), array.astype(np.float32))
+    assert len(written) < len(serialize_landmarks(array.astype(np.float64)))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, ">i4"])
+def test_arrays_of_integers_are_written_as_such(dtype: Any) -> None:
+    array = np.ones((1, 478, 3), dtype)
+    assert json.loads(serialize_landmarks(array)) == array.tolist()
+
+
+def test_a_hundred_faces_are_the_most() -> None:
+    assert len(json.loads(serialize_landmarks(landmarks(100)))) == 100
+
+
+# --- every face and every point is checked
+
+
+def changed(face: int, point: int, axis: int | None, value: object) -> Any:
+    faces: Any = landmarks(3)
+    if axis is None:
+        faces[face][point] = value
+    else:
+        faces[face][point][axis] = value
+    return faces
+
+
+BAD_LEAVES = [
+    math.nan,
+    math.inf,
+    -math.inf,
+    None,
+    True,
+    "0.5",
+    [],
+    [0.5],
+    {},
+    {"x": 1},
+    2**64,
+    -(2**65),
+    object(),
+    b"1",
+]
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 200, 1), (2, 477, 2)], ids=str)
+@pytest.mark.parametrize("leaf", BAD_LEAVES, ids=lambda leaf: str(type(leaf).__name__))
+def test_a_value_that_is_no_finite_number_is_refused_by_its_place(place: tuple[int, int, int], leaf: object) -> None:
+    with pytest.raises(InputError, match=r"landmarks\[{}\]\[{}\]\[{}\] is .*finite numbers".format(*place)):
+        serialize_landmarks(changed(*place, leaf))
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 200), (2, 477)], ids=str)
+@pytest.mark.parametrize("point", [[], [1.0, 2.0], [1.0] * 4, None, 1.0, "xyz", {"x": 1, "y": 2, "z": 3}], ids=repr)
+def test_a_point_that_is_no_triple_is_refused_by_its_place(place: tuple[int, int], point: object) -> None:
+    official = r"Invalid facemesh payload detected\. Each facemesh landmark should be an \(x, y, z\) point\."
+    with pytest.raises(InputError, match=official + r".*landmarks\[{}\]\[{}\]".format(*place)):
+        serialize_landmarks(changed(*place, None, point))
+
+
+@pytest.mark.parametrize("array", [False, True], ids=["lists", "array"])
+@pytest.mark.parametrize(
+    ("count", "hint"), [(0, ""), (1, ""), (477, ""), (479, ""), (468, "468 points: pass refine_landmarks=True")]
+)
+def test_a_face_of_another_number_of_points_is_refused(count: int, hint: str, array: bool) -> None:
+    faces: Any = [[[0.0, 0.0, 0.0]] * count] * 2
+    given = np.zeros((2, count, 3)) if array else faces
+    with pytest.raises(InputError, match=f"per face must be exactly 478, found {count}.*{hint}"):
+        serialize_landmarks(given)
+
+
+def test_a_wrong_number_of_points_is_found_in_any_face() -> None:
+    faces = landmarks(3)
+    del faces[2][0]
+    with pytest.raises(InputError, match=r"exactly 478, found 477\. \(Face 2"):
+        serialize_landmarks(faces)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [landmarks(101), np.zeros((101, 478, 3)), Bag(face_landmarks=landmarks(101))],
+    ids=["lists", "array", "bag"],
+)
+def test_more_than_a_hundred_faces_are_refused(given: object) -> None:
+    with pytest.raises(InputError, match=r"was greater than the limit of 100, found 101\."):
+        serialize_landmarks(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[], (), np.zeros((0, 478, 3)), Bag(face_landmarks=[]), Bag(multi_face_landmarks=None)],
+    ids=["list", "tuple", "array", "mediapipe-tasks", "mediapipe-solutions"],
+)
+def test_no_face_at_all_is_refused(given: object) -> None:
+    with pytest.raises(InputError, match=r"^No faces sent in facemesh payload\.$"):
+        serialize_landmarks(given)
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.zeros((478, 2)), "should be an"),
+        (np.zeros(1434), r"got \(1434,\)"),
+        (np.zeros((1, 1, 478, 3)), r"got \(1, 1, 478, 3\)"),
+        (np.zeros((1, 478, 3), complex), "dtype complex128"),
+        (np.zeros((1, 478, 3), bool), "dtype bool"),
+        (np.zeros((1, 478, 3), object), "dtype object"),
+        (np.zeros((1, 478, 3), "U3"), "dtype <U3"),
+        (np.ma.masked_invalid(np.zeros((1, 478, 3))), "a masked array"),
+    ],
+    ids=["axes", "flat", "deep", "complex", "bool", "object", "text", "masked"],
+)
+def test_an_array_of_another_shape_or_kind_is_refused(array: Any, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        serialize_landmarks(array)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_an_array_with_a_value_that_is_not_finite_is_refused_by_its_place(dtype: Any, value: float) -> None:
+    array = np.zeros((2, 478, 3), dtype)
+    array[1, 477, 2] = value
+    with pytest.raises(InputError, match=rf"landmarks\[1\]\[477\]\[2\] is {value}"):
+        serialize_landmarks(array)
+
+
+@pytest.mark.parametrize(
+    "given", [None, 7, "face", b"face", {"a": 1}, iter([]), {1, 2}, object()], ids=lambda g: type(g).__name__
+)
+def test_what_is_no_sequence_of_faces_is_refused_with_what_is_accepted(given: object) -> None:
+    accepted = r"^No faces" if given is None else r"shape \(n, 478, 3\) or \(478, 3\), or a MediaPipe result"
+    with pytest.raises(InputError, match=accepted):
+        serialize_landmarks(given)
+
+
+@pytest.mark.parametrize("face", [None, 7, "face", object()], ids=lambda g: type(g).__name__)
+def test_a_face_that_is_no_sequence_is_refused_by_its_index(face: object) -> None:
+    with pytest.raises(InputError, match=r"landmarks\[1\] must be a sequence of 478 points"):
+        serialize_landmarks([landmarks()[0], face])
+
+
+def test_a_point_of_a_kind_json_does_not_know_is_refused() -> None:
+    class Triple:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> float:
+            return [0.0, 0.0, 0.0][index]
+
+    with pytest.raises(InputError, match="not a plain list or tuple"):
+        serialize_landmarks(changed(0, 0, None, Triple()))
+
+
+def test_numpy_is_not_imported_for_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    check: Callable[[object], bool] = module._is_array
+    monkeypatch.setattr(sys, "modules", {})
+    assert not check(np.zeros(1))
+    assert json.loads(serialize_landmarks(FACES)) == FACES

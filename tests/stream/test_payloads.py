@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import Any
+
+import pytest
+
+from hume_sync import BurstConfig, FaceConfig, FacemeshConfig, InputError, LanguageConfig, ProsodyConfig
+from hume_sync.stream.payloads import GET_JOB_DETAILS, RESET_STREAM, Members, Models, check_window
+
+from .support import FACE, landmarks
+
+LIMIT = 10**6
+
+
+def models(*configs: Any, window: float | None = None, limit: int = LIMIT) -> Models:
+    return Models.of(configs, window, limit)
+
+
+def request(members: Members) -> list[tuple[str, Any]]:
+    """The request as (name, value) in order."""
+    return list(json.loads(b"{" + b"".join(members) + b"}").items())
+
+
+def test_media_is_written_as_the_official_sdk_does() -> None:
+    expected = [
+        ("data", base64.b64encode(FACE).decode()),
+        ("models", {"face": {"fps_pred": 2.5}}),
+        ("raw_text", False),
+        ("stream_window_ms", 600),
+    ]
+    chosen = models(FaceConfig(fps_pred=2.5), window=600)
+    assert request(chosen.media(FACE)) == expected
+    assert request(chosen.media(bytearray(FACE))) == expected
+    assert request(chosen.encoded(base64.b64encode(FACE))) == expected
+
+
+@pytest.mark.parametrize("text", ["hello", 'quote " and \\ and \n', "Grüße, 你好, \U0001f600", "\u2028\x00"])
+def test_text_is_written_as_the_official_sdk_does(text: str) -> None:
+    assert request(models(LanguageConfig()).text(text)) == [
+        ("data", text),
+        ("models", {"language": {}}),
+        ("raw_text", True),
+    ]
+
+
+def test_landmarks_are_written_as_base64_of_json() -> None:
+    faces = landmarks(2)
+    fields = dict(request(models(FacemeshConfig()).facemesh(faces)))
+    assert json.loads(base64.b64decode(fields.pop("data"))) == faces
+    assert fields == {"models": {"facemesh": {}}, "raw_text": False}
+
+
+def test_the_two_requests_without_data_have_one_member() -> None:
+    assert request(RESET_STREAM) == [("reset_stream", True)]
+    assert request(GET_JOB_DETAILS) == [("job_details", True)]
+
+
+def test_the_configurations_of_one_call_replace_the_sockets_and_keep_the_window() -> None:
+    socket = models(BurstConfig(), ProsodyConfig(), window=10000)
+    assert socket.replaced_by(None) is socket
+    fields = dict(request(socket.replaced_by([BurstConfig()]).media(b"x")))
+    assert fields["models"] == {"burst": {}}
+    assert fields["stream_window_ms"] == 10000
+    with pytest.raises(InputError, match="configs is empty"):
+        socket.replaced_by([])
+
+
+def test_a_text_for_another_model_is_refused_with_the_official_text() -> None:
+    socket = models(LanguageConfig(), ProsodyConfig())
+    official = "configured with ProsodyConfig. send_text is only supported when using a LanguageConfig."
+    with pytest.raises(InputError) as caught:
+        socket.text("hello")
+    assert str(caught.value) == f"Socket {official}"
+    with pytest.raises(InputError) as caught:
+        socket.replaced_by([ProsodyConfig()]).text("hello")
+    assert str(caught.value) == f"Payload {official}"
+
+
+def test_landmarks_for_another_model_are_refused_with_the_official_text() -> None:
+    with pytest.raises(InputError) as caught:
+        models(FaceConfig()).facemesh(landmarks())
+    assert str(caught.value) == (
+        "Socket configured with FaceConfig. send_facemesh is only supported when using a FacemeshConfig."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "blank"),
+        (" \t\n\u2003", "blank"),
+        ("lone \ud800", "lone surrogates"),
+        (b"bytes", "must be a str, got bytes"),
+        (None, "must be a str, got NoneType"),
+        ("x" * 101, "max_payload_size is 100"),
+    ],
+)
+def test_a_text_that_cannot_be_measured_is_refused(text: object, fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        models(LanguageConfig(), limit=100).text(text)
+
+
+def test_landmarks_beyond_the_limit_are_refused() -> None:
+    with pytest.raises(InputError, match=r"landmarks holds \d+ bytes; max_payload_size is 100"):
+        models(FacemeshConfig(), limit=100).facemesh(landmarks())
+
+
+@pytest.mark.parametrize("window", [None, 500, 10000, 5000.5])
+def test_a_window_in_range_is_taken(window: float | None) -> None:
+    assert check_window(window) == window
+
+
+@pytest.mark.parametrize("window", [499, 499.9, 10001, 0, -1, math.nan, math.inf, True, "600", [600], 2**70])
+def test_a_window_out_of_range_is_refused(window: object) -> None:
+    with pytest.raises(InputError, match="stream_window_ms must be a number from 500 to 10000"):
+        check_window(window)
