@@ -1,0 +1,55 @@
+# The whole set-up: a virtual environment in .venv, made anew only when setup.cfg has changed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-peers test-lowest test-pythons lint clean
+
+demo: $(VENV)/.with-emulator
+	$(BIN)/hume-sync demo
+
+test: $(VENV)/.with-test
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# The official clients against the local server, each in an environment of its own: their requirements exclude
+# each other's. Made anew only when those have changed.
+test-peers: $(VENV)/.with-test .peers/hume_0_6/.installed .peers/hume_0_13/.installed
+	$(BIN)/python -m pytest -m peers tests/peers
+
+# The lowest versions setup.cfg allows.
+test-lowest: .venv-lowest/.with-test
+	.venv-lowest/bin/python -m pytest -q
+
+.venv-lowest/.with-test: setup.cfg setup.py scripts/lowest.py
+	rm -rf .venv-lowest .venv-lowest.txt
+	$(PYTHON) scripts/lowest.py > .venv-lowest.txt
+	sh scripts/install.sh "$(PYTHON)" .venv-lowest "-c .venv-lowest.txt -e .[test]"
+	touch $@
+
+# Every Python that is installed and supported, but for the one that make test uses.
+test-pythons:
+	@for version in 3.11 3.12 3.13; do \
+	    python$$version -c "" 2>/dev/null || { echo "python$$version is not installed"; continue; }; \
+	    [ "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != $$version ] || continue; \
+	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=python$$version .venv-$$version/.with-test && \
+	    .venv-$$version/bin/python -m pytest -q || exit 1; \
+	done
+
+lint: $(VENV)/.with-lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(VENV)/.with-%: setup.cfg setup.py
+	sh scripts/install.sh "$(PYTHON)" "$(VENV)" "-e .[$*]"
+	touch $@
+
+.peers/%/.installed: tests/peers/%.txt
+	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-* .peers build *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,8 @@
+"""``python -m hume_sync`` is the ``hume-sync`` command."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The ``hume-sync`` command: demo, serve, send.
+
+Exit status: 0; 2 for bad input, use or configuration; 1 when the server cannot be reached or fails; 130 on Ctrl-C.
+Errors are one line on standard error. Keys come from ``HUME_API_KEY`` alone: a command line is no place for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import orjson
+
+from . import demo
+from ._version import __version__
+from .errors import ConfigurationError, HumeClientException, InputError, RequestError
+from .inputs import MODELS, Payload, payloads, table, text_payload
+from .stream import HumeStreamClient, StreamResponse
+from .stream.media import open_file, read_file
+from .stream.responses import printable
+
+__all__ = ["main"]
+
+_LIMIT = 64 * 2**20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    try:
+        arguments = _parser().parse_args(argv)
+        run: Callable[[argparse.Namespace], Iterable[str]] = arguments.run
+        for line in run(arguments):
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (InputError, RequestError, ConfigurationError) as exc:
+        return _complain(exc, 2)
+    except HumeClientException as exc:
+        return _complain(exc, 1)
+    except OSError as exc:
+        return _complain(exc, 2)
+    return 0
+
+
+def _complain(exc: Exception, status: int) -> int:
+    text = f"{exc.strerror}: {exc.filename!r}" if isinstance(exc, OSError) and exc.filename else str(exc)
+    print(f"hume-sync: {printable(text)}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="hume-sync", description="Streaming expression measurement, blocking.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("demo", help="stream sample speech, image, texts and landmarks to a local server")
+    command.set_defaults(run=lambda _: demo.run())
+
+    command = commands.add_parser("serve", help="run the local server until Ctrl-C")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    command.add_argument("--port", type=int, default=0, help="port; 0, the default, takes any free one")
+    command.add_argument("--seed", type=int, default=0, help="the invented scores are a function of it and the input")
+    command.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each reply")
+    command.set_defaults(run=_serve)
+
+    command = commands.add_parser("send", help="send files or text to a v0 server, print what it measures")
+    command.add_argument("inputs", nargs="*", metavar="INPUT", help="file, or - for standard input")
+    command.add_argument("--text", action="append", default=[], metavar="TEXT", help="send this text; may be repeated")
+    command.add_argument("--models", type=_models, help=f"comma-separated, of {', '.join(MODELS)}; default: what fits")
+    command.add_argument("--url", help="the server; default: HUME_BASE_URL")
+    command.add_argument("--window", type=float, metavar="MS", help="sliding audio window, 500 to 10000")
+    command.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for each payload (default 60)")
+    command.add_argument("--json", action="store_true", help="a JSON object a line and payload, instead of a table")
+    command.set_defaults(run=_send)
+    return parser
+
+
+def _models(names: str) -> list[str]:
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    for name in chosen:
+        if name not in MODELS:
+            raise argparse.ArgumentTypeError(f"unknown model {name!r}; accepted: {', '.join(MODELS)}")
+    return chosen
+
+
+def _serve(arguments: argparse.Namespace) -> Iterator[str]:
+    try:
+        from .emulator import Emulator  # noqa: PLC0415 - an extra; `send` works without it
+    except ImportError as exc:
+        raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
+    try:
+        server = Emulator(arguments.host, arguments.port, seed=arguments.seed, latency=arguments.latency)
+    except (TypeError, ValueError) as exc:
+        raise InputError(str(exc)) from exc
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop is a Ctrl-C
+    with server:
+        yield f"Serving v0 on {server.url} until Ctrl-C. EMULATED: its scores are invented."
+        yield f"export HUME_BASE_URL={server.url}"
+        try:
+            threading.Event().wait()  # nothing sets it: a signal ends the wait
+        except KeyboardInterrupt:
+            return
+
+
+def _send(arguments: argparse.Namespace) -> Iterator[str]:
+    client = HumeStreamClient(base_url=arguments.url, timeout=arguments.timeout)
+    configs = [MODELS[name] for name in arguments.models] if arguments.models else None
+    if not arguments.inputs and not arguments.text:
+        raise InputError("nothing to send: name files, - for standard input, or --text")
+    for path in arguments.inputs:  # all are looked at before the first is sent
+        if path != "-":
+            with open_file(path, _LIMIT):
+                pass
+
+    def inputs() -> Iterator[Payload]:
+        for path in arguments.inputs:
+            data = read_file(sys.stdin.buffer if path == "-" else Path(path), _LIMIT)
+            yield from payloads("standard input" if path == "-" else path, bytes(data), configs)
+        for text in arguments.text:
+            yield text_payload(text, configs)
+
+    def replies() -> Iterator[tuple[Payload, StreamResponse]]:
+        with client.connect(configs or [MODELS["language"]], arguments.window) as socket:
+            for payload in inputs():
+                yield payload, payload.send(socket)
+
+    if arguments.json:
+        return (_json_line(payload, reply) for payload, reply in replies())
+    return _with_note(replies())
+
+
+def _with_note(replies: Iterator[tuple[Payload, StreamResponse]]) -> Iterator[str]:
+    emulated = False
+
+    def watched() -> Iterator[tuple[Payload, StreamResponse]]:
+        nonlocal emulated
+        for payload, reply in replies:
+            emulated = emulated or reply.emulated
+            yield payload, reply
+
+    yield from table(watched())
+    if emulated:
+        yield "EMULATED: these scores come from the local server, which invents them."
+
+
+def _json_line(payload: Payload, reply: StreamResponse) -> str:
+    return orjson.dumps(
+        {"input": payload.source, "part": payload.part, "emulated": reply.emulated, "reply": reply}
+    ).decode()

@@ -1,0 +1,41 @@
+"""The demonstration: real input through the real client, to a local server in this process.
+
+Its data ship with the package. The speech was made with espeak-ng (English, 16 kHz mono); face and landmarks are
+drawn, the landmarks in MediaPipe's shape: 468 points of a face and 10 of its irises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+
+from .inputs import Payload, payloads, table, text_payload
+from .stream import HumeStreamClient, LanguageConfig, StreamResponse
+
+__all__ = ["run"]
+
+_FILES = ("speech.wav", "face.jpg", "facemesh.json")
+
+
+def run() -> Iterator[str]:
+    """Run it; yields the lines to print as they come."""
+    yield "A local server is started in this process, and everything below goes to it over a real WebSocket."
+    yield ""
+    with HumeStreamClient.emulated() as client, client.connect([LanguageConfig()]) as socket:
+
+        def replies() -> Iterator[tuple[Payload, StreamResponse]]:
+            for payload in _inputs():
+                yield payload, payload.send(socket)
+
+        yield from table(replies())
+        job = socket.get_job_details()
+    yield ""
+    yield f"One connection served it all (job {job['job_details']['job_id']})."
+    yield "EMULATED: the local server invents these scores from a hash of the input. They measure nothing."
+
+
+def _inputs() -> Iterator[Payload]:
+    data = files("hume_sync") / "data"
+    for name in _FILES:
+        yield from payloads(name, (data / name).read_bytes())
+    yield from map(text_payload, (data / "texts.txt").read_text("utf-8").splitlines())

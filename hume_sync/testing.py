@@ -1,0 +1,33 @@
+"""pytest fixtures: a local v0 server and a client on it. They come with the package, for every test to use.
+
+The server is imported when the first test asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from .emulator import Emulator
+    from .stream import HumeStreamClient
+
+__all__ = ["hume_client", "hume_emulator"]
+
+
+@pytest.fixture
+def hume_emulator() -> Iterator[Emulator]:
+    """A local server of the v0 protocol (`hume_sync.emulator.Emulator`), fresh for each test."""
+    from .emulator import Emulator  # noqa: PLC0415 - an extra, and not for every pytest run on this machine to load
+
+    with Emulator() as server:
+        yield server
+
+
+@pytest.fixture
+def hume_client(hume_emulator: Emulator) -> HumeStreamClient:
+    """A client (`hume_sync.HumeStreamClient`) on the server of `hume_emulator`."""
+    from .stream import HumeStreamClient  # noqa: PLC0415 - likewise
+
+    return HumeStreamClient("test-key", base_url=hume_emulator.url, proxy=False, timeout=10.0)

@@ -1,0 +1,21 @@
+"""Print the lowest versions setup.cfg allows, as requirements: what `make test-lowest` installs."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+
+def main() -> None:
+    """Print one pinned requirement a line."""
+    config = configparser.ConfigParser()
+    config.read(Path(__file__).parents[1] / "setup.cfg")
+    extras = config["options.extras_require"]
+    lines = "\n".join([config["options"]["install_requires"], extras["emulator"], extras["speed"], extras["test"]])
+    for name, lowest in sorted(set(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[\w+\])?>=([0-9.]+)", lines, re.MULTILINE))):
+        print(f"{name}=={lowest}")
+
+
+if __name__ == "__main__":
+    main()

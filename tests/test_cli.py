@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hume_sync import HumeStreamClient, LanguageConfig, __version__, cli
+from hume_sync.cli import main
+from hume_sync.emulator import Emulator
+
+from .stream.support import DATA
+
+SPEECH, FACE, FACEMESH, TEXTS = (str(DATA / name) for name in ("speech.wav", "face.jpg", "facemesh.json", "texts.txt"))
+
+
+@pytest.fixture
+def server(hume_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    monkeypatch.setenv("HUME_BASE_URL", hume_emulator.url)
+    monkeypatch.setenv("HUME_API_KEY", "the-key")
+    return hume_emulator
+
+
+def rows(output: str) -> list[list[str]]:
+    """Table lines as their columns."""
+    return [re.split(r" {2,}", line) for line in output.splitlines()]
+
+
+# --- demo
+
+
+def test_the_demo_streams_every_kind_of_input_and_says_its_scores_are_emulated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    for source, model in [
+        ("speech.wav", "prosody"),
+        ("speech.wav", "burst"),
+        ("face.jpg", "face"),
+        ("facemesh.json", "facemesh"),
+        ("I can hardly believe it,...", "language"),
+    ]:
+        (line, *_) = [line for line in out.splitlines() if line.startswith(source) and f" {model} " in line]
+        assert re.search(r"[A-Z][a-z]+ 0\.\d\d, ", line)
+    assert [part for part in ("0.0-5.0 s", "5.0-10.0 s", "10.0-10.4 s") if part in out] == [
+        "0.0-5.0 s",
+        "5.0-10.0 s",
+        "10.0-10.4 s",
+    ]
+    assert "EMULATED" in out.splitlines()[-1]
+
+
+def test_the_demo_is_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo"]) == 0
+    first = capsys.readouterr().out
+    assert main(["demo"]) == 0
+    assert capsys.readouterr().out == first
+
+
+# --- send
+
+
+def test_files_of_each_kind_are_sent_to_the_models_that_fit(
+    server: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["send", FACE, FACEMESH, TEXTS, SPEECH, "--text", "hello there"]) == 0
+    out = capsys.readouterr().out
+    assert [row[1] for row in rows(out)[1:4]] == ["face", "facemesh", "language"]
+    assert out.count("prosody") == out.count("burst") == 3
+    assert "hello there" in out
+    assert out.splitlines()[-1].startswith("EMULATED")
+    assert server.journal.counts["handshakes"] == 1
+
+
+def test_long_speech_is_cut_into_payloads_of_five_seconds(server: Emulator) -> None:
+    assert main(["send", SPEECH, "--models", "prosody", "--window", "10000"]) == 0
+    heard = [request.audio for request in server.journal.requests]
+    assert heard == [(0.0, 5.0), (0.0, 10.0), pytest.approx((0.378812, 10.378812), abs=1e-6)]
+
+
+def test_json_lines_hold_the_whole_reply(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--json", "--models", "language", "--text", "one two", TEXTS]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["input"] for line in lines] == [TEXTS, "one two"]
+    assert all(line["emulated"] for line in lines)
+    assert [p["text"] for p in lines[1]["reply"]["language"]["predictions"]] == ["one", "two"]
+
+
+@pytest.mark.parametrize("data", [Path(FACE).read_bytes(), b"some text", Path(FACEMESH).read_bytes()])
+def test_standard_input_is_sent(server: Emulator, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert main(["send", "-"]) == 0
+    assert server.journal.counts["requests"] == 1
+
+
+def test_models_are_as_named_whatever_the_input_is(server: Emulator) -> None:
+    assert main(["send", "--models", "language,face", "--text", "x"]) == 2
+    assert not server.journal.requests
+    assert main(["send", "--models", "face", FACE]) == 0
+    assert list(server.journal.requests[0].fields["models"]) == ["face"]
+
+
+def test_the_url_given_wins_over_the_environments(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUME_BASE_URL", "ws://127.0.0.1:1")
+    assert main(["send", "--url", server.url, "--text", "x"]) == 0
+
+
+def make(tmp_path: Path, name: str, content: bytes = b"") -> str:
+    (tmp_path / name).write_bytes(content)
+    return str(tmp_path / name)
+
+
+BAD: list[tuple[Callable[[Path], list[str]], str]] = [
+    (lambda tmp: [], "nothing to send"),
+    (lambda tmp: [FACE, str(tmp / "missing.wav")], "No such file or directory: '.*missing.wav'"),
+    (lambda tmp: [FACE, str(tmp)], "Is a directory"),
+    (lambda tmp: [FACE, make(tmp, "empty.wav")], "is empty"),
+    (lambda tmp: [FACE, _fifo(tmp)], "is no regular file"),
+    (lambda tmp: [make(tmp, "noise", b"\x00\xff\xfe")], "cannot tell what .*noise is"),
+    (lambda tmp: [make(tmp, "blank", b" \n")], "text is blank"),
+    (lambda tmp: ["--text", " "], "text is blank"),
+    (lambda tmp: [make(tmp, "mesh.json", b"[[[1, 2, 3]]]")], "exactly 478, found 1"),
+    (lambda tmp: ["--models", "gesture", FACE], "unknown model 'gesture'; accepted: burst, face"),
+    (lambda tmp: ["--models", "prosody", FACE], r"hume\(E0102\)"),
+    (lambda tmp: ["--window", "499", FACE], "stream_window_ms must be"),
+    (lambda tmp: ["--timeout", "0", FACE], "timeout must be"),
+    (lambda tmp: ["--timeout", "soon", FACE], "invalid float value"),
+    (lambda tmp: ["--url", "nonsense", FACE], "base_url is 'nonsense'"),
+    (lambda tmp: ["--novelty"], "unrecognized arguments"),
+]
+
+
+def _fifo(tmp_path: Path) -> str:
+    os.mkfifo(tmp_path / "fifo")
+    return str(tmp_path / "fifo")
+
+
+@pytest.mark.parametrize(("arguments", "text"), BAD, ids=[text for _, text in BAD])
+def test_bad_input_is_one_clear_line_and_status_2(
+    server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    arguments: Callable[[Path], list[str]], text: str,
+) -> None:  # fmt: skip
+    assert main(["send", *arguments(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hume-sync: ")
+    assert re.search(text, line)
+
+
+@pytest.mark.parametrize("bad", [BAD[1], BAD[2], BAD[3], BAD[4]])
+def test_nothing_is_sent_when_a_later_input_is_bad(server: Emulator, tmp_path: Path, bad: Any) -> None:
+    assert main(["send", *bad[0](tmp_path)]) == 2
+    assert not server.journal.handshakes
+
+
+def test_a_missing_server_name_and_a_missing_command_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--text", "x"]) == 2
+    assert "no server is named" in capsys.readouterr().err
+    assert main([]) == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+def test_a_server_that_cannot_be_reached_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--url", "ws://127.0.0.1:1", "--text", "x"]) == 1
+    assert "cannot connect to 127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_a_server_that_is_too_slow_is_status_1() -> None:
+    with Emulator(latency=60) as slow:
+        assert main(["send", "--url", slow.url, "--timeout", "0.1", "--text", "x"]) == 1
+
+
+def test_a_text_of_the_server_cannot_drive_the_terminal(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    server.fail_next("E0102", "red \x1b[31m\nalert")
+    assert main(["send", "--text", "x"]) == 2
+    assert capsys.readouterr().err == "hume-sync: hume(E0102): red \\x1b[31m\\x0aalert\n"
+
+
+def test_ctrl_c_ends_with_status_130(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "payloads", interrupted)
+    assert main(["send", FACE]) == 130
+
+
+def test_a_reader_that_goes_away_is_no_error(server: Emulator) -> None:
+    environment = {**os.environ, "HUME_BASE_URL": server.url}
+    command = f"{sys.executable} -m hume_sync send --text a --text b {SPEECH} | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+# --- serve
+
+
+def test_serve_runs_a_server_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted:
+        def wait(self) -> None:
+            url = capsys.readouterr().out.split("export HUME_BASE_URL=")[1].strip()
+            with HumeStreamClient(base_url=url).connect([LanguageConfig()]) as socket:
+                assert socket.send_text("x").emulated
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "threading", SimpleNamespace(Event=Interrupted))
+    assert main(["serve", "--seed", "3", "--latency", "0.001"]) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_serving_process_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "hume_sync", "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        banner = process.stdout.readline()
+        assert "EMULATED" in banner
+        url = process.stdout.readline().split("=")[1].strip()
+        with HumeStreamClient(base_url=url).connect([LanguageConfig()]) as socket:
+            assert socket.send_text("x").emulated
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--port", "-1"], "port"),
+        (["--port", "65536"], "port"),
+        (["--port", "x"], "invalid int value"),
+        (["--latency", "-1"], "latency"),
+        (["--host", "no such host"], "."),
+    ],
+)
+def test_a_server_that_cannot_be_is_one_clear_line(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(text, line)
+
+
+def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--port", str(server.port)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "in use" in line
+
+
+def test_without_the_extra_serve_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "hume_sync.emulator", None)
+    assert main(["serve"]) == 2
+    assert "hume_sync[emulator]" in capsys.readouterr().err

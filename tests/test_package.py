@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hume_sync
+
+PACKAGE = Path(hume_sync.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ROOMS = {
+    # who may import whom; an arrow never points up (None: the package's own top)
+    "errors": set(),
+    "net": {"errors", "net"},
+    "stream": {"errors", "net", "stream", "_version"},
+    "emulator": {"emulator"},
+    "inputs": {"errors", "stream"},
+    "demo": {"inputs", "stream"},
+    "cli": {"errors", "stream", "inputs", "demo", "emulator", "_version"},
+    "testing": {"emulator", "stream"},
+    "_version": set(),
+    "__init__": {"errors", "stream", "_version"},
+    "__main__": {"cli"},
+}
+
+
+def imported(module: Path) -> set[str]:
+    """The rooms of this package that a module imports from."""
+    here = module.relative_to(PACKAGE.parent).with_suffix("").parts[:-1]
+    rooms = set()
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            target = [*here[: len(here) - node.level + 1], *(node.module.split(".") if node.module else [])]
+            rooms |= {target[1]} if len(target) > 1 else {alias.name for alias in node.names}
+    return rooms
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_arrow_between_rooms_points_up(module: Path) -> None:
+    room = module.relative_to(PACKAGE).with_suffix("").parts[0]
+    allowed = set(ROOMS[room])
+    if module.name == "client.py":
+        allowed.add("emulator")  # HumeStreamClient.emulated, and late: the one exception
+    assert imported(module) <= allowed
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_is_one_idea_of_at_most_350_lines(module: Path) -> None:
+    assert len(module.read_text("utf-8").splitlines()) <= 350
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(hume_sync.__all__) == [
+        "AuthenticationError", "BurstConfig", "ConfigurationError", "ConnectError", "ConnectionLost", "FaceConfig",
+        "FacemeshConfig", "HandshakeRejected", "HumeClientException", "HumeStreamClient", "InputError",
+        "LanguageConfig", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig",
+        "ProsodyConfig", "ProtocolError", "ReplyMismatch", "RequestError", "StreamResponse", "StreamSocket",
+        "Timeout", "TransportError", "__version__", "deserialize_configs", "serialize_configs",
+    ]  # fmt: skip
+    for name in hume_sync.__all__:
+        assert name.startswith("__") or inspect.getdoc(getattr(hume_sync, name))
+
+
+def test_importing_the_package_loads_neither_server_nor_numpy_and_starts_nothing() -> None:
+    code = (
+        "import sys, threading, hume_sync;"
+        "assert not {'numpy', 'asyncio', 'websockets', 'hume_sync.emulator'} & set(sys.modules);"
+        "assert threading.active_count() == 1"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

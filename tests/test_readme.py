@@ -1,0 +1,73 @@
+"""Every example of the README runs, as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hume_sync import cli
+from hume_sync.emulator import Emulator
+from hume_sync.stream.wav import Wav
+
+from .stream.support import DATA, FACE, SPEECH
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, hume_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the examples find their files, and the server the environment names."""
+    speech = Wav.parse(SPEECH)
+    assert speech
+    (tmp_path / "clip.wav").write_bytes(next(speech.cut(4.0)))
+    (tmp_path / "face.jpg").write_bytes(FACE)
+    monkeypatch.setenv("HUME_BASE_URL", hume_emulator.url)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_every_python_example_runs(code: str, folder: Path) -> None:
+    script = folder / "test_example.py"
+    script.write_text(code)
+    runner = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "def test_" in code else []
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *runner, script.name], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "hume-sync" in c])
+def test_every_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "|" in command:
+        monkeypatch.setattr(sys, "stdin", (folder / "clip.wav").open())
+        command = command.split("|")[1].strip()
+    assert cli.main(shlex.split(command)[1:]) == 0
+    if hasattr(sys.stdin, "close"):
+        sys.stdin.close()
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text("utf-8")
+    assert [command for command in COMMANDS if command.startswith("make")] == ["make demo", "make test"]
+    assert all(f"\n{target}: " in makefile for target in ("demo", "test"))
+
+
+def test_the_demos_output_is_what_the_readme_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo"]) == 0
+    out = capsys.readouterr().out
+    (block,) = re.findall(r"```text\n(input .*?)```", README, re.DOTALL)
+    for line in block.splitlines():
+        assert line == "..." or line in out
+
+
+def test_the_demonstration_data_ship_with_the_package() -> None:
+    assert {path.name for path in DATA.iterdir()} == {"face.jpg", "facemesh.json", "speech.wav", "texts.txt"}

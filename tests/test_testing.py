@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+def test_the_fixtures_come_with_the_package_and_need_no_import(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        from hume_sync import LanguageConfig
+
+        def test_mine(hume_emulator, hume_client):
+            hume_emulator.fail_next("I0100", "busy")
+            with hume_client.connect([LanguageConfig()]) as socket:
+                try:
+                    socket.send_text("hello")
+                except Exception as exc:
+                    assert exc.code == "I0100"
+                assert socket.send_text("hello").emulated
+            assert len(hume_emulator.journal.requests) == 2
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly").assert_outcomes(passed=1)
+
+
+def test_the_local_server_is_not_imported_until_a_test_asks_for_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_nothing_is_loaded():
+            assert "hume_sync.testing" in sys.modules
+            assert not {"hume_sync.emulator", "websockets"} & set(sys.modules)
+        """
+    )
+    outcome = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    outcome.assert_outcomes(passed=1)
