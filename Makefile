@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+CODE = hume_sync tests scripts setup.py
 
 .PHONY: demo test test-peers test-lowest test-pythons lint clean
 
@@ -29,18 +30,17 @@ test-lowest: .venv-lowest/.with-test
 	sh scripts/install.sh "$(PYTHON)" .venv-lowest "-c .venv-lowest.txt -e .[test]"
 	touch $@
 
-# Every Python that is installed and supported, but for the one that make test uses.
+# Every supported Python that is installed, but for the one that make test uses.
 test-pythons:
-	@for version in 3.11 3.12 3.13; do \
-	    python$$version -c "" 2>/dev/null || { echo "python$$version is not installed"; continue; }; \
+	@sh scripts/pythons.sh | while read -r version python; do \
 	    [ "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != $$version ] || continue; \
-	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=python$$version .venv-$$version/.with-test && \
-	    .venv-$$version/bin/python -m pytest -q || exit 1; \
+	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=$$python .venv-$$version/.with-test && \
+	    .venv-$$version/bin/python -m pytest -q </dev/null || exit 1; \
 	done
 
 lint: $(VENV)/.with-lint
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 
 $(VENV)/.with-%: setup.cfg setup.py
