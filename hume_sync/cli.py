@@ -1,37 +1,41 @@
 """The ``hume-sync`` command: demo, serve, send.
 
-Exit status: 0; 2 for bad input, use or configuration; 1 when the server cannot be reached or fails; 130 on Ctrl-C.
+Exit status: 0; 2 for bad input, use or configuration, found here or by the server (codes E01.. and E02..); 1 when the
+server cannot be reached or fails; 130 on Ctrl-C.
 Errors are one line on standard error. Keys come from ``HUME_API_KEY`` alone: a command line is no place for them.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NoReturn
-
-import orjson
 
 from . import demo
 from ._version import __version__
 from .errors import ConfigurationError, HumeClientException, InputError, RequestError
-from .inputs import MODELS, Payload, payloads, table, text_payload
+from .inputs import DRY_RUN, LIMIT, MODELS, Payload, payloads, table, text_payload
 from .stream import HumeStreamClient, StreamResponse
-from .stream.media import open_file, read_file
+from .stream.media import read_file, read_media
 from .stream.responses import printable
 
 __all__ = ["main"]
 
-_LIMIT = 64 * 2**20
+_BAD_INPUT_CODES = ("E01", "E02")
+"""How the protocol's codes begin that object to what was sent; others are the server's own affair."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a sign is no reason to fail
     try:
         arguments = _parser().parse_args(argv)
         run: Callable[[argparse.Namespace], Iterable[str]] = arguments.run
@@ -42,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone; what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (InputError, RequestError, ConfigurationError) as exc:
+    except (InputError, ConfigurationError) as exc:
         return _complain(exc, 2)
+    except RequestError as exc:
+        return _complain(exc, 2 if (exc.code or "").startswith(_BAD_INPUT_CODES) else 1)
     except HumeClientException as exc:
         return _complain(exc, 1)
     except OSError as exc:
@@ -111,7 +117,7 @@ def _serve(arguments: argparse.Namespace) -> Iterator[str]:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop is a Ctrl-C
     with server:
         yield f"Serving v0 on {server.url} until Ctrl-C. EMULATED: its scores are invented."
-        yield f"export HUME_BASE_URL={server.url}"
+        yield f"export HUME_BASE_URL={server.url} HUME_API_KEY=any"
         try:
             threading.Event().wait()  # nothing sets it: a signal ends the wait
         except KeyboardInterrupt:
@@ -123,26 +129,32 @@ def _send(arguments: argparse.Namespace) -> Iterator[str]:
     configs = [MODELS[name] for name in arguments.models] if arguments.models else None
     if not arguments.inputs and not arguments.text:
         raise InputError("nothing to send: name files, - for standard input, or --text")
-    for path in arguments.inputs:  # all are looked at before the first is sent
-        if path != "-":
-            with open_file(path, _LIMIT):
-                pass
+    socket = client.connect(configs or [MODELS["language"]], arguments.window)
+    piped = _read_standard_input() if "-" in arguments.inputs else b""
 
     def inputs() -> Iterator[Payload]:
         for path in arguments.inputs:
-            data = read_file(sys.stdin.buffer if path == "-" else Path(path), _LIMIT)
-            yield from payloads("standard input" if path == "-" else path, bytes(data), configs)
+            data = piped if path == "-" else bytes(read_file(path, LIMIT))
+            yield from payloads("standard input" if path == "-" else path, data, configs)
         for text in arguments.text:
             yield text_payload(text, configs)
 
     def replies() -> Iterator[tuple[Payload, StreamResponse]]:
-        with client.connect(configs or [MODELS["language"]], arguments.window) as socket:
+        with socket:
             for payload in inputs():
                 yield payload, payload.send(socket)
 
+    for payload in inputs():  # all are read and checked before the first is sent, and read again then: no heap of media
+        payload.send(DRY_RUN)
     if arguments.json:
         return (_json_line(payload, reply) for payload, reply in replies())
     return _with_note(replies())
+
+
+def _read_standard_input() -> bytes:
+    if sys.stdin is None:
+        raise InputError("standard input is closed")
+    return bytes(read_media(sys.stdin.buffer, LIMIT, name="standard input"))
 
 
 def _with_note(replies: Iterator[tuple[Payload, StreamResponse]]) -> Iterator[str]:
@@ -160,6 +172,6 @@ def _with_note(replies: Iterator[tuple[Payload, StreamResponse]]) -> Iterator[st
 
 
 def _json_line(payload: Payload, reply: StreamResponse) -> str:
-    return orjson.dumps(
-        {"input": payload.source, "part": payload.part, "emulated": reply.emulated, "reply": reply}
-    ).decode()
+    # The standard library's writer: it takes file names that are not UTF-8, and replies of any depth.
+    line = {"input": payload.source, "part": payload.part, "emulated": reply.emulated, "reply": reply}
+    return json.dumps(line)

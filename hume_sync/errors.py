@@ -7,6 +7,10 @@
     |-- InputError (ValueError)         an argument was refused before anything was sent
     |-- RequestError                    the server answered the request with an error; the connection stays good
     |-- MisuseError                     a call that can never be right here: a closed socket, for one
+    |-- PoolError                       the pool has no lease to give
+    |   |-- PoolClosed                  it is closed
+    |   |-- PoolTimeout (TimeoutError)  none came free in time
+    |   `-- PoolFull                    ``max_waiting`` callers wait already
     |-- TransportError                  the connection failed; it is discarded
     |   |-- ConnectError                no connection could be made
     |   |   |-- AuthenticationError     HTTP 401 in answer to the upgrade
@@ -36,6 +40,10 @@ __all__ = [
     "InputError",
     "MessageTooLarge",
     "MisuseError",
+    "PoolClosed",
+    "PoolError",
+    "PoolFull",
+    "PoolTimeout",
     "ProtocolError",
     "ReplyMismatch",
     "RequestError",
@@ -46,13 +54,28 @@ __all__ = [
 _MAX_TEXT = 1024
 """Characters of a server's text that an error keeps: enough to read, too little to smuggle media."""
 
+_MAX_CODE = 64
+
+
+def described(value: object) -> str:
+    """A refused value as an error shows it: short, whatever it is, and never failing itself."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - integers of thousands of digits refuse, other people's reprs may do anything
+        text = f"an unprintable {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit] + "..."
+
 
 class HumeClientException(Exception):
     """Root of every error of this library.
 
     Attributes:
         code: the server's error code ("E0102"), where it sent one.
-        phase: where the call was: "lock", "connect", "idle", "send" or "receive"; None outside a connection.
+        phase: where the call was: "lock", "connect", "idle", "replay", "send" or "receive"; None outside a connection.
         attempts: how often the request was tried.
         maybe_processed: True when the request had left in full and no reply says what became of it.
         status: the HTTP status that answered the upgrade.
@@ -92,8 +115,8 @@ class HumeClientException(Exception):
 
         A missing code reads "unknown" in the text and is None as an attribute.
         """
-        text = message if len(message) <= _MAX_TEXT else message[:_MAX_TEXT] + "..."
-        return cls(f"hume({'unknown' if code is None else code}): {text}", code=code)
+        code = None if code is None else _cut(code, _MAX_CODE)
+        return cls(f"hume({'unknown' if code is None else code}): {_cut(message, _MAX_TEXT)}", code=code)
 
 
 class ConfigurationError(HumeClientException):
@@ -110,6 +133,22 @@ class RequestError(HumeClientException):
 
 class MisuseError(HumeClientException):
     """A call that can never be right at this place."""
+
+
+class PoolError(HumeClientException):
+    """The pool has no lease to give."""
+
+
+class PoolClosed(PoolError):
+    """The pool is closed, or was closed meanwhile."""
+
+
+class PoolTimeout(PoolError, TimeoutError):
+    """No lease came free before the deadline."""
+
+
+class PoolFull(PoolError):
+    """As many callers wait for a lease as ``max_waiting`` allows."""
 
 
 class TransportError(HumeClientException):

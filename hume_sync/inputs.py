@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import attrs
 import orjson
@@ -16,12 +17,16 @@ from .stream import (
     ModelConfigBase,
     ProsodyConfig,
     StreamResponse,
-    StreamSocket,
 )
+from .stream.media import read_media
+from .stream.payloads import Models
 from .stream.responses import printable
 from .stream.wav import Wav
 
-__all__ = ["MODELS", "PAYLOAD_SECONDS", "Payload", "payloads", "table", "text_payload"]
+__all__ = ["DRY_RUN", "LIMIT", "MODELS", "PAYLOAD_SECONDS", "Payload", "payloads", "table", "text_payload"]
+
+LIMIT = 64 * 2**20
+"""Bytes of one input."""
 
 PAYLOAD_SECONDS = 5.0
 """The longest audio a v0 server takes in one payload."""
@@ -56,6 +61,40 @@ _MAGIC: tuple[tuple[int, bytes, Configs], ...] = (
 )
 
 
+class Sender(Protocol):
+    """What of a `StreamSocket` is used here."""
+
+    def send_media(self, data: Any, configs: Configs | None = None) -> StreamResponse:
+        """Raw media."""
+
+    def send_text(self, text: str, configs: Configs | None = None) -> StreamResponse:
+        """Plain text."""
+
+    def send_facemesh(self, landmarks: Any, configs: Configs | None = None) -> StreamResponse:
+        """Landmarks."""
+
+
+class _DryRun:
+    """Checks a payload as a socket would, and sends nothing."""
+
+    def send_media(self, data: Any, configs: Configs | None = None) -> StreamResponse:
+        Models.of(configs, None, LIMIT)
+        read_media(data, LIMIT)
+        return StreamResponse()
+
+    def send_text(self, text: str, configs: Configs | None = None) -> StreamResponse:
+        Models.of(configs, None, LIMIT).text(text)
+        return StreamResponse()
+
+    def send_facemesh(self, landmarks: Any, configs: Configs | None = None) -> StreamResponse:
+        Models.of(configs, None, LIMIT).facemesh(landmarks)
+        return StreamResponse()
+
+
+DRY_RUN: Sender = _DryRun()
+"""A sender that checks and does not send."""
+
+
 @attrs.frozen
 class Payload:
     """One request to make, and how to speak of it."""
@@ -64,7 +103,7 @@ class Payload:
     part: str
     """Which seconds of the source, where it was cut; else empty."""
     configs: Configs
-    send: Callable[[StreamSocket], StreamResponse]
+    send: Callable[[Sender], StreamResponse]
 
 
 def payloads(source: str, data: bytes, configs: Configs | None = None) -> Iterator[Payload]:
@@ -128,8 +167,9 @@ def _kind(data: bytes) -> Configs | None:
 
 def table(replies: Iterable[tuple[Payload, StreamResponse]]) -> Iterator[str]:
     """Lines of a table: an input's part a row and model, with its highest expressions. Lines come as replies do."""
-    yield f"{'input':<28} {'part':<12} {'model':<9} top expressions"
-    for payload, reply in replies:
+    for number, (payload, reply) in enumerate(replies):
+        if number == 0:  # not before there is something to show under it
+            yield f"{'input':<28} {'part':<12} {'model':<9} top expressions"
         for config in payload.configs:
             model = config.get_model_type().value
             top = ", ".join(f"{printable(name)} {score:.2f}" for name, score in reply.top(3, model))

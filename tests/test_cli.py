@@ -137,6 +137,7 @@ BAD: list[tuple[Callable[[Path], list[str]], str]] = [
     (lambda tmp: ["--timeout", "soon", FACE], "invalid float value"),
     (lambda tmp: ["--url", "nonsense", FACE], "base_url is 'nonsense'"),
     (lambda tmp: ["--novelty"], "unrecognized arguments"),
+    (lambda tmp: [FACE, "-"], "standard input is empty"),
 ]
 
 
@@ -148,15 +149,18 @@ def _fifo(tmp_path: Path) -> str:
 @pytest.mark.parametrize(("arguments", "text"), BAD, ids=[text for _, text in BAD])
 def test_bad_input_is_one_clear_line_and_status_2(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    arguments: Callable[[Path], list[str]], text: str,
+    monkeypatch: pytest.MonkeyPatch, arguments: Callable[[Path], list[str]], text: str,
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert main(["send", *arguments(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hume-sync: ")
     assert re.search(text, line)
 
 
-@pytest.mark.parametrize("bad", [BAD[1], BAD[2], BAD[3], BAD[4]])
+@pytest.mark.parametrize(
+    "bad", [*BAD[1:9], (lambda tmp: [FACE, "--text", " "], ""), (lambda tmp: [FACE, make(tmp, "blank", b"\n")], "")]
+)
 def test_nothing_is_sent_when_a_later_input_is_bad(server: Emulator, tmp_path: Path, bad: Any) -> None:
     assert main(["send", *bad[0](tmp_path)]) == 2
     assert not server.journal.handshakes
@@ -183,6 +187,32 @@ def test_a_text_of_the_server_cannot_drive_the_terminal(server: Emulator, capsys
     server.fail_next("E0102", "red \x1b[31m\nalert")
     assert main(["send", "--text", "x"]) == 2
     assert capsys.readouterr().err == "hume-sync: hume(E0102): red \\x1b[31m\\x0aalert\n"
+
+
+@pytest.mark.parametrize(("code", "status"), [("I0100", 1), ("E0300", 1), ("E0102", 2), ("E0203", 2), ("E0206", 2)])
+def test_a_fault_of_the_server_is_status_1_and_its_objection_to_the_input_2(
+    server: Emulator, code: str, status: int
+) -> None:
+    server.fail_next(code, "text", times=3)
+    assert main(["send", "--text", "x"]) == status
+
+
+def test_names_and_texts_that_the_output_cannot_hold_are_escaped(server: Emulator, tmp_path: Path) -> None:
+    (tmp_path / "caf\udce9.txt").write_bytes(b"hello")
+    environment = {**os.environ, "HUME_BASE_URL": server.url, "HUME_API_KEY": "k", "PYTHONIOENCODING": "ascii"}
+    for more in ([], ["--json"]):
+        command = [sys.executable, "-m", "hume_sync", "send", "caf\udce9.txt", "--text", "caf\xe9 \u2603", *more]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "\\u2603" in done.stdout
+
+
+def test_a_closed_standard_input_is_bad_input(
+    server: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["send", "-"]) == 2
+    assert "standard input is closed" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_with_status_130(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,8 +243,8 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_serve_runs_a_server_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     class Interrupted:
         def wait(self) -> None:
-            url = capsys.readouterr().out.split("export HUME_BASE_URL=")[1].strip()
-            with HumeStreamClient(base_url=url).connect([LanguageConfig()]) as socket:
+            url = capsys.readouterr().out.split("export HUME_BASE_URL=")[1].split()[0]
+            with HumeStreamClient("k", base_url=url).connect([LanguageConfig()]) as socket:
                 assert socket.send_text("x").emulated
             raise KeyboardInterrupt
 
@@ -230,8 +260,8 @@ def test_a_serving_process_ends_cleanly_on_a_signal(number: signal.Signals) -> N
         assert process.stderr
         banner = process.stdout.readline()
         assert "EMULATED" in banner
-        url = process.stdout.readline().split("=")[1].strip()
-        with HumeStreamClient(base_url=url).connect([LanguageConfig()]) as socket:
+        url = process.stdout.readline().split("=")[1].split()[0]
+        with HumeStreamClient("k", base_url=url).connect([LanguageConfig()]) as socket:
             assert socket.send_text("x").emulated
         process.send_signal(number)
         assert process.wait(10) == 0

@@ -58,7 +58,7 @@ def test_a_text_given_as_such_is_never_taken_for_anything_else() -> None:
 
 
 def payload(source: str = "input", *models: str) -> Payload:
-    return Payload(source, "", [MODELS[model] for model in models or ("face",)], lambda socket: StreamResponse())
+    return Payload(source, "", [MODELS[model] for model in models or ("face",)], lambda sender: StreamResponse())
 
 
 def test_a_table_has_a_row_for_each_model_with_its_highest_expressions_or_its_warning() -> None:

@@ -24,7 +24,7 @@ ROOMS = {
     "cli": {"errors", "stream", "inputs", "demo", "emulator", "_version"},
     "testing": {"emulator", "stream"},
     "_version": set(),
-    "__init__": {"errors", "stream", "_version"},
+    "__init__": {"errors", "net", "stream", "_version"},
     "__main__": {"cli"},
 }
 
@@ -58,8 +58,9 @@ def test_the_public_names_are_these() -> None:
     assert sorted(hume_sync.__all__) == [
         "AuthenticationError", "BurstConfig", "ConfigurationError", "ConnectError", "ConnectionLost", "FaceConfig",
         "FacemeshConfig", "HandshakeRejected", "HumeClientException", "HumeStreamClient", "InputError",
-        "LanguageConfig", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig",
-        "ProsodyConfig", "ProtocolError", "ReplyMismatch", "RequestError", "StreamResponse", "StreamSocket",
+        "LanguageConfig", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig", "PoolClosed",
+        "PoolError", "PoolFull", "PoolTimeout", "ProsodyConfig", "ProtocolError", "ReplyMismatch", "RequestError",
+        "RetryEvent", "RetryPolicy", "StreamPool", "StreamResponse", "StreamSocket",
         "Timeout", "TransportError", "__version__", "deserialize_configs", "serialize_configs",
     ]  # fmt: skip
     for name in hume_sync.__all__:

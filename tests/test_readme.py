@@ -29,6 +29,7 @@ def folder(tmp_path: Path, hume_emulator: Emulator, monkeypatch: pytest.MonkeyPa
     (tmp_path / "clip.wav").write_bytes(next(speech.cut(4.0)))
     (tmp_path / "face.jpg").write_bytes(FACE)
     monkeypatch.setenv("HUME_BASE_URL", hume_emulator.url)
+    monkeypatch.setenv("HUME_API_KEY", "any")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

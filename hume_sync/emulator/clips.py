@@ -78,7 +78,7 @@ def digest(clips: Iterable[Clip]) -> bytes:
 
 def _peak(content: bytes, pcm: PcmFormat) -> float:
     if pcm.is_float:
-        floats = _values("f", content)
+        floats = _values("f" if pcm.width == 4 else "d", content)
         # A NaN is no loudness; anything beyond full scale is clipped.
         return min(1.0, max((abs(value) for value in floats if not math.isnan(value)), default=0.0))
     if pcm.width == 1:
@@ -93,7 +93,7 @@ def _peak(content: bytes, pcm: PcmFormat) -> float:
     return min(1.0, max(highest, -lowest) / (1 << 8 * pcm.width - 1))
 
 
-def _values(code: Literal["f", "h", "i"], content: bytes) -> memoryview[float]:
+def _values(code: Literal["d", "f", "h", "i"], content: bytes) -> memoryview[float]:
     if sys.byteorder == "big":  # pragma: no cover - WAV is little-endian
         values = array(code, content)
         values.byteswap()

@@ -113,7 +113,7 @@ class Knobs:
     """Unknown; 1008, policy violation, is likely."""
 
     # --- handshake and transport ---------------------------------------------------------------------
-    anonymous: bool = field(default=True, validator=_switch)
+    anonymous: bool = field(default=False, validator=_switch)
     """Without a list of keys: whether a client that sends no key at all is let in."""
     query_key_names: tuple[str, ...] = field(
         default=("apikey", "api_key", "apiKey"),

@@ -13,7 +13,7 @@ from base64 import b64decode
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import orjson
 from attrs import frozen
@@ -89,17 +89,17 @@ def _sniff(data: str, models: Collection[str], *, raw_text: bool, knobs: Knobs) 
     if raw_text and set(models) != {"facemesh"}:
         return Media("text", text=data)
     if data.lstrip().startswith("["):  # never base64: landmarks as plain JSON
-        media = _detect_text(data.encode(), knobs)
+        media = _detect_text(data.encode(), models, knobs)
         if media.kind == "facemesh":
             return media
     try:
         content = b64decode(data, validate=True)
     except (binascii.Error, ValueError) as error:
         raise PayloadError("E0201", "Failed to decode data: it is not valid base64.") from error
-    return _detect(content, knobs)
+    return _detect(content, models, knobs)
 
 
-def _detect(content: bytes, knobs: Knobs) -> Media:
+def _detect(content: bytes, models: Collection[str], knobs: Knobs) -> Media:
     if content.startswith((PNG, JPEG)):
         return Media("image", content, size=image_size(content))
     if is_wav(content):
@@ -110,10 +110,10 @@ def _detect(content: bytes, knobs: Knobs) -> Media:
         clip_of_file = Clip(content, seconds) if tracks.audio else None
         kind: Kind = "video" if tracks.video else "audio"
         return Media(kind, content, seconds=tracks.seconds, clip=clip_of_file)
-    return _detect_text(content, knobs)
+    return _detect_text(content, models, knobs)
 
 
-def _detect_text(content: bytes, knobs: Knobs) -> Media:
+def _detect_text(content: bytes, models: Collection[str], knobs: Knobs) -> Media:
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -125,17 +125,12 @@ def _detect_text(content: bytes, knobs: Knobs) -> Media:
             landmarks = orjson.loads(text)
         except orjson.JSONDecodeError:
             return Media("text", content, text=text)
-        return Media("facemesh", content, faces=_read_faces(landmarks, knobs))
+        try:
+            return Media("facemesh", content, faces=tuple(_read_face(face, knobs) for face in landmarks))
+        except PayloadError:
+            if "facemesh" in models:
+                raise  # meant as landmarks; for any other model it is a text that happens to be a JSON list
     return Media("text", content, text=text)
-
-
-def _read_faces(landmarks: list[Any], knobs: Knobs) -> tuple[bytes, ...]:
-    if len(landmarks) > knobs.face_limit:
-        raise PayloadError(
-            knobs.too_many_faces_code,
-            f"Too many faces: the limit is {knobs.face_limit}, but the payload has {len(landmarks)}.",
-        )
-    return tuple(_read_face(face, knobs) for face in landmarks)
 
 
 def _read_face(face: object, knobs: Knobs) -> bytes:
@@ -166,6 +161,11 @@ def _check_limits(media: Media, knobs: Knobs) -> None:
             "E0205",
             f"Image is too large: the limit is {IMAGE_LIMIT} x {IMAGE_LIMIT} pixels, "
             f"but the payload has {media.size[0]} x {media.size[1]} pixels.",
+        )
+    if len(media.faces) > knobs.face_limit:
+        raise PayloadError(
+            knobs.too_many_faces_code,
+            f"Too many faces: the limit is {knobs.face_limit}, but the payload has {len(media.faces)}.",
         )
     if len(media.text) > TEXT_LIMIT:
         raise PayloadError(

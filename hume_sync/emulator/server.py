@@ -28,7 +28,7 @@ class Emulator:
     """A server of Hume's v0 streaming protocol on this machine, with invented scores; a context manager.
 
     ``host`` and ``port`` (0: any free one) say where it listens. ``api_keys`` are the keys let in; None
-    lets any key in that is not empty, and clients without one too unless ``anonymous=False``. With
+    lets any key in that is not empty, and with ``anonymous=True`` clients without one too. With
     ``ssl_context`` it speaks TLS. All other arguments are the fields of :class:`Knobs`.
 
     Every answer to a handshake carries ``X-Hume-Emulator: 1``. All methods may be called from any thread.

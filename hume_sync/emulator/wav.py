@@ -9,16 +9,16 @@ from .clips import Clip, PcmFormat
 from .faults import UNPARSED_MEDIA, PayloadError
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_LAYOUTS = frozenset({(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32)})
+_LAYOUTS = frozenset({(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)})
 
 
 def is_wav(content: bytes) -> bool:
     """Say whether ``content`` begins like a WAV file."""
-    return content[:4] == b"RIFF" and content[8:12] == b"WAVE"
+    return content[:4] in (b"RIFF", b"RF64") and content[8:12] == b"WAVE"
 
 
 def read_wav(content: bytes) -> Clip:
-    """Return the samples of a WAV file: 8, 16, 24 or 32-bit integers or 32-bit floats.
+    """Return the samples of a WAV file: 8, 16, 24 or 32-bit integers or 32 and 64-bit floats.
 
     The sizes of a stream written to a pipe (0, 0xFFFFFFFF or beyond the end) stand for "to the end".
     Raises PayloadError E0200 for a file without a usable format or without a data chunk.

@@ -1,16 +1,19 @@
-"""One connection and the exchanges on it: sound or discarded, never in between."""
+"""One connection and the exchanges on it: sound or discarded, never in between; and what the server holds with it."""
 
 from __future__ import annotations
 
 import itertools
 import secrets
+import time
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import orjson
 
 from ..errors import ProtocolError, ReplyMismatch
 from .deadline import Deadline
+from .dial import Watch
 from .endpoint import Endpoint
 from .transport import Transport
 
@@ -28,6 +31,8 @@ class Connection:
 
     Whoever holds the lock of the stream it serves is its only user. Any exception in an exchange, Ctrl-C
     included, discards the connection: a reply that comes late must never answer the next request.
+
+    The attributes say what the server keeps for this connection; they are the business of who uses it.
     """
 
     # The one count kept for the whole process: epochs are unique in it. `next` on it is a single step.
@@ -41,11 +46,25 @@ class Connection:
         self._echoes = False  # whether this server has ever named a request in its reply
         self.epoch = next(self._epochs)
         """The number of this connection, unique in the process."""
+        self.born = self.idle_since = time.monotonic()
+        """Monotonic times at which it was opened and last used."""
+        self.answered = False
+        """Whether it has ever had a reply that is no error: until then it proves nothing about the server."""
+        self.holds: tuple[object, int] | None = None
+        """(stream, number) of what the server's audio window is made of; None: nothing, or nobody knows what."""
+        self.touched = False
+        """Whether audio was ever sent: the window of an untouched connection is known to be empty."""
+        self.clock: Fraction | None = Fraction(0)
+        """Seconds of audio the server has counted; None after audio whose length nobody knows."""
+        self.faces_of: object | None = None
+        """The stream for which the server remembers faces; no reset makes it forget them."""
+        self.last_user: object | None = None
+        """Who used it last, as the pool names threads."""
 
     @classmethod
-    def open(cls, endpoint: Endpoint, deadline: Deadline) -> Connection:
+    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Connection:
         """Dial and upgrade; raises as `Transport.open` does."""
-        return cls(Transport.open(endpoint, deadline))
+        return cls(Transport.open(endpoint, deadline, watch))
 
     @property
     def sound(self) -> bool:
@@ -56,6 +75,22 @@ class Connection:
         """A field of the server's answer to the upgrade; the name in lower case."""
         return self._transport.headers.get(name)
 
+    def scrub(self, text: str) -> str:
+        """A text of the server, without the key should it repeat it."""
+        return self._transport.scrub(text)
+
+    def poll(self) -> None:
+        """Look, without waiting, whether the connection is as it was left. To be called before each exchange.
+
+        Raises:
+            ConnectionLost: it has ended, or something came that nobody asked for (``phase="idle"``); it is discarded.
+        """
+        try:
+            self._transport.poll()
+        except BaseException:
+            self.discard()
+            raise
+
     def exchange(self, members: Iterable[bytes], deadline: Deadline) -> dict[str, Any]:
         """Send one request and return its reply.
 
@@ -65,12 +100,11 @@ class Connection:
             deadline: of the whole call.
 
         Raises:
-            ConnectionLost, Timeout: with the ``phase``: "idle", "send" or "receive".
+            ConnectionLost, Timeout: with the ``phase``: "send" or "receive".
             ProtocolError: the reply is not a JSON object, or breaks the WebSocket protocol.
             ReplyMismatch: the reply names another request.
         """
         try:
-            self._transport.poll()
             payload_id = self._next_payload_id()
             request = b"".join((b"{", *members, b',"payload_id":"', payload_id.encode(), b'"}'))
             self._transport.send(request, deadline)
@@ -104,10 +138,21 @@ class Connection:
             self._sound = False
             self._transport.close(timeout)
 
+    def retire(self) -> None:
+        """Close without waiting for the server's answer."""
+        if self._sound:
+            self._sound = False
+            self._transport.retire()
+
     def discard(self) -> None:
         """Let go of the connection at once. Idempotent."""
         self._sound = False
         self._transport.discard()
+
+    def let_go(self, *, close: bool) -> None:
+        """In a forked child: drop the inherited descriptor in silence."""
+        self._sound = False
+        self._transport.let_go(close=close)
 
     def abort(self) -> None:
         """From any thread: end the exchange under way, which then fails with `ConnectionLost`."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 
-from ..errors import InputError
+from ..errors import InputError, described
 
 __all__ = ["Deadline", "seconds"]
 
-_ENDLESS = 1e8
-"""Seconds (three years) from which a limit counts as none: beyond it the system's own timers overflow."""
+_ENDLESS = 2e6
+"""Seconds (23 days) from which a limit counts as none: beyond it the system's own timers overflow."""
 
 
 def seconds(name: str, value: object) -> float:
@@ -20,7 +20,7 @@ def seconds(name: str, value: object) -> float:
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
         return float(value) if value < _ENDLESS else math.inf
-    raise InputError(f"{name} must be a number of seconds above zero (math.inf: no limit), got {value!r}")
+    raise InputError(f"{name} must be a number of seconds above zero (math.inf: no limit), got {described(value)}")
 
 
 class Deadline:

@@ -7,14 +7,16 @@ import socket
 import ssl
 import warnings
 from base64 import b64encode
+from collections.abc import Callable
+from functools import partial
 
 from ..errors import ConfigurationError, ConnectError, ProtocolError, Timeout
 from .deadline import Deadline
 from .endpoint import Endpoint, Proxy
 from .http1 import read_head
-from .wire import Wire
+from .wire import Wire, abort_socket
 
-__all__ = ["dial"]
+__all__ = ["Watch", "dial"]
 
 _OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),  # a request is one write, and its reply is waited for
@@ -22,7 +24,15 @@ _OPTIONS = [
 ]
 
 
-def dial(endpoint: Endpoint, deadline: Deadline) -> Wire:
+Watch = Callable[[Callable[[], None]], object]
+"""Told, for each socket made while dialling, how to make whatever waits on it fail: from any thread."""
+
+
+def _unwatched(abort: Callable[[], None]) -> None:
+    """Nobody wants to know."""
+
+
+def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> Wire:
     """Connect to an endpoint, through its proxy and TLS where it has them.
 
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
@@ -33,13 +43,16 @@ def dial(endpoint: Endpoint, deadline: Deadline) -> Wire:
         Timeout: the deadline passed (``phase="connect"``).
     """
     via = endpoint.proxy
-    sock = _connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline)
+    sock = _connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, watch)
     try:
         if via:
             _open_tunnel(sock, via, endpoint, deadline)
         if endpoint.tls:
             sock.settimeout(deadline.for_socket())
-            sock = endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host)
+            encrypted = endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
+            sock = encrypted  # it has taken the descriptor over
+            watch(partial(abort_socket, encrypted))
+            encrypted.do_handshake()
         else:
             _check_plaintext(sock, endpoint)
     except BaseException as exc:
@@ -50,7 +63,7 @@ def dial(endpoint: Endpoint, deadline: Deadline) -> Wire:
     return Wire(sock, deadline)
 
 
-def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+def _connect(host: str, port: int, deadline: Deadline, watch: Watch) -> socket.socket:
     """The first address that answers. Each gets its share of the time left, so a dead one costs no more."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -66,6 +79,7 @@ def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
         try:
             for option in _OPTIONS:
                 sock.setsockopt(*option)
+            watch(partial(abort_socket, sock))
             sock.settimeout(deadline.within(deadline.remaining() / left).for_socket())
             sock.connect(address)
         except OSError as exc:

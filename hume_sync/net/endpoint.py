@@ -81,8 +81,8 @@ class Endpoint:
         accepted = "accepted: ws://host[:port][/prefix], and wss, http, https likewise"
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-            host and host.encode("idna")
+            host, port = (parts.hostname or "").replace("%25", "%"), parts.port  # RFC 6874: a zone's mark
+            host.partition("%")[0].encode("idna")
         except (ValueError, UnicodeError):
             raise ConfigurationError(f"{name} has a host or port that cannot be read; {accepted}") from None
         if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
@@ -138,7 +138,9 @@ def private_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secre
     Raises:
         ConfigurationError: a name that is no token or belongs to the handshake, a value with control characters.
     """
-    checked = []
+    if headers is not None and not isinstance(headers, Mapping):
+        raise ConfigurationError(f"headers must be a mapping of names to values, got {type(headers).__name__}")
+    checked: list[tuple[str, Secret]] = []
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise ConfigurationError(f"headers has a name that is no HTTP token: {name!r}")
@@ -147,6 +149,8 @@ def private_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secre
             raise ConfigurationError(f"headers must not set {name}: the handshake sets it{hint}")
         if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
             raise ConfigurationError(f"headers[{name!r}] must be visible ASCII text without control characters")
+        if name.lower() in {other.lower() for other, _ in checked}:
+            raise ConfigurationError(f"headers names {name} twice")
         checked.append((name, Secret(value)))
     return tuple(checked)
 

@@ -15,10 +15,9 @@ _MAX_LINES = 128
 
 @attrs.frozen
 class Head:
-    """Status line and header fields."""
+    """Status and header fields."""
 
     status: int
-    status_line: str
     fields: tuple[tuple[str, str], ...]
     """Names in lower case, in the order received."""
 
@@ -61,4 +60,4 @@ def _parse(lines: list[str]) -> Head:
         if not colon or not name or name != name.strip():
             raise ProtocolError("the HTTP answer has a malformed header line", phase="connect")
         fields.append((name.lower(), value.strip()))
-    return Head(int(digits), lines[0], tuple(fields))
+    return Head(int(digits), tuple(fields))

@@ -24,7 +24,7 @@ from ..errors import (
     TransportError,
 )
 from .deadline import Deadline
-from .dial import dial
+from .dial import Watch, dial
 from .endpoint import Endpoint
 from .upgrade import UpgradeGuard
 from .wire import Wire
@@ -43,18 +43,18 @@ _TIMED_OUT: Final = (TimeoutError, websocket.WebSocketTimeoutException)
 class Transport:
     """A connected WebSocket for text messages. One thread at a time, but for `abort`."""
 
-    def __init__(self, ws: websocket.WebSocket, wire: Wire, headers: dict[str, str], limit: int) -> None:
+    def __init__(self, ws: websocket.WebSocket, wire: Wire, headers: dict[str, str], endpoint: Endpoint) -> None:
         self._ws = ws
         self._wire = wire
-        self._limit = limit
-        self._frames = _CappedFrames(ws._recv, limit)
+        self._scrub = endpoint.scrub
+        self._frames = _CappedFrames(ws._recv, endpoint.max_message_size)
         ws.frame_buffer = self._frames
         self.headers = headers
         """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
 
     @classmethod
-    def open(cls, endpoint: Endpoint, deadline: Deadline) -> Transport:
-        """Dial and upgrade.
+    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Transport:
+        """Dial and upgrade; ``watch`` as for `dial`.
 
         Raises:
             ConfigurationError: the key may not go there unencrypted, or an unknown websocket-client is installed.
@@ -62,7 +62,7 @@ class Transport:
             ConnectError, ProtocolError, Timeout: as they say, with ``phase="connect"``.
         """
         check_websocket_client()
-        wire = dial(endpoint, deadline)
+        wire = dial(endpoint, deadline, watch) if watch else dial(endpoint, deadline)
         guard = UpgradeGuard(wire, endpoint)
         ws = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
         try:
@@ -84,7 +84,11 @@ class Transport:
             raise
         ws.sock = wire  # type: ignore[assignment]  # it has the methods that are called
         fields = guard.head.fields if guard.head else ()
-        return cls(ws, wire, {n: v for n, v in fields if n != "set-cookie"}, endpoint.max_message_size)
+        return cls(ws, wire, {name: endpoint.scrub(v) for name, v in fields if name != "set-cookie"}, endpoint)
+
+    def scrub(self, text: str) -> str:
+        """A text of the server, without the key should it repeat it."""
+        return self._scrub(text)
 
     def send(self, message: bytes, deadline: Deadline) -> None:
         """Send one text message (UTF-8), masked, in one frame.
@@ -151,7 +155,7 @@ class Transport:
             self._ws.send_frame(ABNF.create_frame(data, ABNF.OPCODE_PONG))
         elif opcode == ABNF.OPCODE_CLOSE:
             code = int.from_bytes(data[:2], "big") if data else _NO_CODE
-            reason = data[2:].decode("utf-8", "replace")
+            reason = self._scrub(data[2:].decode("utf-8", "replace"))
             self._wire.try_send(ABNF.create_frame(data[:2], ABNF.OPCODE_CLOSE).format())
             said = f"{code}, {reason!r}" if reason else f"{code}"
             raise ConnectionLost(f"the server closed the connection ({said})", close_code=code, close_reason=reason)
@@ -201,6 +205,15 @@ class Transport:
     def discard(self) -> None:
         """Let go of the connection at once, without a word. Idempotent."""
         self._wire.close()
+
+    def let_go(self, *, close: bool) -> None:
+        """In a forked child: drop the inherited descriptor in silence."""
+        self._wire.let_go(close=close)
+
+    def retire(self) -> None:
+        """Say goodbye without waiting for an answer, and let go: for a connection that is just not needed."""
+        self._last_word(1000)
+        self.discard()
 
     def abort(self) -> None:
         """From any thread: make whatever waits on this connection fail at once."""

@@ -18,6 +18,8 @@ from .wire import Wire
 
 __all__ = ["UpgradeGuard"]
 
+_CHECKED = frozenset({"upgrade", "connection", "sec-websocket-accept"})
+
 _MAX_BODY = 512
 """Bytes of a refusal's body that are read for the error's text."""
 
@@ -42,7 +44,9 @@ class UpgradeGuard:
         """Hand out the answer, once it is known to be an upgrade."""
         if self.head is None:
             self.head = self._accept(read_head(self._wire))
-            lines = [self.head.status_line] + [f"{n}: {v}" for n, v in self.head.fields if n != "set-cookie"]
+            # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
+            lines = ["HTTP/1.1 101 Switching Protocols"]
+            lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]
             self._answer = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
         head, self._answer = self._answer[:limit], self._answer[limit:]
         return head

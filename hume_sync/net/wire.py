@@ -7,7 +7,7 @@ import ssl
 
 from .deadline import Deadline
 
-__all__ = ["Wire"]
+__all__ = ["Wire", "abort_socket"]
 
 _CHUNK = 65536
 
@@ -97,17 +97,20 @@ class Wire:
 
     def abort(self) -> None:
         """End the connection from any thread: a call that waits on it wakes up with the end of the stream."""
-        try:
-            # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-        except OSError:
-            pass  # it has ended already
+        abort_socket(self._sock)
 
     def close(self) -> None:
         """End the connection and give the descriptor back. Idempotent."""
         self.abort()
         self._sock.close()
         self._surplus = memoryview(b"")
+
+    def let_go(self, *, close: bool) -> None:
+        """In a forked child: drop the descriptor without a byte or a shutdown that the parent would feel."""
+        if close:
+            self._sock.close()
+        else:
+            self._sock.detach()
 
     # What websocket-client asks of a socket besides:
 
@@ -118,6 +121,15 @@ class Wire:
     def fileno(self) -> int:
         """The descriptor, -1 once closed."""
         return self._sock.fileno()
+
+
+def abort_socket(sock: socket.socket) -> None:
+    """Shut a socket down, from any thread, so that whatever waits on it wakes up."""
+    try:
+        # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    except OSError:
+        pass  # it has ended already, or not begun
 
 
 def _told_apart(exc: TimeoutError) -> OSError:

@@ -13,6 +13,7 @@ from .configs import (
     deserialize_configs,
     serialize_configs,
 )
+from .pool import StreamPool
 from .responses import StreamResponse
 from .socket import StreamSocket
 
@@ -26,6 +27,7 @@ __all__ = [
     "ModelType",
     "NerConfig",
     "ProsodyConfig",
+    "StreamPool",
     "StreamResponse",
     "StreamSocket",
     "deserialize_configs",

@@ -9,17 +9,30 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self
 
 from .._version import __version__
-from ..errors import ConfigurationError, InputError
+from ..errors import ConfigurationError, InputError, described
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
+from ..net.dial import Watch
 from ..net.endpoint import Endpoint, Proxy, check_key, environment_proxy, private_headers
+from ..net.retry import RetryPolicy
 from .configs import ModelConfigBase
+from .exchange import Stream
 from .payloads import Models
-from .socket import SocketSettings, StreamSocket
+from .pool import StreamPool
+from .poolstate import PoolSettings
+from .socket import StreamSocket
+from .sole import SoleSource
+from .window import StreamWindow
 
 __all__ = ["HumeStreamClient"]
 
 _PATH = "/v0/stream/models"
+
+_GREETING = (
+    ("User-Agent", f"hume_sync/{__version__}"),
+    ("X-Hume-Client-Name", "hume_sync"),
+    ("X-Hume-Client-Version", __version__),
+)
 
 _NO_SERVER = (
     "no server is named. Hume's hosted v0 service ended on 2026-06-14, so there is no default: pass base_url or"
@@ -46,6 +59,7 @@ class HumeStreamClient:
         proxy: "http://[user:password@]host[:port]"; None: as ``https_proxy``, ``http_proxy`` and ``no_proxy`` say
             (never for this machine itself); False: none.
         headers: sent on connecting besides; kept secret like the key.
+        retry: how often and how patiently requests are tried again; ``RetryPolicy.none()``: never.
         allow_plaintext: let the key go over unencrypted ``ws://`` to another machine, with a warning.
 
     Raises:
@@ -61,6 +75,7 @@ class HumeStreamClient:
         timeout: float = 60.0,
         open_timeout: float = 10.0,
         close_timeout: float = 5.0,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
         max_message_size: int = 64 * 2**20,
         max_payload_size: int = 64 * 2**20,
         ssl_context: ssl.SSLContext | None = None,
@@ -75,7 +90,12 @@ class HumeStreamClient:
         private = private_headers(headers)
         if key is not None:
             private = (("X-Hume-Api-Key", check_key(key)), *private)
+        own = {name.lower() for name, _ in private}
         encrypted, host, port, prefix = Endpoint.split(url, name="HUME_BASE_URL" if base_url is None else "base_url")
+        if not isinstance(allow_plaintext, bool):
+            raise ConfigurationError(f"allow_plaintext must be True or False, got {described(allow_plaintext)}")
+        if not isinstance(retry, RetryPolicy):
+            raise ConfigurationError(f"retry must be a RetryPolicy, got {described(retry)}")
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, got {type(ssl_context).__name__}")
         self._endpoint = Endpoint(
@@ -83,11 +103,7 @@ class HumeStreamClient:
             port=port,
             path=prefix if prefix.endswith(_PATH) else prefix + _PATH,
             tls=(ssl_context or _default_context()) if encrypted else None,
-            headers=(
-                ("User-Agent", f"hume_sync/{__version__}"),
-                ("X-Hume-Client-Name", "hume_sync"),
-                ("X-Hume-Client-Version", __version__),
-            ),
+            headers=tuple((name, value) for name, value in _GREETING if name.lower() not in own),
             private=private,
             proxy=_choose_proxy(proxy, host, port, encrypted=encrypted),
             allow_plaintext=allow_plaintext,
@@ -95,24 +111,79 @@ class HumeStreamClient:
         )
         self._max_payload_size = _size("max_payload_size", max_payload_size)
         self._open_timeout = seconds("open_timeout", open_timeout)
-        self._settings = SocketSettings(
-            connect=self._connect,
-            timeout=seconds("timeout", timeout),
-            close_timeout=seconds("close_timeout", close_timeout),
-        )
+        self._timeout = seconds("timeout", timeout)
+        self._close_timeout = seconds("close_timeout", close_timeout)
+        self._retry = retry
 
-    def connect(self, configs: Iterable[ModelConfigBase], stream_window_ms: float | None = None) -> StreamSocket:
+    def connect(
+        self,
+        configs: Iterable[ModelConfigBase],
+        stream_window_ms: float | None = None,
+        *,
+        preserve_window: bool = True,
+    ) -> StreamSocket:
         """A socket for these models. It is not connected yet: that is done on ``with``, or by its first call.
 
         Args:
             configs: one configuration a model; of two for one model the last counts.
             stream_window_ms: length of the server's sliding audio window, 500 to 10000 ms; None: the server's
                 default, 5000.
+            preserve_window: keep the payloads inside that window, at most 8 MiB, and replay them when a connection
+                was lost, so that the server hears the same as if nothing had happened. (They are sent, and may be
+                billed, again.) False: the window starts empty then, and replies say "cold".
 
         Raises:
             InputError: no configurations, something else among them, or a window out of range.
         """
-        return StreamSocket(self._settings, Models.of(configs, stream_window_ms, self._max_payload_size))
+        models = Models.of(configs, stream_window_ms, self._max_payload_size)
+        stream = Stream(StreamWindow(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window)))
+        source = SoleSource(self._connect, self._retry)
+        return StreamSocket(source, models, stream, timeout=self._timeout, close_timeout=self._close_timeout)
+
+    def pool(
+        self,
+        configs: Iterable[ModelConfigBase],
+        stream_window_ms: float | None = None,
+        *,
+        preserve_window: bool = True,
+        max_size: int = 10,
+        max_waiting: int | None = None,
+        timeout: float = 30.0,
+        max_idle: float = 50.0,
+        max_lifetime: float | None = None,
+        max_stream_idle: float = 600.0,
+    ) -> StreamPool:
+        """A pool of connections for any number of threads. Nothing is dialled before the first request.
+
+        Args:
+            configs: as for `connect`.
+            stream_window_ms: as for `connect`.
+            preserve_window: as for `connect`.
+            max_size: the most connections, and the most leases at one time.
+            max_waiting: how many callers may wait for a lease; None: any number.
+            timeout: seconds a caller waits for a lease.
+            max_idle: seconds without use after which a connection is closed. (v0 servers close after 60.)
+            max_lifetime: seconds after which a connection is closed; None: never.
+            max_stream_idle: seconds without use after which a named stream is forgotten.
+
+        Raises:
+            InputError: a number out of range, or as for `connect`.
+        """
+        models = Models.of(configs, stream_window_ms, self._max_payload_size)
+        settings = PoolSettings(
+            connect=self._connect,
+            policy=self._retry,
+            call_timeout=self._timeout,
+            max_size=_count("max_size", max_size, 1),
+            max_waiting=None if max_waiting is None else _count("max_waiting", max_waiting, 0),
+            timeout=seconds("timeout", timeout),
+            max_idle=seconds("max_idle", max_idle),
+            max_lifetime=None if max_lifetime is None else seconds("max_lifetime", max_lifetime),
+            max_stream_idle=seconds("max_stream_idle", max_stream_idle),
+            preserve_window=_flag("preserve_window", preserve_window),
+            window_ms=models.stream_window_ms,
+        )
+        return StreamPool(settings, models)
 
     @classmethod
     @contextlib.contextmanager
@@ -120,17 +191,21 @@ class HumeStreamClient:
         """A client on a local server of its own, which ends with the ``with`` block. Its scores are invented.
 
         Args:
-            **emulator_options: as for `hume_sync.emulator.Emulator`.
+            **emulator_options: as for `hume_sync.emulator.Emulator`, but for ``ssl_context``; of ``api_keys`` the
+                client takes the first.
 
         Raises:
             ConfigurationError: the local server is not installed (``pip install "hume_sync[emulator]"``).
         """
+        if emulator_options.get("ssl_context") is not None:
+            raise ConfigurationError("emulated() speaks plain ws://; for TLS make an Emulator and a client of your own")
         try:
             from ..emulator import Emulator  # noqa: PLC0415 - an extra, and the one arrow that points up (see design)
         except ImportError as exc:
             raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
         with Emulator(**emulator_options) as server:
-            yield cls("emulated", base_url=server.url, ssl_context=None, proxy=False)
+            key = next(iter(emulator_options.get("api_keys") or ["emulated"]))
+            yield cls(key, base_url=server.url, proxy=False)
 
     def __repr__(self) -> str:
         return f"<HumeStreamClient {self._endpoint.url}>"
@@ -138,8 +213,8 @@ class HumeStreamClient:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a HumeStreamClient is never pickled: build it in the process that uses it")
 
-    def _connect(self, deadline: Deadline) -> Connection:
-        return Connection.open(self._endpoint, deadline.within(self._open_timeout))
+    def _connect(self, deadline: Deadline, watch: Watch) -> Connection:
+        return Connection.open(self._endpoint, deadline.within(self._open_timeout), watch)
 
 
 def _default_context() -> ssl.SSLContext:
@@ -161,5 +236,17 @@ def _choose_proxy(proxy: object, host: str, port: int, *, encrypted: bool) -> Pr
 
 def _size(name: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a number of bytes above zero, got {value!r}")
+        raise InputError(f"{name} must be a number of bytes above zero, got {described(value)}")
+    return value
+
+
+def _count(name: str, value: object, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{name} must be a whole number from {least}, got {described(value)}")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, got {described(value)}")
     return value

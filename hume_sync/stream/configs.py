@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import attrs
 import orjson
 
-from ..errors import InputError
+from ..errors import InputError, described
 
 __all__ = [
     "BurstConfig",
@@ -55,7 +55,7 @@ class ModelType(Enum):
 
 def _number(config: object, attribute: attrs.Attribute[Any], value: object) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (number and math.isfinite(value) and abs(value) < 2**63):  # type: ignore[arg-type]
+    if value is not None and not (number and abs(value) < 2**63):  # type: ignore[arg-type]  # also refuses NaN
         _refuse(config, attribute, value, "a finite number")
 
 
@@ -76,7 +76,7 @@ def _options(config: object, attribute: attrs.Attribute[Any], value: object) -> 
         _refuse(config, attribute, value, "a dict ({} switches it on)")
     try:
         orjson.dumps(value)
-    except TypeError as exc:
+    except (TypeError, RecursionError) as exc:
         raise InputError(f"{type(config).__name__}.{attribute.name} cannot be written as JSON: {exc}") from None
     if not _finite(value):
         _refuse(config, attribute, value, "a dict of finite numbers")
@@ -84,7 +84,15 @@ def _options(config: object, attribute: attrs.Attribute[Any], value: object) -> 
 
 def _own(value: dict[str, Any] | None) -> dict[str, Any] | None:
     """A copy, so that a caller who changes a dict changes no configuration."""
-    return copy.deepcopy(value)
+    try:
+        return copy.deepcopy(value)
+    except (TypeError, RecursionError) as exc:
+        raise InputError(f"a setting holds what cannot be copied, nor written as JSON: {exc}") from None
+
+
+def _plain(value: float | None) -> float | None:
+    """A number of a plain type: subclasses, as numpy's float64, are not JSON."""
+    return float(value) if isinstance(value, float) else value
 
 
 def _finite(value: object) -> bool:
@@ -97,14 +105,12 @@ def _finite(value: object) -> bool:
 
 
 def _refuse(config: object, attribute: attrs.Attribute[Any], value: object, accepted: str) -> None:
-    raise InputError(f"{type(config).__name__}.{attribute.name} must be {accepted} or None, got {value!r}")
+    raise InputError(f"{type(config).__name__}.{attribute.name} must be {accepted} or None, got {described(value)}")
 
 
 @attrs.frozen
-class ModelConfigBase:
+class ModelConfigBase(ABC):
     """Base of the configurations. ``None`` leaves a setting to the server."""
-
-    model_type: ClassVar[ModelType]
 
     @classmethod
     @abstractmethod
@@ -157,10 +163,10 @@ class FaceConfig(ModelConfigBase):
         facs: ``{}`` adds facial action units.
     """
 
-    fps_pred: float | None = attrs.field(default=None, validator=_number)
-    prob_threshold: float | None = attrs.field(default=None, validator=_number)
+    fps_pred: float | None = attrs.field(default=None, validator=_number, converter=_plain)
+    prob_threshold: float | None = attrs.field(default=None, validator=_number, converter=_plain)
     identify_faces: bool | None = attrs.field(default=None, validator=_flag)
-    min_face_size: float | None = attrs.field(default=None, validator=_number)
+    min_face_size: float | None = attrs.field(default=None, validator=_number, converter=_plain)
     save_faces: bool | None = attrs.field(default=None, validator=_flag)
     descriptions: dict[str, Any] | None = attrs.field(default=None, validator=_options, converter=_own)
     facs: dict[str, Any] | None = attrs.field(default=None, validator=_options, converter=_own)
@@ -249,13 +255,15 @@ def check_configs(configs: object) -> tuple[ModelConfigBase, ...]:
     Raises:
         InputError: not an iterable of `ModelConfigBase`, or none at all.
     """
-    if isinstance(configs, ModelConfigBase | str | Mapping) or not isinstance(configs, Iterable):
-        raise InputError(f"configs must be a list of model configurations, [FaceConfig()] for one; got {configs!r}")
+    if isinstance(configs, ModelConfigBase | str | bytes | Mapping) or not isinstance(configs, Iterable):
+        raise InputError(
+            f"configs must be a list of model configurations, [FaceConfig()] for one; got {described(configs)}"
+        )
     checked = tuple(configs)
     for config in checked:
         if not isinstance(config, ModelConfigBase):
             raise InputError(
-                f"configs holds {config!r}; accepted are {', '.join(c.__name__ for c in _BY_TYPE.values())}"
+                f"configs holds {described(config)}; accepted are {', '.join(c.__name__ for c in _BY_TYPE.values())}"
             )
     if not checked:
         raise InputError("configs is empty: name at least one model, [LanguageConfig()] for one")

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import InputError
+from ..errors import InputError, described
 
 __all__ = ["serialize_landmarks"]
 
@@ -45,7 +45,7 @@ def serialize_landmarks(landmarks: object) -> bytes:
         return orjson.dumps(_checked_array(faces), option=_OPTIONS)
     _check_count(len(faces))
     for index, face in enumerate(faces):
-        if not isinstance(face, Sequence) or len(face) != _POINTS:
+        if not _is_sequence(face) or len(face) != _POINTS:
             _refuse_face(index, face)
         for point in face:
             try:
@@ -56,8 +56,9 @@ def serialize_landmarks(landmarks: object) -> bytes:
                 _refuse_first_bad_point(faces)
     try:
         written = orjson.dumps(faces, option=_OPTIONS)
-    except TypeError:
+    except TypeError:  # a value JSON does not know, or other sequences than lists and tuples
         _refuse_first_bad_point(faces)
+        written = orjson.dumps([[list(map(_plain, point)) for point in face] for face in faces])
     # The lengths are right, so only a leaf can be wrong. orjson writes NaN, infinity and None as null, bools as
     # words, and every other container or text with a mark of its own: six searches in C find them all.
     if (
@@ -122,13 +123,15 @@ def _checked_array(array: Any) -> Any:
     if faces.dtype.kind not in "fiu" or isinstance(faces, numpy.ma.MaskedArray):
         kind = "a masked array" if isinstance(faces, numpy.ma.MaskedArray) else f"dtype {faces.dtype}"
         raise InputError(f"landmarks must be an array of numbers (float or integer), got {kind}")
-    if faces.dtype.kind == "f" and not numpy.isfinite(faces).all():
-        face, point, axis = (int(i) for i in numpy.argwhere(~numpy.isfinite(faces))[0])
-        _refuse_value((face, point, axis), float(faces[face, point, axis]))
     exact = faces.dtype.newbyteorder("=")
     if faces.dtype.kind == "f" and exact not in (numpy.float32, numpy.float64):
         exact = numpy.dtype(numpy.float32 if faces.dtype.itemsize < 4 else numpy.float64)
-    return numpy.ascontiguousarray(faces, dtype=exact)
+    with numpy.errstate(over="ignore"):  # what is too large for a double is found below, as the infinity it becomes
+        native = numpy.ascontiguousarray(faces, dtype=exact)
+    if faces.dtype.kind == "f" and not numpy.isfinite(native).all():
+        face, point, axis = (int(i) for i in numpy.argwhere(~numpy.isfinite(native))[0])
+        _refuse_value((face, point, axis), float(native[face, point, axis]))
+    return native
 
 
 def _is_array(value: object) -> bool:
@@ -137,7 +140,7 @@ def _is_array(value: object) -> bool:
 
 
 def _is_sequence(value: object) -> bool:
-    if isinstance(value, str | bytes | bytearray | dict):
+    if isinstance(value, str | bytes | bytearray | memoryview | dict):
         return False
     return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
@@ -151,6 +154,10 @@ def _is_number(value: object) -> bool:
         return False
     numpy = sys.modules.get("numpy")
     return isinstance(value, int | float) or (numpy is not None and isinstance(value, numpy.floating | numpy.integer))
+
+
+def _plain(value: Any) -> int | float:
+    return int(value) if hasattr(value, "__index__") else float(value)
 
 
 def _is_row(value: Any) -> bool:
@@ -190,10 +197,13 @@ def _refuse_first_bad_point(faces: Sequence[Any]) -> None:
             for k, value in enumerate(point):
                 if not _is_number(value) or not abs(value) < 2**63:
                     _refuse_value((i, j, k), value)
-    raise InputError(f"{_NOT_A_POINT} A point is not a plain list or tuple.")
 
 
 def _refuse_value(place: tuple[int, int, int], value: object) -> None:
     i, j, k = place
-    shown = f"{value}" if _is_number(value) else f"a {type(value).__name__}"
+    shown = (
+        described(float(value) if isinstance(value, float) else value)
+        if _is_number(value)
+        else f"a {type(value).__name__}"
+    )
     raise InputError(f"landmarks[{i}][{j}][{k}] is {shown}; accepted are finite numbers (integers: 64 bits)")

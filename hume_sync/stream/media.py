@@ -40,21 +40,21 @@ def read_file(filepath: object, limit: int) -> Media:
     raise InputError(f"filepath must be a path or a binary file object, got {type(filepath).__name__}")
 
 
-def read_media(data: object, limit: int) -> Media:
+def read_media(data: object, limit: int, *, name: str = "data") -> Media:
     """Raw media: bytes-like, or a binary file object; limits and errors as for `read_file`."""
     if isinstance(data, bytes | bytearray | memoryview):
         if isinstance(data, memoryview):
             data = data.cast("B") if data.c_contiguous else data.tobytes()
-        check_size("data", len(data), limit)
+        check_size(name, len(data), limit)
         return data
     if hasattr(data, "read"):
-        return _read_object(data, limit, "data")
+        return _read_object(data, limit, name)
     hint = "; for a path use send_file" if isinstance(data, str | os.PathLike) else ""
-    raise InputError(f"data must be bytes or a binary file object, got {type(data).__name__}{hint}")
+    raise InputError(f"{name} must be bytes or a binary file object, got {type(data).__name__}{hint}")
 
 
-def decode_base64(data: object, limit: int) -> bytes:
-    """Decode base64 strictly: its own alphabet, padded, nothing between.
+def decode_base64(data: object, limit: int) -> tuple[bytes, bytes]:
+    """Decode base64 strictly: its own alphabet, padded, nothing between. Returns it as it was, and decoded.
 
     Raises:
         InputError: not bytes-like, empty, too large once decoded, or not base64.
@@ -62,9 +62,10 @@ def decode_base64(data: object, limit: int) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         hint = ": encode it with base64.b64encode, or use send_file for a path" if isinstance(data, str) else ""
         raise InputError(f"bytes_data must be base64 as bytes, got {type(data).__name__}{hint}")
-    check_size("bytes_data", len(data) * 3 // 4, limit)
+    encoded = bytes(data)
+    check_size("bytes_data", (len(encoded) + 3) // 4 * 3 - encoded[-2:].count(b"="), limit)
     try:
-        return pybase64.b64decode(data, validate=True)
+        return encoded, pybase64.b64decode(encoded, validate=True)
     except ValueError:
         raise InputError(
             "bytes_data is not base64 (standard alphabet, padded, no line ends, no data: prefix);"
@@ -89,13 +90,16 @@ def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
     """Open a regular file of 1 to ``limit`` bytes; errors as for `read_file`. Never waits, as a FIFO would have it."""
     name = f"the file {os.fspath(path)!r}"
     # Opened first and looked at then: a name may change between two looks.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as exc:  # a NUL, or what the file system cannot write
+        raise InputError(f"{name} cannot exist: {exc}") from None
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{name} is no regular file; open it and pass the file object instead")
+            raise InputError(f"{name} is no regular file; pass an open file object (on a command line: - and a pipe)")
         check_size(name, status.st_size, limit)
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             yield file

@@ -7,23 +7,55 @@ second time, as part of a larger object, is what costs most in a plain implement
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fractions import Fraction
 
 import attrs
 import orjson
 import pybase64
 
-from ..errors import InputError
-from .configs import FacemeshConfig, LanguageConfig, ModelConfigBase, check_configs, serialize_configs
+from ..errors import InputError, described
+from .configs import (
+    FaceConfig,
+    FacemeshConfig,
+    LanguageConfig,
+    ModelConfigBase,
+    ModelType,
+    check_configs,
+    serialize_configs,
+)
+from .duration import media_seconds
 from .landmarks import serialize_landmarks
 from .media import Media, check_size, decode_base64
 
-__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "Members", "Models", "check_window"]
+__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "Members", "Models", "Request", "check_window"]
 
 Members = tuple[bytes, ...]
 """The members of a JSON object, without braces; their bytes joined are its text."""
 
-RESET_STREAM: Members = (b'"reset_stream":true',)
-GET_JOB_DETAILS: Members = (b'"job_details":true',)
+
+@attrs.frozen
+class Request:
+    """One request, and what it does to what the server holds."""
+
+    members: Members = attrs.field(repr=False)
+    audio: bool = False
+    """Whether an audio model hears it: only then does the server's window matter, and change."""
+    seconds: Fraction | None = None
+    """Length of its audio; None where nobody knows."""
+    identifies: bool = False
+    """Whether the server will remember faces from it."""
+    reset: bool = False
+    """Whether it is a reset of the window."""
+
+    def with_reset(self) -> Members:
+        """Its members, with the order to empty the window first."""
+        return (*RESET_STREAM.members, b",", *self.members)
+
+
+RESET_STREAM = Request((b'"reset_stream":true',), reset=True)
+GET_JOB_DETAILS = Request((b'"job_details":true',))
+
+_AUDIO_MODELS = frozenset({ModelType.BURST, ModelType.PROSODY})
 
 
 def check_window(stream_window_ms: object) -> int | float | None:
@@ -36,8 +68,10 @@ def check_window(stream_window_ms: object) -> int | float | None:
         return None
     number = isinstance(stream_window_ms, int | float) and not isinstance(stream_window_ms, bool)
     if not number or not 500 <= stream_window_ms <= 10000:  # type: ignore[operator]
-        raise InputError(f"stream_window_ms must be a number from 500 to 10000, or None; got {stream_window_ms!r}")
-    return stream_window_ms  # type: ignore[return-value]
+        got = described(stream_window_ms)
+        raise InputError(f"stream_window_ms must be a number from 500 to 10000, or None; got {got}")
+    # Of a plain type: subclasses, as numpy's float64, are not JSON.
+    return float(stream_window_ms) if isinstance(stream_window_ms, float) else stream_window_ms  # type: ignore[return-value]
 
 
 @attrs.frozen
@@ -49,6 +83,10 @@ class Models:
     max_payload_size: int
     owner: str
     """"Socket" or "Payload": who brought the configurations, for the official texts."""
+    audio: bool
+    """Whether an audio model is among them."""
+    identifies: bool
+    """Whether faces are to be identified."""
     _tail: dict[bool, bytes]
     """The members behind the data, by ``raw_text``."""
 
@@ -61,10 +99,15 @@ class Models:
         """
         checked = check_configs(configs)
         window = check_window(stream_window_ms)
-        models = b',"models":' + orjson.dumps(serialize_configs(checked))
+        try:
+            models = b',"models":' + orjson.dumps(serialize_configs(checked))
+        except TypeError as exc:
+            raise InputError(f"configs cannot be written as JSON: {exc}") from None
         end = b"" if window is None else b',"stream_window_ms":' + orjson.dumps(window)
         tail = {raw: models + b',"raw_text":' + orjson.dumps(raw) + end for raw in (False, True)}
-        return cls(checked, window, max_payload_size, owner, tail)
+        audio = any(config.get_model_type() in _AUDIO_MODELS for config in checked)
+        identifies = any(isinstance(config, FaceConfig) and config.identify_faces is True for config in checked)
+        return cls(checked, window, max_payload_size, owner, audio, identifies, tail)
 
     def replaced_by(self, configs: Iterable[ModelConfigBase] | None) -> Models:
         """These, or the configurations of one call in their place (None: these)."""
@@ -72,21 +115,20 @@ class Models:
             return self
         return Models.of(configs, self.stream_window_ms, self.max_payload_size, "Payload")
 
-    def media(self, media: Media) -> Members:
+    def media(self, media: Media) -> Request:
         """A payload of raw media, base64-encoded here. The size was checked when it was read."""
-        return (b'"data":"', pybase64.b64encode(media), b'"', self._tail[False])
+        return self._media(media, pybase64.b64encode(media))
 
-    def encoded(self, bytes_data: object) -> Members:
+    def encoded(self, bytes_data: object) -> Request:
         """A payload of media that is base64 already.
 
         Raises:
             InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded.
         """
-        decode_base64(bytes_data, self.max_payload_size)
-        assert isinstance(bytes_data, bytes | bytearray | memoryview)
-        return (b'"data":"', bytes(bytes_data), b'"', self._tail[False])
+        encoded, media = decode_base64(bytes_data, self.max_payload_size)
+        return self._media(media, encoded)
 
-    def text(self, text: object) -> Members:
+    def text(self, text: object) -> Request:
         """A payload of plain text for the language model.
 
         Raises:
@@ -103,9 +145,9 @@ class Models:
         except TypeError as exc:
             raise InputError("text holds lone surrogates, which UTF-8 cannot write") from exc
         check_size("text", len(written) - 2, self.max_payload_size)
-        return (b'"data":', written, self._tail[True])
+        return Request((b'"data":', written, self._tail[True]))
 
-    def facemesh(self, landmarks: object) -> Members:
+    def facemesh(self, landmarks: object) -> Request:
         """A payload of facemesh landmarks.
 
         Raises:
@@ -114,7 +156,15 @@ class Models:
         self._require(FacemeshConfig, "send_facemesh")
         written = serialize_landmarks(landmarks)
         check_size("landmarks", len(written), self.max_payload_size)
-        return self.media(written)
+        return Request((b'"data":"', pybase64.b64encode(written), b'"', self._tail[False]))
+
+    def _media(self, media: Media, encoded: bytes) -> Request:
+        return Request(
+            (b'"data":"', encoded, b'"', self._tail[False]),
+            audio=self.audio,
+            seconds=media_seconds(media) if self.audio else None,
+            identifies=self.identifies,
+        )
 
     def _require(self, accepted: type[ModelConfigBase], method: str) -> None:
         for config in self.configs:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 __all__ = ["StreamResponse", "printable"]
 
 _MODELS = ("burst", "face", "facemesh", "language", "ner", "prosody")
+_AUDIO_MODELS = ("burst", "prosody")
 _SCORES = ("emotions", "facs", "descriptions", "sentiment", "toxicity")
 
 
@@ -22,9 +24,31 @@ class StreamResponse(dict[str, Any]):
 
     Attributes:
         emulated: True when the reply comes from the local server: its scores are invented.
+        attempts: how often the request was sent, or tried to be.
+        window_state: what the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
+            same, after its context was replayed on a new connection; "cold", nothing, for the context was lost.
+            None without an audio model.
+        clock_offset: seconds added to the times of burst and prosody, so that they count from the stream's
+            beginning rather than the connection's; None where an unknown length of audio makes that impossible.
     """
 
     emulated: bool = False
+    attempts: int = 1
+    window_state: str | None = None
+    clock_offset: float | None = 0.0
+
+    def shift_times(self, offset: Fraction) -> None:
+        """Move the times of the audio models by so many seconds; what is no time is left alone."""
+        self.clock_offset = float(offset)
+        if not offset:
+            return
+        for model in _AUDIO_MODELS:
+            for _, _, prediction in self._predictions(model):
+                time = prediction.get("time")
+                if isinstance(time, dict):
+                    for end in ("begin", "end"):
+                        if isinstance(time.get(end), int | float):
+                            time[end] = round(time[end] + self.clock_offset, 9)
 
     def emotions(self, model: str | None = None) -> dict[str, float]:
         """Score by emotion, each the mean over all predictions of a model (None: of all models).

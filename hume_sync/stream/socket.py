@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
-import attrs
-
-from ..errors import MisuseError, RequestError, Timeout
-from ..net.connection import Connection
+from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
+from ..net.lock import CallLock
 from .configs import ModelConfigBase
+from .exchange import Source, Stream, exchange
 from .media import read_file, read_media
-from .payloads import GET_JOB_DETAILS, RESET_STREAM, Members, Models
+from .payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request
 from .responses import StreamResponse
+from .window import StreamWindow
 
-__all__ = ["SocketSettings", "StreamSocket"]
+__all__ = ["SocketSource", "StreamSocket"]
 
-_LEAST_CLOSE_TIMEOUT = 0.05
-"""Seconds for a goodbye when waiting for another thread has used up the time."""
+_T = TypeVar("_T")
 
 _Configs = Iterable[ModelConfigBase] | None
 
 
-@attrs.frozen
-class SocketSettings:
-    """What a client hands to its sockets."""
+class SocketSource(Source, Protocol):
+    """A source of connections that knows who may use it, and when that is over."""
 
-    connect: Callable[[Deadline], Connection]
-    timeout: float
-    """Seconds a call may take by default."""
-    close_timeout: float
-    """Seconds a close may take."""
+    def check(self) -> None:
+        """Begin a call; raise where it can never be right."""
+
+    def finish(self) -> None:
+        """The call is over."""
+
+    def close(self, lock: CallLock, timeout: float) -> None:
+        """Close, from any thread; ``lock`` is held by the call under way."""
+
+    def abort(self) -> None:
+        """End whatever is under way, from any thread."""
 
 
 class StreamSocket:
     """Sends media and returns what is measured in it: one request, one reply, in order.
 
-    Built by ``client.connect(...)``. It connects when entered, or at the first call. It may be shared by threads:
-    calls are then served one after another.
+    Built by ``client.connect(...)``, or leased from a pool. The former connects when entered, or at the first call,
+    and may be shared by threads: calls are then served one after another.
 
     Every call takes ``timeout``, in seconds, for all it does: waiting for other threads, connecting, sending,
     receiving. None is the client's default, ``math.inf`` no limit. ``configs`` replace the socket's for that call.
@@ -48,16 +51,21 @@ class StreamSocket:
     Every call but `close` raises:
         InputError, OSError: an argument was refused, a file not readable; nothing was sent, the socket is usable.
         RequestError: the server answered with an error (``code``); the socket is usable.
-        ConnectError, ConnectionLost, Timeout, ProtocolError: the connection was discarded. The next call makes a
-            new one, on which the server's sliding window starts empty; `epoch` tells connections apart.
-        MisuseError: the socket was closed.
+        ConnectError, ConnectionLost, Timeout, ProtocolError: the connection was discarded, and the request tried
+            again as often as the client's `RetryPolicy` allows (``attempts``). The next call makes a new one, and
+            replays the server's sliding window on it.
+        MisuseError: the socket was closed, belongs to another thread, or was opened before a fork.
     """
 
-    def __init__(self, settings: SocketSettings, models: Models) -> None:
-        self._settings = settings
+    def __init__(
+        self, source: SocketSource, models: Models, stream: Stream, *, timeout: float, close_timeout: float = 5.0
+    ) -> None:
+        self._source = source
         self._models = models
-        self._lock = threading.Lock()  # held for a whole exchange; guards the two below
-        self._connection: Connection | None = None
+        self._stream = stream
+        self._timeout = timeout
+        self._close_timeout = close_timeout
+        self._lock = CallLock()  # held for a whole call, reconnects and replays included; guards the stream
         self._closed = False
 
     def send_file(self, filepath: Any, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
@@ -118,43 +126,35 @@ class StreamSocket:
 
     @property
     def epoch(self) -> int | None:
-        """The number of the connection in use, unique in the process; None while there is none."""
-        connection = self._connection
-        return connection.epoch if connection and connection.sound else None
+        """The number of the connection used last, unique in the process; None while there is none that is sound."""
+        return None if self._closed else self._stream.epoch
+
+    @property
+    def window(self) -> StreamWindow:
+        """What would be replayed on a new connection."""
+        return self._stream.window
 
     def close(self) -> None:
-        """Close the connection, in order where the server plays along, at most the client's ``close_timeout`` long.
+        """Close a socket of one's own, or give a leased one back to its pool. Idempotent, from any thread.
 
-        A call under way in another thread may end until then; after that it fails with `ConnectionLost`. Later
-        calls raise `MisuseError`. Idempotent.
+        The connection of a socket of one's own is closed in order where the server plays along, at most the
+        client's ``close_timeout`` long. A call under way in another thread may end until then; after that it fails
+        with `ConnectionLost`. Later calls raise `MisuseError`.
         """
-        deadline = Deadline(self._settings.close_timeout)
-        self._closed = True  # from here on nobody connects; seen by whoever gets the lock next
-        if not self._lock.acquire(timeout=deadline.for_lock()):
-            if connection := self._connection:
-                connection.abort()  # whoever waits on it fails at once, and lets go of it
-            return
-        try:
-            if self._connection:
-                self._connection.close(max(deadline.remaining(), _LEAST_CLOSE_TIMEOUT))
-        finally:
-            self._lock.release()
+        self._closed = True
+        self._source.close(self._lock, self._close_timeout)
 
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)
-        self._acquire(deadline)
-        try:
-            self._sound_connection(deadline)
-        finally:
-            self._lock.release()
+        self._call(deadline, lambda: self._source.take(self._stream, self, deadline))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, Exception) and self._connection:
-            self._connection.abort()  # Ctrl-C: do not wait for a server's goodbye
+        if kind is not None and not issubclass(kind, Exception):
+            self._source.abort()  # Ctrl-C: do not wait for a server's goodbye
         self.close()
 
     def __repr__(self) -> str:
@@ -162,44 +162,23 @@ class StreamSocket:
         state = "closed" if self._closed else "not connected" if self.epoch is None else f"epoch {self.epoch}"
         return f"<StreamSocket [{models}] {state}>"
 
-    def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._settings.timeout if timeout is None else seconds("timeout", timeout))
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a StreamSocket is neither copied nor pickled: make one where it is used")
 
-    def _exchange(self, members: Members, deadline: Deadline) -> StreamResponse:
-        self._acquire(deadline)
-        # Critical section: from the first byte of the request to the decoded reply.
+    def _deadline(self, timeout: float | None) -> Deadline:
+        return Deadline(self._timeout if timeout is None else seconds("timeout", timeout))
+
+    def _exchange(self, request: Request, deadline: Deadline) -> StreamResponse:
+        return self._call(deadline, lambda: exchange(self._stream, request, self._source, self._lock, deadline))
+
+    def _call(self, deadline: Deadline, work: Callable[[], _T]) -> _T:
+        """Do one thing on this socket, alone, under the deadline."""
+        self._source.check()
         try:
-            connection = self._sound_connection(deadline)
-            reply = StreamResponse(connection.exchange(members, deadline))
-            reply.emulated = connection.header("x-hume-emulator") is not None
+            if not self._lock.acquire(deadline):
+                raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
+            # Critical section: from the first byte of the request to the decoded reply.
+            return work()
         finally:
             self._lock.release()
-        if "error" in reply:
-            raise _request_error(reply)
-        return reply
-
-    def _acquire(self, deadline: Deadline) -> None:
-        if not self._lock.acquire(timeout=deadline.for_lock()):
-            raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
-
-    def _sound_connection(self, deadline: Deadline) -> Connection:
-        """The connection, made anew where there is none that is sound. The caller holds the lock."""
-        assert self._lock.locked()
-        self._refuse_if_closed()
-        if self._connection is None or not self._connection.sound:
-            self._connection = self._settings.connect(deadline)
-            try:
-                self._refuse_if_closed()
-            except MisuseError:  # closed while it was being made: nobody else will let go of it
-                self._connection.discard()
-                raise
-        return self._connection
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise MisuseError("this StreamSocket is closed: make another with client.connect(...)")
-
-
-def _request_error(reply: StreamResponse) -> RequestError:
-    code, text = reply.get("code"), reply["error"]
-    return RequestError.from_error(None if code is None else str(code), text if isinstance(text, str) else repr(text))
+            self._source.finish()

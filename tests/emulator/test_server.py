@@ -18,7 +18,7 @@ from .support import request
 
 
 def _dial(emulator: Emulator, **options: Any) -> ClientConnection:
-    client: ClientConnection = connect(emulator.url + "/v0/stream/models", **options)
+    client: ClientConnection = connect(emulator.url + "/v0/stream/models?apikey=k", **options)
     return client
 
 
@@ -138,7 +138,7 @@ def test_close_does_not_wait_for_clients_that_do_not_answer(upgraded: bool) -> N
     with socket.create_connection(("127.0.0.1", emulator.port)) as silent:
         if upgraded:
             silent.sendall(
-                b"GET /v0/stream/models HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"GET /v0/stream/models?apikey=k HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
             )
             assert silent.recv(12) == b"HTTP/1.1 101"

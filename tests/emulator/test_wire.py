@@ -26,18 +26,18 @@ def server() -> Iterator[Emulator]:
         yield emulator
 
 
-def _dial(server: Emulator, path: str = PATH, key: str | None = None, **options: Any) -> ClientConnection:
+def _dial(server: Emulator, path: str = PATH, key: str | None = "k", **options: Any) -> ClientConnection:
     headers = {} if key is None else {"X-Hume-Api-Key": key}
     client: ClientConnection = connect(server.url + path, additional_headers=headers, max_size=None, **options)
     return client
 
 
-def _visit(server: Emulator, path: str = PATH, key: str | None = None) -> None:
+def _visit(server: Emulator, path: str = PATH, key: str | None = "k") -> None:
     with _dial(server, path, key) as client:
         assert "job_details" in _ask(client)
 
 
-def _refused(server: Emulator, path: str = PATH, key: str | None = None) -> InvalidStatus:
+def _refused(server: Emulator, path: str = PATH, key: str | None = "k") -> InvalidStatus:
     with pytest.raises(InvalidStatus) as caught, _dial(server, path, key):
         pass
     return caught.value
@@ -81,7 +81,7 @@ def test_a_known_key_in_the_header_is_let_in(name: str) -> None:
 @pytest.mark.parametrize("name", ["apikey", "api_key", "apiKey"])
 def test_a_known_key_in_the_query_is_let_in(name: str) -> None:
     with Emulator(api_keys=["right"]) as server:
-        _visit(server, f"{PATH}?{name}=right")
+        _visit(server, f"{PATH}?{name}=right", key=None)
 
 
 @pytest.mark.parametrize(
@@ -94,17 +94,18 @@ def test_an_unknown_or_missing_key_is_refused_with_401(path: str, key: str | Non
         assert (response.status_code, response.headers["X-Hume-Emulator"]) == (401, "1")
 
 
-def test_without_a_list_any_key_or_none_is_let_in_but_no_empty_one(server: Emulator) -> None:
+def test_without_a_list_any_key_is_let_in_that_is_not_empty(server: Emulator) -> None:
     _visit(server, key="anything")
-    _visit(server)
+    _visit(server, PATH + "?apikey=anything", key=None)
+    assert _refused(server, key=None).response.status_code == 401
     assert _refused(server, key="").response.status_code == 401
-    assert _refused(server, PATH + "?apikey=").response.status_code == 401
+    assert _refused(server, PATH + "?apikey=", key=None).response.status_code == 401
 
 
-def test_a_key_can_be_demanded_without_a_list() -> None:
-    with Emulator(anonymous=False) as server:
-        _visit(server, key="anything")
-        assert _refused(server).response.status_code == 401
+def test_clients_without_a_key_can_be_let_in() -> None:
+    with Emulator(anonymous=True) as server:
+        _visit(server, key=None)
+        assert _refused(server, key="").response.status_code == 401
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 429, 500, 503])

@@ -124,9 +124,10 @@ def test_a_discarded_connection_has_nothing_left_to_close() -> None:
         assert not connection.sound
 
 
-def test_a_server_that_left_while_idle_is_noticed_before_anything_is_sent() -> None:
+def test_a_server_that_left_while_idle_is_noticed_by_a_look_before_anything_is_sent() -> None:
     with server(upgraded(lambda peer: None)) as port:
         connection = opened(port)
     with pytest.raises(ConnectionLost) as caught:
-        connection.exchange([b'"a":1'], Deadline(5))
+        connection.poll()
+    assert not connection.sound
     assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)

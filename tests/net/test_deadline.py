@@ -8,13 +8,19 @@ from hume_sync import InputError
 from hume_sync.net.deadline import Deadline, seconds
 
 
-@pytest.mark.parametrize("value", [0, -1, 0.0, math.nan, -math.inf, True, False, "3", None, [1]])
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, 0.0, math.nan, -math.inf, True, False, "3", None, [1], -(10**5000)],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_is_no_time_above_zero_is_refused_by_name(value: object) -> None:
     with pytest.raises(InputError, match="open_timeout must be a number of seconds above zero"):
         seconds("open_timeout", value)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(1, 1.0), (0.25, 0.25), (math.inf, math.inf), (1e300, math.inf)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, 1.0), (0.25, 0.25), (math.inf, math.inf), (1e300, math.inf), (4294968.0, math.inf)]
+)
 def test_times_are_float_seconds_and_what_no_timer_can_hold_is_no_limit(value: float, expected: float) -> None:
     assert seconds("timeout", value) == expected
 

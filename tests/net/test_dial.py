@@ -212,9 +212,10 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
         pass
 
 
-def test_a_proxy_is_asked_for_a_tunnel_with_its_own_credentials(hume_emulator: Emulator) -> None:
+def test_a_proxy_is_asked_for_a_tunnel_with_its_own_credentials() -> None:
     seen: list[bytes] = []
-    with server(tunnel(b"HTTP/1.1 200 OK\r\n\r\n", seen, hume_emulator.port)) as port:
+    answer = b"HTTP/1.1 200 OK\r\n\r\n"
+    with Emulator(anonymous=True) as emulator, server(tunnel(answer, seen, emulator.port)) as port:
         client = HumeStreamClient(base_url="ws://far.example:81", proxy=f"http://me:p%40ss@127.0.0.1:{port}")
         with client.connect([LanguageConfig()]) as stream:
             assert stream.send_text("hello")["language"]["predictions"]

@@ -17,6 +17,7 @@ from hume_sync.net.secret import Secret
         ("http://127.0.0.1:8765/", (False, "127.0.0.1", 8765, "")),
         ("https://host.example/prefix/", (True, "host.example", 443, "/prefix")),
         ("wss://[::1]:9/a/b", (True, "::1", 9, "/a/b")),
+        ("ws://[fe80::1%25eth0]:9", (False, "fe80::1%eth0", 9, "")),
     ],
 )
 def test_urls_of_four_schemes_are_taken_apart(url: str, parts: tuple[object, ...]) -> None:
@@ -78,6 +79,8 @@ def test_a_key_that_cannot_go_into_a_header_is_refused_without_repeating_it(key:
         {"X": ""},
         {"X": 7},
         {7: "x"},
+        {"X-A": "1", "x-a": "2"},
+        [("X", "y")],
     ],
 )
 def test_headers_that_would_change_the_handshake_are_refused(headers: dict[str, str]) -> None:

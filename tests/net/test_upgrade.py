@@ -7,7 +7,7 @@ import pytest
 import websocket
 from websocket._handshake import CookieJar
 
-from hume_sync import AuthenticationError, HandshakeRejected, ProtocolError
+from hume_sync import AuthenticationError, ConnectionLost, HandshakeRejected, ProtocolError
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.secret import Secret
@@ -74,6 +74,29 @@ def test_neither_websocket_clients_trace_nor_its_log_ever_shows_a_key(caplog: py
         logging.getLogger("websocket").removeHandler(handler)
     assert "request header" in caplog.text
     assert "hush" not in caplog.text
+
+
+def test_a_server_that_repeats_the_key_shows_it_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    handler = logging.NullHandler()
+    websocket.enableTrace(True, handler, "DEBUG")
+
+    def script(peer: Peer) -> None:
+        peer.send(upgrade(peer, extra="X-Reflect: hush\r\n"))
+        peer.send_close(1008, "bad key hush")
+        peer.wait_gone()
+
+    try:
+        with server(script) as port:
+            transport = Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
+            with pytest.raises(ConnectionLost) as caught:
+                transport.receive(Deadline(5))
+            transport.discard()
+    finally:
+        websocket.enableTrace(False)
+        logging.getLogger("websocket").removeHandler(handler)
+    assert caught.value.close_reason == "bad key ***"
+    assert "hush" not in f"{caplog.text} {caught.value!r} {transport.headers}"
 
 
 def test_cookies_go_neither_way_whoever_else_uses_websocket_client() -> None:

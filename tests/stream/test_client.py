@@ -16,6 +16,7 @@ from hume_sync import (
     HumeStreamClient,
     InputError,
     LanguageConfig,
+    RetryPolicy,
     __version__,
 )
 from hume_sync.emulator import Emulator
@@ -42,8 +43,9 @@ def test_server_and_key_come_from_the_environment_unless_given(
             assert socket.send_text("x")
         with pytest.raises(AuthenticationError), HumeStreamClient("wrong").connect([LanguageConfig()]):
             pass
-    with HumeStreamClient(base_url=hume_emulator.url).connect([LanguageConfig()]) as socket:
-        assert socket.send_text("x")
+    monkeypatch.delenv("HUME_API_KEY")
+    with pytest.raises(AuthenticationError):  # no key is made up where none is given
+        HumeStreamClient(base_url=hume_emulator.url).connect([LanguageConfig()]).send_text("x")
 
 
 @pytest.mark.parametrize("variable", ["HUME_BASE_URL", "HUME_API_KEY"])
@@ -100,6 +102,8 @@ def test_a_size_that_is_none_is_refused_by_name(name: str, value: object) -> Non
         ({"proxy": True}, "proxy must be a URL"),
         ({"proxy": "socks5://p"}, "only plain HTTP proxies"),
         ({"headers": {"Host": "x"}}, "headers must not set Host"),
+        ({"allow_plaintext": "no"}, "allow_plaintext must be True or False"),
+        ({"retry": 3}, "retry must be a RetryPolicy"),
         ({"api_key": "a\nb"}, "api_key must be visible ASCII"),
         ({"api_key": ""}, "api_key must be visible ASCII"),
     ],
@@ -117,6 +121,7 @@ def test_every_argument_of_the_constructor_lands_where_it_is_used() -> None:
         "timeout": 3.0,
         "open_timeout": 4.0,
         "close_timeout": 5.0,
+        "retry": RetryPolicy(max_attempts=7),
         "max_message_size": 6,
         "max_payload_size": 7,
         "ssl_context": context,
@@ -126,13 +131,14 @@ def test_every_argument_of_the_constructor_lands_where_it_is_used() -> None:
     }
     assert list(inspect.signature(HumeStreamClient).parameters) == list(given)
     client = HumeStreamClient(**given)  # type: ignore[arg-type]
-    endpoint, settings = client._endpoint, client._settings
+    endpoint = client._endpoint
     assert [(name, value.reveal()) for name, value in endpoint.private] == [
         ("X-Hume-Api-Key", "the-key"),
         ("X-Team", "nine"),
     ]
     assert endpoint.url == "wss://host:2/p/v0/stream/models"
-    assert (settings.timeout, client._open_timeout, settings.close_timeout) == (3.0, 4.0, 5.0)
+    assert (client._timeout, client._open_timeout, client._close_timeout) == (3.0, 4.0, 5.0)
+    assert client._retry.max_attempts == 7
     assert endpoint.max_message_size == 6
     assert client._max_payload_size == client.connect([LanguageConfig()])._models.max_payload_size == 7
     assert endpoint.tls is context
@@ -168,7 +174,7 @@ def test_a_wrong_key_is_refused_with_the_official_text() -> None:
 
 def test_a_full_server_says_when_to_come_back() -> None:
     with Emulator(max_connections=1, retry_after=3) as server:
-        client = HumeStreamClient("k", base_url=server.url)
+        client = HumeStreamClient("k", base_url=server.url, retry=RetryPolicy.none())
         with client.connect([LanguageConfig()]), pytest.raises(HandshakeRejected) as caught:
             client.connect([LanguageConfig()]).send_text("x")
     assert (caught.value.status, caught.value.retry_after) == (429, 3.0)
@@ -188,6 +194,21 @@ def test_an_emulated_client_has_a_server_of_its_own_until_the_block_ends() -> No
         client.connect([LanguageConfig()]).send_text("x")
     with HumeStreamClient.emulated(seed=8) as client, client.connect([LanguageConfig()]) as socket:
         assert socket.send_text("x").emotions() != seven.emotions()
+
+
+def test_an_emulated_client_has_a_key_that_its_server_takes() -> None:
+    with HumeStreamClient.emulated(api_keys=["K"]) as client, client.connect([LanguageConfig()]) as socket:
+        assert socket.send_text("x").emulated
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with pytest.raises(ConfigurationError, match="plain ws"), HumeStreamClient.emulated(ssl_context=context):
+        pass
+
+
+def test_callers_may_name_themselves(hume_emulator: Emulator) -> None:
+    client = HumeStreamClient("k", base_url=hume_emulator.url, headers={"user-agent": "mine/1"})
+    with client.connect([LanguageConfig()]):
+        pass
+    assert hume_emulator.journal.handshakes[0].user_agent == "mine/1"
 
 
 def test_an_emulated_client_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 
 from hume_sync import (
@@ -77,6 +79,7 @@ def test_an_unknown_model_is_named() -> None:
         (FaceConfig, {"fps_pred": math.nan}, "a finite number"),
         (FaceConfig, {"prob_threshold": math.inf}, "a finite number"),
         (FaceConfig, {"min_face_size": 2**64}, "a finite number"),
+        (FaceConfig, {"min_face_size": 10**5000}, "a finite number"),
         (FaceConfig, {"identify_faces": 1}, "True or False"),
         (FaceConfig, {"facs": True}, "a dict"),
         (FaceConfig, {"facs": {1: 2}}, "a dict"),
@@ -93,6 +96,24 @@ def test_a_setting_of_the_wrong_kind_is_refused_by_name(
     (name,) = settings
     with pytest.raises(InputError, match=f"{kind.__name__}.{name} .*{accepted}"):
         kind(**settings)
+
+
+def test_a_number_of_another_type_is_kept_as_a_plain_one() -> None:
+    assert type(FaceConfig(fps_pred=np.float64(2.5)).fps_pred) is float
+
+
+def test_what_cannot_be_copied_or_is_too_deep_is_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    for options in (deep, {"a": threading.Lock()}):
+        with pytest.raises(InputError, match="JSON"):
+            FaceConfig(facs=options)
+
+
+def test_the_base_of_all_configurations_configures_nothing_itself() -> None:
+    with pytest.raises(TypeError):
+        ModelConfigBase()  # type: ignore[abstract]
 
 
 def test_changing_a_dict_afterwards_changes_no_configuration() -> None:
@@ -114,6 +135,7 @@ def test_changing_a_dict_afterwards_changes_no_configuration() -> None:
         (7, "a list of model configurations"),
         ([FaceConfig], "accepted are BurstConfig, FaceConfig"),
         ([FaceConfig(), "language"], "holds 'language'"),
+        (b"x" * 10**6, "x{50}"),
     ],
 )
 def test_what_is_no_list_of_configurations_is_refused(configs: object, text: str) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,7 @@ def changed(face: int, point: int, axis: int | None, value: object) -> Any:
 
 
 BAD_LEAVES = [
+    10**5000,
     math.nan,
     math.inf,
     -math.inf,
@@ -178,8 +180,10 @@ def test_no_face_at_all_is_refused(given: object) -> None:
         (np.zeros((1, 478, 3), object), "dtype object"),
         (np.zeros((1, 478, 3), "U3"), "dtype <U3"),
         (np.ma.masked_invalid(np.zeros((1, 478, 3))), "a masked array"),
+        (np.full((1, 478, 3), np.longdouble("1e4000")), r"\[0\]\[0\]\[0\] is inf"),
+        (memoryview(bytes(478 * 3)).cast("B", (1, 478, 3)), "got memoryview"),
     ],
-    ids=["axes", "flat", "deep", "complex", "bool", "object", "text", "masked"],
+    ids=["axes", "flat", "deep", "complex", "bool", "object", "text", "masked", "too-large", "memoryview"],
 )
 def test_an_array_of_another_shape_or_kind_is_refused(array: Any, text: str) -> None:
     with pytest.raises(InputError, match=text):
@@ -210,7 +214,7 @@ def test_a_face_that_is_no_sequence_is_refused_by_its_index(face: object) -> Non
         serialize_landmarks([landmarks()[0], face])
 
 
-def test_a_point_of_a_kind_json_does_not_know_is_refused() -> None:
+def test_sequences_and_numbers_of_kinds_json_does_not_know_are_written_as_what_they_are() -> None:
     class Triple:
         def __len__(self) -> int:
             return 3
@@ -218,8 +222,12 @@ def test_a_point_of_a_kind_json_does_not_know_is_refused() -> None:
         def __getitem__(self, index: int) -> float:
             return [0.0, 0.0, 0.0][index]
 
-    with pytest.raises(InputError, match="not a plain list or tuple"):
-        serialize_landmarks(changed(0, 0, None, Triple()))
+    class Number(float):
+        pass
+
+    (face,) = landmarks(1)
+    given = [[Triple(), array("d", face[1]), [Number(x) for x in face[2]], *face[3:]]]
+    assert json.loads(serialize_landmarks(given)) == [[[0.0, 0.0, 0.0], *face[1:]]]
 
 
 def test_numpy_is_not_imported_for_lists(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,16 +156,43 @@ def test_other_raw_media_is_refused(data: object, text: str) -> None:
 @pytest.mark.parametrize("form", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("media", [b"a", b"ab", b"abc", bytes(range(75))])
 def test_base64_is_decoded(media: bytes, form: Callable[[bytes], Any]) -> None:
-    assert decode_base64(form(base64.b64encode(media)), LIMIT) == media
+    encoded = base64.b64encode(media)
+    assert decode_base64(form(encoded), LIMIT) == (encoded, media)
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"YQ=", b"YQ", b"YWJj\n", b"YW Jj", b"====", b"-_-_", b"data:audio/wav;base64,YWJj", b"{}", b"\xff\xfe\xfd\xfc"],
+    [
+        b"A",
+        b"=",
+        b"YQ=",
+        b"YQ",
+        b"YWJj\n",
+        b"YW Jj",
+        b"====",
+        b"-_-_",
+        b"data:audio/wav;base64,YWJj",
+        b"{}",
+        b"\xff\xfe\xfd\xfc",
+    ],
 )
 def test_what_is_not_base64_is_refused(data: bytes) -> None:
     with pytest.raises(InputError, match="bytes_data is not base64.*use send_media"):
         decode_base64(data, LIMIT)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800"])
+def test_a_path_no_file_can_have_is_refused(path: str) -> None:
+    with pytest.raises(InputError, match="cannot exist"):
+        read_file(path, LIMIT)
+
+
+@pytest.mark.parametrize("media", [bytes(100), bytes(99), bytes(98)])
+def test_the_limit_is_for_media_as_decoded(media: bytes) -> None:
+    encoded = base64.b64encode(media)
+    assert decode_base64(memoryview(encoded * 2)[: len(encoded)], len(media))
+    with pytest.raises(InputError, match=f"holds {len(media)} bytes"):
+        decode_base64(encoded, len(media) - 1)
 
 
 @pytest.mark.parametrize(

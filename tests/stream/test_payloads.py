@@ -5,10 +5,11 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hume_sync import BurstConfig, FaceConfig, FacemeshConfig, InputError, LanguageConfig, ProsodyConfig
-from hume_sync.stream.payloads import GET_JOB_DETAILS, RESET_STREAM, Members, Models, check_window
+from hume_sync.stream.payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request, check_window
 
 from .support import FACE, landmarks
 
@@ -19,9 +20,9 @@ def models(*configs: Any, window: float | None = None, limit: int = LIMIT) -> Mo
     return Models.of(configs, window, limit)
 
 
-def request(members: Members) -> list[tuple[str, Any]]:
+def written(request: Request) -> list[tuple[str, Any]]:
     """The request as (name, value) in order."""
-    return list(json.loads(b"{" + b"".join(members) + b"}").items())
+    return list(json.loads(b"{" + b"".join(request.members) + b"}").items())
 
 
 def test_media_is_written_as_the_official_sdk_does() -> None:
@@ -32,14 +33,14 @@ def test_media_is_written_as_the_official_sdk_does() -> None:
         ("stream_window_ms", 600),
     ]
     chosen = models(FaceConfig(fps_pred=2.5), window=600)
-    assert request(chosen.media(FACE)) == expected
-    assert request(chosen.media(bytearray(FACE))) == expected
-    assert request(chosen.encoded(base64.b64encode(FACE))) == expected
+    assert written(chosen.media(FACE)) == expected
+    assert written(chosen.media(bytearray(FACE))) == expected
+    assert written(chosen.encoded(base64.b64encode(FACE))) == expected
 
 
 @pytest.mark.parametrize("text", ["hello", 'quote " and \\ and \n', "Grüße, 你好, \U0001f600", "\u2028\x00"])
 def test_text_is_written_as_the_official_sdk_does(text: str) -> None:
-    assert request(models(LanguageConfig()).text(text)) == [
+    assert written(models(LanguageConfig()).text(text)) == [
         ("data", text),
         ("models", {"language": {}}),
         ("raw_text", True),
@@ -48,20 +49,20 @@ def test_text_is_written_as_the_official_sdk_does(text: str) -> None:
 
 def test_landmarks_are_written_as_base64_of_json() -> None:
     faces = landmarks(2)
-    fields = dict(request(models(FacemeshConfig()).facemesh(faces)))
+    fields = dict(written(models(FacemeshConfig()).facemesh(faces)))
     assert json.loads(base64.b64decode(fields.pop("data"))) == faces
     assert fields == {"models": {"facemesh": {}}, "raw_text": False}
 
 
 def test_the_two_requests_without_data_have_one_member() -> None:
-    assert request(RESET_STREAM) == [("reset_stream", True)]
-    assert request(GET_JOB_DETAILS) == [("job_details", True)]
+    assert written(RESET_STREAM) == [("reset_stream", True)]
+    assert written(GET_JOB_DETAILS) == [("job_details", True)]
 
 
 def test_the_configurations_of_one_call_replace_the_sockets_and_keep_the_window() -> None:
     socket = models(BurstConfig(), ProsodyConfig(), window=10000)
     assert socket.replaced_by(None) is socket
-    fields = dict(request(socket.replaced_by([BurstConfig()]).media(b"x")))
+    fields = dict(written(socket.replaced_by([BurstConfig()]).media(b"x")))
     assert fields["models"] == {"burst": {}}
     assert fields["stream_window_ms"] == 10000
     with pytest.raises(InputError, match="configs is empty"):
@@ -103,6 +104,21 @@ def test_a_text_that_cannot_be_measured_is_refused(text: object, fault: str) -> 
         models(LanguageConfig(), limit=100).text(text)
 
 
+def test_a_window_of_another_number_type_is_written_as_a_plain_one() -> None:
+    fields = dict(written(models(ProsodyConfig(), window=np.float64(2000.0)).media(b"x")))
+    assert fields["stream_window_ms"] == 2000.0
+
+
+@pytest.mark.parametrize("settings", [{"a": object()}, {"granularity": "\ud800"}])
+def test_a_configuration_that_is_no_json_is_refused(settings: dict[str, Any]) -> None:
+    class Mine(LanguageConfig):
+        def to_dict(self, skip_none: bool = True) -> dict[str, Any]:
+            return settings
+
+    with pytest.raises(InputError, match="cannot be written as JSON"):
+        models(Mine())
+
+
 def test_landmarks_beyond_the_limit_are_refused() -> None:
     with pytest.raises(InputError, match=r"landmarks holds \d+ bytes; max_payload_size is 100"):
         models(FacemeshConfig(), limit=100).facemesh(landmarks())
@@ -113,7 +129,11 @@ def test_a_window_in_range_is_taken(window: float | None) -> None:
     assert check_window(window) == window
 
 
-@pytest.mark.parametrize("window", [499, 499.9, 10001, 0, -1, math.nan, math.inf, True, "600", [600], 2**70])
+@pytest.mark.parametrize(
+    "window",
+    [499, 499.9, 10001, 0, -1, math.nan, math.inf, True, "600", [600], 2**70, 10**5000],
+    ids=lambda w: type(w).__name__,
+)
 def test_a_window_out_of_range_is_refused(window: object) -> None:
     with pytest.raises(InputError, match="stream_window_ms must be a number from 500 to 10000"):
         check_window(window)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import math
+import os
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +17,7 @@ import pytest
 
 from hume_sync import (
     BurstConfig,
+    ConnectError,
     ConnectionLost,
     FaceConfig,
     FacemeshConfig,
@@ -271,8 +275,7 @@ def test_ctrl_c_in_a_call_discards_the_connection_and_the_next_reply_is_right(
     hume_client: HumeStreamClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with hume_client.connect([LanguageConfig()]) as socket:
-        connection = socket._connection
-        assert connection
+        connection = socket._source._connection  # type: ignore[attr-defined]
 
         def interrupted(*_: object) -> bytes:
             raise KeyboardInterrupt
@@ -284,16 +287,16 @@ def test_ctrl_c_in_a_call_discards_the_connection_and_the_next_reply_is_right(
         assert words(socket.send_text("second")) == ["second"]
 
 
-def test_a_connection_the_server_closed_while_idle_is_lost_before_anything_is_sent(
+def test_a_connection_the_server_closed_while_idle_is_replaced_before_anything_is_sent(
     hume_emulator: Emulator, hume_client: HumeStreamClient
 ) -> None:
     with hume_client.connect([LanguageConfig()]) as socket:
         hume_emulator.drop_connections(1001)
         assert hume_emulator.journal.wait_for(lambda journal: journal.counts["open"] == 0 or bool(journal.ends))
-        with pytest.raises(ConnectionLost) as caught:
-            socket.send_text("x")
-        assert (caught.value.phase, caught.value.close_code) == ("idle", 1001)
-        assert words(socket.send_text("x")) == ["x"]
+        before = socket.epoch
+        reply = socket.send_text("x")
+        assert (words(reply), reply.attempts) == (["x"], 1)
+        assert socket.epoch != before
 
 
 # --- opening and closing
@@ -359,7 +362,7 @@ def test_closing_while_another_threads_call_hangs_ends_that_call(proxy: FaultPro
     assert error.maybe_processed
 
 
-def test_a_socket_closed_while_it_connects_does_not_stay_open(proxy: FaultProxy) -> None:
+def test_closing_a_socket_while_it_connects_ends_that_too(proxy: FaultProxy) -> None:
     client = HumeStreamClient("k", base_url=proxy.url, close_timeout=0.05)
     socket = client.connect([LanguageConfig()])
     connecting, go = threading.Event(), threading.Event()
@@ -373,9 +376,56 @@ def test_a_socket_closed_while_it_connects_does_not_stay_open(proxy: FaultProxy)
         busy = pool.submit(socket.send_text, "busy", timeout=30)
         assert connecting.wait(5)
         socket.close()
+        assert isinstance(busy.exception(timeout=5), ConnectError)
         go.set()
-        assert isinstance(busy.exception(timeout=5), MisuseError)
     assert socket.epoch is None
+
+
+def test_a_socket_opened_before_a_fork_is_refused_in_the_child_and_goes_on_in_the_parent(
+    hume_client: HumeStreamClient,
+) -> None:
+    with hume_client.connect([LanguageConfig()]) as socket:
+        socket.send_text("before")
+        epoch = socket.epoch
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                socket.send_text("child")
+            except MisuseError:
+                socket.close()
+                status = 0 if words(hume_client.connect([LanguageConfig()]).send_text("own")) == ["own"] else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert words(socket.send_text("parent")) == ["parent"]
+        assert socket.epoch == epoch
+
+
+@pytest.mark.parametrize("operation", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_socket_is_neither_copied_nor_pickled(
+    hume_client: HumeStreamClient, operation: Callable[[object], object]
+) -> None:
+    with pytest.raises(TypeError, match="neither copied nor pickled"):
+        operation(hume_client.connect([LanguageConfig()]))
+
+
+def test_an_error_text_of_the_server_never_shows_the_key(hume_emulator: Emulator) -> None:
+    hume_emulator.fail_next("E0102", "bad key hush-hush")
+    client = HumeStreamClient("hush-hush", base_url=hume_emulator.url)
+    with client.connect([LanguageConfig()]) as socket, pytest.raises(RequestError) as caught:
+        socket.send_text("x")
+    assert str(caught.value) == "hume(E0102): bad key ***"
+
+
+def test_a_top_level_warning_is_returned() -> None:
+    with Emulator(warning_level="top") as server:
+        with HumeStreamClient("k", base_url=server.url).connect([ProsodyConfig()]) as socket:
+            parsed = Wav.parse(SPEECH)
+            assert parsed
+            reply = socket.send_media(parsed._file(memoryview(bytes(32000))))
+    assert reply.warning == "No speech detected."
+    assert reply["code"] == "W0105"
 
 
 def test_the_repr_tells_models_and_state_and_nothing_else(hume_client: HumeStreamClient) -> None:

@@ -1,0 +1,42 @@
+"""Forked processes: a child shares no connection with its parent.
+
+A child inherits its parent's descriptors. One byte sent on them, a TLS goodbye included, would break the parent's
+connection, so the child lets go of them in silence. CPython calls the hook below in each child, unless the fork was
+made behind its back (uWSGI, by default); what holds connections therefore also compares process ids at each use.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+__all__ = ["Holder", "watch"]
+
+
+class Holder(Protocol):
+    """Something with connections of the process it was made in."""
+
+    def let_go(self, *, hooked: bool) -> None:
+        """In a child: drop all inherited connections without a byte sent, and every lock with them.
+
+        ``hooked`` is False where no hook ran: descriptors are then detached rather than closed, since other threads
+        of the child may have been given the same numbers for files of their own.
+        """
+
+
+# The one mutable global: a fork hook cannot be handed anything.
+_HOLDERS: weakref.WeakSet[Holder] = weakref.WeakSet()
+
+
+def watch(holder: Holder) -> None:
+    """Have this holder let go in forked children."""
+    _HOLDERS.add(holder)
+
+
+def _let_all_go() -> None:
+    for holder in list(_HOLDERS):
+        holder.let_go(hooked=True)
+
+
+os.register_at_fork(after_in_child=_let_all_go)

@@ -1,0 +1,241 @@
+"""When to try again: a pure policy, and the few lines that hand it to tenacity.
+
+What is retried is decided by what may have happened to the request, not by the class of an error alone:
+
+=====================================================  ======================================================
+failure                                                 tried again?
+=====================================================  ======================================================
+no connection, HTTP 408, 429 or 5xx                     yes: nothing was sent
+HTTP 401, 403, other 4xx; a certificate not accepted    never: the next answer would be the same
+lost before the request was complete                    yes: it cannot have been processed
+lost or closed while the reply was awaited              where ``resend_unknown`` allows it, for it may have been
+closed with 1002, 1003 or 1007 to 1010                  never: the server objects to what is sent
+a reply that breaks the protocol or names another       once, where ``resend_unknown`` allows it
+the server's own fault (codes that begin with "I")      yes
+the server's objection to the request (E codes)         never
+no time left                                            never
+=====================================================  ======================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+
+from ..errors import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLost,
+    HandshakeRejected,
+    HumeClientException,
+    InputError,
+    MessageTooLarge,
+    ProtocolError,
+    RequestError,
+    Timeout,
+    TransportError,
+)
+from .deadline import Deadline, seconds
+
+__all__ = ["Attempts", "RetryEvent", "RetryPolicy", "retry"]
+
+_log = logging.getLogger("hume_sync")
+
+_T = TypeVar("_T")
+
+_TEMPORARY = frozenset({408, 429})
+_OBJECTIONS = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
+
+
+@attrs.frozen
+class RetryEvent:
+    """What `RetryPolicy.on_retry` is told before each wait."""
+
+    attempt: int
+    """The attempt that failed, from 1."""
+    error: str
+    """Class of its error."""
+    code: str | None
+    """The server's error code, where that was the error."""
+    phase: str | None
+    wait: float
+    """Seconds until the next attempt."""
+    elapsed: float
+    """Seconds since the first attempt failed."""
+
+
+def _attempts(_: object, __: object, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"max_attempts must be a whole number above zero, got {value!r}")
+
+
+def _time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if seconds(attribute.name, value) == math.inf:
+        raise InputError(f"{attribute.name} must be finite, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How often and how patiently a request is tried again. Immutable; without it: three attempts.
+
+    Args:
+        max_attempts: attempts in all, the first included.
+        initial: seconds; the wait before attempt n + 1 is drawn evenly from 0 to ``initial * 2 ** (n - 1)``
+            ("full jitter"), or is what the server asked for in ``Retry-After``.
+        maximum: seconds; the most that is drawn from.
+        resend_unknown: whether a request that may have been processed is sent again. It then goes to a new
+            connection with its window rebuilt, so the measurement is right; it may be billed twice.
+        on_retry: called with a `RetryEvent` before each wait, inside the call and on its thread. What it raises is
+            logged and forgotten.
+
+    Raises:
+        InputError: a number out of range.
+    """
+
+    max_attempts: int = attrs.field(default=3, validator=_attempts)
+    initial: float = attrs.field(default=0.2, validator=_time)
+    maximum: float = attrs.field(default=5.0, validator=_time)
+    resend_unknown: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    on_retry: Callable[[RetryEvent], object] | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.is_callable())
+    )
+
+    @classmethod
+    def none(cls) -> RetryPolicy:
+        """Never try again."""
+        return cls(max_attempts=1)
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after that many failures in a row (full jitter)."""
+        return random.uniform(0.0, min(self.maximum, self.initial * 2.0 ** min(failures - 1, 60)))  # noqa: S311
+
+    def allows(self, error: HumeClientException, earlier: int = 0) -> bool:
+        """Whether a failure may be tried again; ``earlier`` counts broken replies before this one."""
+        match error:
+            case RequestError(code=code):
+                return code is not None and code.startswith("I")
+            case AuthenticationError() | MessageTooLarge():
+                return False
+            case HandshakeRejected(status=status):
+                return status is not None and (status in _TEMPORARY or status >= 500)
+            case ConnectError():
+                return not isinstance(error.__cause__, ssl.SSLCertVerificationError)
+            case ConnectionLost(close_code=code) if code in _OBJECTIONS:
+                return False
+            case ProtocolError():
+                return error.phase == "receive" and self.resend_unknown and earlier == 0
+            case Timeout():
+                return error.phase == "connect"  # the dial's own limit; the call may have time left
+            case TransportError():
+                return self.resend_unknown or not error.maybe_processed
+        return False
+
+
+@attrs.define
+class Attempts:
+    """The count of one call's attempts."""
+
+    number: int = 1
+    free: int = 0
+    """Attempts that do not count: a connection that had gone stale is no failure of the server."""
+
+
+def retry(
+    policy: RetryPolicy,
+    first: HumeClientException,
+    again: Callable[[], _T],
+    *,
+    sleep: Callable[[float], None],
+    wait: Callable[[HumeClientException, int], float],
+    deadline: Deadline,
+    attempts: Attempts,
+    is_free: Callable[[HumeClientException], bool],
+    tell: Callable[[RetryEvent], None],
+) -> _T:
+    """Go on after a first failure, as the policy says.
+
+    tenacity is entered here and not before: a call that succeeds at once has nothing to do with it.
+
+    Args:
+        policy: the caller's.
+        first: the failure of the attempt that was made outside.
+        again: makes another attempt.
+        sleep: waits that many seconds, or raises where waiting has become pointless.
+        wait: seconds to wait after a failure, given how many there have been.
+        deadline: of the whole call.
+        attempts: counted up here.
+        is_free: whether a failure is none of the server's: tried again at once, without counting, once a call.
+        tell: called before each wait.
+
+    Raises:
+        HumeClientException: the last failure, with ``attempts`` set.
+    """
+    import tenacity  # noqa: PLC0415 - 25 ms that a call without failures need not pay
+
+    started = time.monotonic()
+    broken = 0
+
+    def may_retry(state: tenacity.RetryCallState) -> bool:
+        nonlocal broken
+        error = state.outcome and state.outcome.exception()
+        if not isinstance(error, HumeClientException):
+            return False  # Ctrl-C and the like: tenacity raises it again
+        allowed = policy.allows(error, broken)
+        broken += isinstance(error, ProtocolError)
+        return allowed
+
+    def pause(state: tenacity.RetryCallState) -> float:
+        error = _error(state)
+        if attempts.free == 0 and is_free(error):
+            attempts.free = 1
+            return 0.0
+        return wait(error, state.attempt_number - attempts.free)
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        # A wait that does not fit is never begun: the caller learns now what it would learn then.
+        spent = state.attempt_number - attempts.free >= policy.max_attempts
+        return spent or state.upcoming_sleep >= deadline.remaining()
+
+    def before_sleep(state: tenacity.RetryCallState) -> None:
+        error = _error(state)
+        event = RetryEvent(
+            attempt=state.attempt_number,
+            error=type(error).__name__,
+            code=error.code,
+            phase=error.phase,
+            wait=state.upcoming_sleep,
+            elapsed=time.monotonic() - started,
+        )
+        _log.info("attempt %d failed (%s), next in %.2f s", event.attempt, event.error, event.wait)
+        tell(event)
+
+    retrying = tenacity.Retrying(
+        retry=may_retry,
+        wait=pause,
+        stop=stop,
+        sleep=sleep,
+        before_sleep=before_sleep,
+        reraise=True,
+    )
+    failure: HumeClientException | None = first
+    for attempt in retrying:
+        with attempt:
+            if failure is not None:  # the attempt that was made outside counts as the first
+                raised, failure = failure, None
+                raise raised
+            attempts.number += 1
+            return again()
+    raise AssertionError("tenacity ends by a result or an error")
+
+
+def _error(state: Any) -> HumeClientException:
+    error = state.outcome.exception()
+    assert isinstance(error, HumeClientException)
+    return error

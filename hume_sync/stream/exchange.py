@@ -1,0 +1,239 @@
+"""One request of a stream, whatever connection it takes: bring the connection up to date, send, remember.
+
+A *stream* is the caller's: its window, its clock. A *connection* is a WebSocket, and the server keeps context with it.
+The stream outlives the connection; this module makes the one fit the other, so that the server hears the same as if
+nothing had happened.
+"""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from typing import Protocol
+
+import attrs
+
+from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError
+from ..net.connection import Connection
+from ..net.deadline import Deadline
+from ..net.gate import Gate
+from ..net.lock import CallLock
+from ..net.retry import Attempts, RetryEvent, RetryPolicy, retry
+from .payloads import RESET_STREAM, Request
+from .responses import StreamResponse
+from .window import StreamWindow, WindowItem
+
+_log = logging.getLogger("hume_sync")
+
+__all__ = ["Source", "Stream", "exchange"]
+
+
+@attrs.define(eq=False)
+class Stream:
+    """The caller's state. Whoever holds the lock of its socket is its only user."""
+
+    window: StreamWindow
+    clock: Fraction | None = Fraction(0)
+    """Seconds of audio accepted; None after audio whose length nobody knows."""
+    token: object = attrs.field(factory=object)
+    """Its name on connections, which must not keep its media alive."""
+    epoch: int | None = None
+    """The number of the connection it was last on, while that is sound."""
+
+
+class Source(Protocol):
+    """Where connections come from: a socket's own, or a pool."""
+
+    policy: RetryPolicy
+    gate: Gate
+
+    @property
+    def closing(self) -> bool:
+        """Whether it was closed meanwhile: nothing is tried again then."""
+
+    def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+        """A connection that was just polled, for this stream alone until it is given back."""
+
+    def give_back(self, connection: Connection, stream: Stream) -> None:
+        """The exchange is over; the connection may be no longer sound."""
+
+    def sleep(self, delay: float) -> None:
+        """Wait, or raise as soon as the source is closed."""
+
+    def count(self, **changes: float) -> None:
+        """Add to statistics."""
+
+
+def exchange(stream: Stream, request: Request, source: Source, lock: CallLock, deadline: Deadline) -> StreamResponse:
+    """Send a request and return its reply, as often as the source's policy allows.
+
+    Raises:
+        HumeClientException: the last failure, with ``attempts`` set.
+    """
+    attempts = Attempts()
+    caller = object()  # this call, as the gate knows it
+    if request.reset:
+        stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of the request
+    stale = False
+
+    def attempt() -> StreamResponse:
+        nonlocal stale
+        connection = source.take(stream, caller, deadline)
+        used_before = connection.answered
+        try:
+            reply = _converse(stream, request, connection, source, deadline)
+        except HumeClientException as exc:
+            stale = used_before and isinstance(exc, ConnectionLost)
+            if not used_before and source.policy.allows(exc):
+                source.gate.failed(caller, exc)
+            raise
+        finally:
+            if connection.answered and not used_before:
+                source.gate.open()  # a reply on a new connection: the server is back
+            stream.epoch = connection.epoch if connection.sound else None
+            source.give_back(connection, stream)
+        return reply
+
+    def wait(error: HumeClientException, failures: int) -> float:
+        if not source.gate.is_open:
+            return source.gate.delay(caller)
+        return error.retry_after if error.retry_after is not None else source.policy.delay(failures)
+
+    try:
+        try:
+            reply = attempt()
+        except HumeClientException as first:
+            if source.closing or source.policy.max_attempts == 1 or not source.policy.allows(first):
+                raise
+            reply = retry(
+                source.policy,
+                first,
+                attempt,
+                sleep=source.sleep,
+                wait=wait,
+                deadline=deadline,
+                attempts=attempts,
+                is_free=lambda _: stale,
+                tell=lambda event: _tell(source.policy, lock, event),
+            )
+    except HumeClientException as exc:
+        exc.attempts = attempts.number
+        source.count(errors=1)
+        raise
+    finally:
+        source.gate.leave(caller)
+    reply.attempts = attempts.number
+    return reply
+
+
+def _tell(policy: RetryPolicy, lock: CallLock, event: RetryEvent) -> None:
+    """Run the caller's callback, inside the call and on its thread; ``lock`` then refuses calls of this stream."""
+    if policy.on_retry is None:
+        return
+    lock.calling_back = True
+    try:
+        policy.on_retry(event)
+    except Exception:  # noqa: BLE001 - what a callback does must not change what the call does
+        _log.exception("on_retry failed")
+    finally:
+        lock.calling_back = False
+
+
+def _converse(
+    stream: Stream, request: Request, connection: Connection, source: Source, deadline: Deadline
+) -> StreamResponse:
+    """One attempt on one connection."""
+    state, reset = None, request.reset
+    if request.audio:
+        state, reset = _bring_up_to_date(stream, connection, source, deadline)
+    if request.identifies:
+        connection.faces_of = stream.token
+    if reset:
+        connection.holds = None  # the server forgets even where it then refuses the payload
+    members = request.with_reset() if reset and not request.reset else request.members
+    source.count(requests=1)
+    reply = StreamResponse(connection.exchange(members, deadline))
+    reply.emulated = connection.header("x-hume-emulator") is not None
+    if "error" in reply:
+        error = _request_error(reply, connection)
+        if not (error.code or "").startswith("I"):
+            connection.answered = True  # it objects to the request, and is well
+        elif request.audio:
+            connection.discard()  # a fault of its own: nobody knows whether it has kept the payload
+        raise error
+    connection.answered = True
+    if request.reset:
+        connection.holds = (stream.token, stream.window.number)
+    elif request.audio:
+        reply.window_state = state
+        _remember(stream, request, connection, reply)
+    return reply
+
+
+def _bring_up_to_date(stream: Stream, connection: Connection, source: Source, deadline: Deadline) -> tuple[str, bool]:
+    """Replay what the connection lacks of the stream's window.
+
+    Returns:
+        The window state, and whether the payload itself must empty the server's window first.
+    """
+    heard = connection.holds[1] if connection.holds and connection.holds[0] is stream.token else None
+    plan = stream.window.plan(heard)
+    reset = plan.reset and connection.touched
+    if not plan.complete:
+        stream.window.reset()
+        return "cold", reset
+    for item in plan.replay:
+        if deadline.expired():
+            # Between two items: the connection is good, and holds what it has heard. The next call goes on there.
+            raise Timeout("no time left to replay the window", phase="replay")
+        if not _replay(stream, item, connection, source, deadline, reset=reset):
+            stream.window.reset()  # never a partial window
+            return "cold", True
+        reset = False
+    return "rebuilt" if plan.replay else "warm", reset
+
+
+def _replay(
+    stream: Stream, item: WindowItem, connection: Connection, source: Source, deadline: Deadline, *, reset: bool
+) -> bool:
+    """Send one payload of the window again and swallow its reply; False for an error reply."""
+    connection.holds = None
+    connection.touched = True
+    members = (*RESET_STREAM.members, b",", *item.members) if reset else item.members
+    source.count(replays=1, replayed_bytes=item.size)
+    try:
+        reply = connection.exchange(members, deadline)
+        if "error" not in reply:
+            connection.poll()  # a second reply to one item must not become the reply to the next
+    except TransportError as exc:
+        exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
+        raise
+    if "error" in reply:
+        return False
+    connection.answered = True
+    connection.holds = (stream.token, item.number)
+    connection.clock = _sum(connection.clock, item.seconds)
+    return True
+
+
+def _remember(stream: Stream, request: Request, connection: Connection, reply: StreamResponse) -> None:
+    """The server has accepted a payload of audio: so do window and clocks."""
+    if stream.clock is None or connection.clock is None:
+        reply.clock_offset = None
+    else:
+        reply.shift_times(stream.clock - connection.clock)
+    stream.window.push(request.members, request.seconds)
+    stream.clock = _sum(stream.clock, request.seconds)
+    connection.clock = _sum(connection.clock, request.seconds)
+    connection.touched = True
+    connection.holds = (stream.token, stream.window.number)
+
+
+def _sum(clock: Fraction | None, seconds: Fraction | None) -> Fraction | None:
+    return None if clock is None or seconds is None else clock + seconds
+
+
+def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:
+    code, text = reply.get("code"), reply["error"]
+    text = text if isinstance(text, str) else repr(text)
+    return RequestError.from_error(None if code is None else connection.scrub(str(code)), connection.scrub(text))

@@ -1,0 +1,243 @@
+"""The pool: any number of threads, a bounded number of connections, and streams that outlive them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+import weakref
+from collections.abc import Hashable
+from types import TracebackType
+from typing import Self
+
+from ..errors import InputError, MisuseError
+from ..net.connection import Connection
+from ..net.deadline import Deadline, seconds
+from ..net.lock import CallLock
+from .exchange import Stream
+from .leases import Lease
+from .payloads import Models
+from .poolstate import PoolSettings, PoolState, closed_error
+from .socket import StreamSocket
+
+__all__ = ["StreamPool"]
+
+_COUNTS = (
+    "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
+    "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
+    "wait_seconds",
+)  # fmt: skip
+
+
+class StreamPool:
+    """Hands out sockets to threads, over at most ``max_size`` connections. Built by ``client.pool(...)``.
+
+    ::
+
+        with client.pool([ProsodyConfig()]) as pool:
+            with pool.socket() as socket:                 # in any number of threads
+                socket.send_file("clip.wav")
+
+    Nothing is dialled before the first request, and no thread is started. After a fork, parent and child each have
+    connections of their own.
+    """
+
+    def __init__(self, settings: PoolSettings, models: Models) -> None:
+        self._settings = settings
+        self._models = models
+        self._states: dict[int, PoolState] = {}  # by process id: a child never sees a lock or connection of its parent
+
+    def socket(self, *, stream: Hashable | None = None, timeout: float | None = None) -> LeasedSocket:
+        """A socket for the calling thread, for the length of a ``with`` block.
+
+        Args:
+            stream: None: a fresh stream, gone when the block ends. A key (a call's id, a user's): goes on with the
+                stream of that name, from any thread; a second holder waits its turn.
+            timeout: seconds to wait for a free slot, and for the stream; None: the pool's.
+
+        Raises (on entering):
+            PoolTimeout, PoolFull, PoolClosed: there is no lease to be had.
+            MisuseError: this thread has a lease of this pool already; its file and line are named.
+            InputError: a bad ``timeout``, or a key that is not hashable.
+        """
+        wait = self._settings.timeout if timeout is None else seconds("timeout", timeout)
+        if stream is not None:
+            _check_key(stream)
+        return LeasedSocket(self, stream, wait)
+
+    def forget(self, key: Hashable) -> None:
+        """Forget the stream of that name: its next holder begins a new one. Unknown keys are none of an error."""
+        _check_key(key)
+        state = self._state()
+        with state.lock:
+            state.leases.forget(key)
+
+    def stats(self) -> dict[str, float]:
+        """What has happened so far, and how things are now.
+
+        Counts: ``requests`` (attempts that were sent), ``errors`` (calls that raised), ``created`` (connections),
+        ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle),
+        ``closed_evicted``, ``closed_faces``, ``closed_clock`` (nobody else may use them), ``closed_pool``,
+        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``.
+        Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``. ``wait_seconds``: all waits for a lease together.
+        """
+        state = self._state()
+        with state.lock:
+            state.drain()
+            now = {
+                "busy": len(state.shelf.busy) + state.shelf.dialling,
+                "idle": len(state.shelf.idle),
+                "waiting": state.leases.waiting,
+                "leases": state.leases.held,
+                "streams": sum(1 for _ in state.leases),
+            }
+            return {**dict.fromkeys(_COUNTS, 0.0), **state.counts, **now}
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, in this process."""
+        return self._state().closing.is_set()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Refuse newcomers, wake all who wait, let running calls end; cut them off after ``timeout`` seconds."""
+        self._state().close(seconds("timeout", timeout))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        stats = self.stats()
+        counts = ", ".join(f"{name} {stats[name]:.0f}" for name in ("busy", "idle", "waiting"))
+        return f"<StreamPool max_size {self._settings.max_size}, {'closed' if self.closed else counts}>"
+
+    def _state(self) -> PoolState:
+        pid = os.getpid()
+        state = self._states.get(pid)
+        if state is None:
+            # setdefault is one step: of two threads that come here at once, both get the same.
+            state = self._states.setdefault(pid, PoolState(self._settings))
+            for other in [other for other in self._states if other != pid]:
+                self._states.pop(other).let_go(hooked=False)
+            weakref.finalize(self, _forgotten, state)
+        return state
+
+    def _lease(self, key: Hashable | None, timeout: float, where: str) -> tuple[PoolState, Lease]:
+        state = self._state()
+        return state, state.acquire(key, Deadline(timeout), where)
+
+
+class LeasedSocket:
+    """The ``with`` block of a lease: entering waits for a slot, leaving gives it back."""
+
+    def __init__(self, pool: StreamPool, key: Hashable | None, timeout: float) -> None:
+        self._pool = pool
+        self._key = key
+        self._timeout = timeout
+        self._socket: StreamSocket | None = None
+
+    def __enter__(self) -> StreamSocket:
+        if self._socket is not None:
+            raise MisuseError("this lease was entered already: ask the pool for another one")
+        frame = sys._getframe(1)
+        where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        state, lease = self._pool._lease(self._key, self._timeout, where)
+        source = LeaseSource(state, lease)
+        self._socket = StreamSocket(source, self._pool._models, lease.stream, timeout=self._pool._settings.call_timeout)
+        # A socket that is just dropped gives its lease back. (Not at exit: then all ends anyway.)
+        weakref.finalize(self._socket, state.returned.append, lease).atexit = False
+        return self._socket
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+
+class LeaseSource:
+    """A lease, as its socket sees it: where connections come from, and who may ask."""
+
+    def __init__(self, state: PoolState, lease: Lease) -> None:
+        self._state = state
+        self._lease = lease
+        self.policy = state.settings.policy
+        self.gate = state.gate
+
+    @property
+    def closing(self) -> bool:
+        """Whether the pool has run out of patience: nothing is tried again then."""
+        return not self._state.patient
+
+    def check(self) -> None:
+        """Begin a call; raise where it can never be right."""
+        state, lease = self._state, self._lease
+        if state.pid != os.getpid():
+            raise MisuseError("this lease was taken before the process was forked: take one in the child")
+        if lease.thread() is not state.mark():
+            raise MisuseError("this socket belongs to the thread that took it from the pool: take another one here")
+        with state.lock:
+            if not lease.active or lease.ending:
+                raise MisuseError("this lease has ended: its socket was given back to the pool")
+            if state.closing.is_set():
+                raise closed_error()
+            lease.busy = True
+
+    def finish(self) -> None:
+        """A call is over."""
+        with self._state.lock:
+            self._lease.busy = False
+            closed = self._state.take_back(self._lease) if self._lease.ending else []
+        self._state.close_all(closed)
+
+    def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+        """See `PoolState.take`."""
+        connection = self._state.take(self._lease, caller, deadline)
+        if stream.window.number and (connection.holds is None or connection.holds[0] is not stream.token):
+            self.count(reconnects=1)
+        return connection
+
+    def give_back(self, connection: Connection, stream: Stream) -> None:
+        """See `PoolState.give_back`."""
+        self._state.give_back(connection)
+
+    def sleep(self, delay: float) -> None:
+        """Wait, unless the pool is closed meanwhile."""
+        if self._state.closing.wait(delay):
+            raise closed_error()
+
+    def count(self, **changes: float) -> None:
+        """Add to the pool's statistics."""
+        with self._state.lock:
+            for name, change in changes.items():
+                self._state.counts[name] += change
+
+    def close(self, lock: CallLock, timeout: float) -> None:
+        """Give the lease back, from any thread."""
+        if self._state.pid == os.getpid():
+            self._state.end_lease(self._lease)
+
+    def abort(self) -> None:
+        """Nothing to hurry: giving back does not wait."""
+
+
+def _check_key(key: object) -> None:
+    try:
+        hash(key)
+    except TypeError:
+        raise InputError(f"stream must be a hashable key, got {type(key).__name__}") from None
+
+
+def _forgotten(state: PoolState) -> None:
+    """A pool was dropped, or the interpreter ends, without `close`: say so, and let go without waiting."""
+    if state.closing.is_set() or state.pid != os.getpid():
+        return
+    connections = [*state.shelf.idle, *state.shelf.busy]
+    if connections:
+        warnings.warn("a StreamPool was not closed", ResourceWarning, stacklevel=1)
+    for connection in connections:
+        connection.discard()

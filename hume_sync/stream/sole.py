@@ -1,0 +1,129 @@
+"""The connection of a socket that was made by ``client.connect(...)``: one at a time, the socket's own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from ..errors import ConnectionLost, MisuseError
+from ..net import fork
+from ..net.connection import Connection
+from ..net.deadline import Deadline
+from ..net.dial import Watch
+from ..net.gate import Gate
+from ..net.lock import CallLock
+from ..net.retry import RetryPolicy
+from .exchange import Stream
+
+__all__ = ["Connect", "SoleSource"]
+
+Connect = Callable[[Deadline, Watch], Connection]
+"""Makes a connection; the second argument is told how to abort each socket on the way."""
+
+_LEAST_CLOSE_TIMEOUT = 0.05
+"""Seconds for a goodbye when waiting for another thread has used up the time."""
+
+
+class SoleSource:
+    """Keeps the connection of one socket. Its socket's lock guards all but `close` and `check`."""
+
+    def __init__(self, connect: Connect, policy: RetryPolicy) -> None:
+        self.policy = policy
+        self.gate = Gate(policy)
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._abort: Callable[[], None] | None = None  # of the socket being dialled, or in use
+        self._closing = threading.Event()
+        self._pid: int | None = None  # of the process that connected
+
+    @property
+    def closing(self) -> bool:
+        """Whether it was closed meanwhile."""
+        return self._closing.is_set()
+
+    def check(self) -> None:
+        """Raise `MisuseError` where a call can never be right: closed, or opened before a fork."""
+        if self._closing.is_set():
+            raise _closed()
+        if self._pid is not None and self._pid != os.getpid():
+            self.let_go(hooked=False)
+            raise MisuseError("this StreamSocket was opened before the process was forked: open one in the child")
+
+    def finish(self) -> None:
+        """A call is over: nothing to do."""
+
+    def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+        """The connection, made anew where there is none that is sound."""
+        connection = self._connection
+        stream.epoch = None
+        if connection is not None and connection.sound:
+            try:
+                connection.poll()
+            except ConnectionLost:
+                pass  # gone while idle: nothing was sent, so a new one does just as well
+            else:
+                stream.epoch = connection.epoch
+                return connection
+        self._connection = connection = self.gate.dial(self._dial, caller, deadline)
+        if self._closing.is_set():  # closed while it was being made: nobody else will let go of it
+            connection.discard()
+            raise _closed()
+        stream.epoch = connection.epoch
+        return connection
+
+    def _dial(self, deadline: Deadline) -> Connection:
+        self._pid = os.getpid()
+        fork.watch(self)
+        connection = self._connect(deadline, self._watch)
+        self._abort = connection.abort
+        return connection
+
+    def _watch(self, abort: Callable[[], None]) -> None:
+        self._abort = abort
+        if self._closing.is_set():
+            raise _closed()
+
+    def give_back(self, connection: Connection, stream: Stream) -> None:
+        """It stays where it is."""
+
+    def sleep(self, delay: float) -> None:
+        """Wait, unless the socket is closed meanwhile."""
+        if self._closing.wait(delay):
+            raise _closed()
+
+    def count(self, **changes: float) -> None:
+        """A socket of its own keeps no statistics."""
+
+    def close(self, lock: CallLock, timeout: float) -> None:
+        """Close, from any thread: in order if ``lock`` comes free in time, else by ending the call that holds it."""
+        if self._pid is not None and self._pid != os.getpid():
+            self.let_go(hooked=False)
+            return
+        deadline = Deadline(timeout)
+        self._closing.set()
+        self.gate.end(_closed())
+        if not lock.acquire(deadline):
+            if self._abort:
+                self._abort()  # whoever waits on it fails at once, and lets go of it
+            return
+        try:
+            if self._connection:
+                self._connection.close(max(deadline.remaining(), _LEAST_CLOSE_TIMEOUT))
+        finally:
+            lock.release()
+
+    def abort(self) -> None:
+        """End whatever is under way, from any thread."""
+        if self._abort:
+            self._abort()
+
+    def let_go(self, *, hooked: bool) -> None:
+        """In a forked child: the connection is the parent's."""
+        if self._connection is not None:
+            self._connection.let_go(close=hooked)
+            self._connection = None
+
+
+def _closed() -> MisuseError:
+    return MisuseError("this StreamSocket is closed: make another with client.connect(...)")
