@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn
 
-from . import demo
 from ._version import __version__
 from .errors import ConfigurationError, HumeClientException, InputError, RequestError
 from .inputs import DRY_RUN, LIMIT, MODELS, Payload, payloads, table, text_payload
@@ -76,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("demo", help="stream sample speech, image, texts and landmarks to a local server")
-    command.set_defaults(run=lambda _: demo.run())
+    command.set_defaults(run=_demo)
 
     command = commands.add_parser("serve", help="run the local server until Ctrl-C")
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -103,6 +102,14 @@ def _models(names: str) -> list[str]:
         if name not in MODELS:
             raise argparse.ArgumentTypeError(f"unknown model {name!r}; accepted: {', '.join(MODELS)}")
     return chosen
+
+
+def _demo(arguments: argparse.Namespace) -> Iterator[str]:  # noqa: ARG001 - it takes none
+    try:
+        from . import demo  # noqa: PLC0415 - it needs the extra with the local server
+    except ImportError as exc:
+        raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
+    return demo.run()
 
 
 def _serve(arguments: argparse.Namespace) -> Iterator[str]:
@@ -148,27 +155,13 @@ def _send(arguments: argparse.Namespace) -> Iterator[str]:
         payload.send(DRY_RUN)
     if arguments.json:
         return (_json_line(payload, reply) for payload, reply in replies())
-    return _with_note(replies())
+    return table(replies())
 
 
 def _read_standard_input() -> bytes:
     if sys.stdin is None:
         raise InputError("standard input is closed")
     return bytes(read_media(sys.stdin.buffer, LIMIT, name="standard input"))
-
-
-def _with_note(replies: Iterator[tuple[Payload, StreamResponse]]) -> Iterator[str]:
-    emulated = False
-
-    def watched() -> Iterator[tuple[Payload, StreamResponse]]:
-        nonlocal emulated
-        for payload, reply in replies:
-            emulated = emulated or reply.emulated
-            yield payload, reply
-
-    yield from table(watched())
-    if emulated:
-        yield "EMULATED: these scores come from the local server, which invents them."
 
 
 def _json_line(payload: Payload, reply: StreamResponse) -> str:

@@ -1,4 +1,4 @@
-"""The demonstration: real input through the real client, to a local server in this process.
+"""The demonstration: real input through the real client, to a local server in this process, with an accident half-way.
 
 Its data ship with the package. The speech was made with espeak-ng (English, 16 kHz mono); face and landmarks are
 drawn, the landmarks in MediaPipe's shape: 468 points of a face and 10 of its irises.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.resources import files
 
+from .emulator import Emulator
 from .inputs import Payload, payloads, table, text_payload
 from .stream import HumeStreamClient, LanguageConfig, StreamResponse
 
@@ -20,18 +21,22 @@ _FILES = ("speech.wav", "face.jpg", "facemesh.json")
 def run() -> Iterator[str]:
     """Run it; yields the lines to print as they come."""
     yield "A local server is started in this process, and everything below goes to it over a real WebSocket."
+    yield "After the first payload the server cuts the connection."
     yield ""
-    with HumeStreamClient.emulated() as client, client.connect([LanguageConfig()]) as socket:
+    with Emulator() as server:
+        client = HumeStreamClient("demo", base_url=server.url, proxy=False)
+        with client.connect([LanguageConfig()]) as socket:
 
-        def replies() -> Iterator[tuple[Payload, StreamResponse]]:
-            for payload in _inputs():
-                yield payload, payload.send(socket)
+            def replies() -> Iterator[tuple[Payload, StreamResponse]]:
+                for number, payload in enumerate(_inputs()):
+                    if number == 1:
+                        server.drop_connections()
+                    yield payload, payload.send(socket)
 
-        yield from table(replies())
-        job = socket.get_job_details()
-    yield ""
-    yield f"One connection served it all (job {job['job_details']['job_id']})."
-    yield "EMULATED: the local server invents these scores from a hash of the input. They measure nothing."
+            yield from table(replies())
+            yield ""
+            counts = server.journal.counts
+            yield f"{counts['requests']} requests, replays included, went over {counts['handshakes']} connections."
 
 
 def _inputs() -> Iterator[Payload]:

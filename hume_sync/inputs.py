@@ -61,6 +61,13 @@ _MAGIC: tuple[tuple[int, bytes, Configs], ...] = (
 )
 
 
+_WINDOW_NOTES = {
+    "rebuilt": ("*", "the connection had been lost; what the server had heard was replayed on a new one first."),
+    "cold": ("!", "the connection had been lost, and with it what the server had heard."),
+}
+"""By window state: a mark for the row, and what it says under the table."""
+
+
 class Sender(Protocol):
     """What of a `StreamSocket` is used here."""
 
@@ -166,17 +173,28 @@ def _kind(data: bytes) -> Configs | None:
 
 
 def table(replies: Iterable[tuple[Payload, StreamResponse]]) -> Iterator[str]:
-    """Lines of a table: an input's part a row and model, with its highest expressions. Lines come as replies do."""
+    """Lines of a table: a row for each part of an input and model, with its highest expressions; then notes.
+
+    Lines come as replies do.
+    """
+    notes = set()
     for number, (payload, reply) in enumerate(replies):
         if number == 0:  # not before there is something to show under it
-            yield f"{'input':<28} {'part':<12} {'model':<9} top expressions"
+            yield f"{'input':<28} {'part':<14} {'model':<9} top expressions"
+        part = payload.part
+        if reply.window_state in _WINDOW_NOTES:
+            part += f" {_WINDOW_NOTES[reply.window_state][0]}"
+            notes.add(" ".join(_WINDOW_NOTES[reply.window_state]))
         for config in payload.configs:
             model = config.get_model_type().value
             top = ", ".join(f"{printable(name)} {score:.2f}" for name, score in reply.top(3, model))
             body = reply.get(model)
             warning = body.get("warning") if isinstance(body, dict) else None
             said = top or f"({printable(str(warning or reply.warning or 'nothing found'))})"
-            yield f"{_name(payload.source):<28} {payload.part:<12} {model:<9} {said}"
+            yield f"{_name(payload.source):<28} {part:<14} {model:<9} {said}"
+        if reply.emulated:
+            notes.add("EMULATED: the local server invents these scores from a hash of the input. They measure nothing.")
+    yield from sorted(notes)
 
 
 def _name(source: str) -> str:

@@ -57,7 +57,21 @@ def test_the_demo_streams_every_kind_of_input_and_says_its_scores_are_emulated(
         "5.0-10.0 s",
         "10.0-10.4 s",
     ]
-    assert "EMULATED" in out.splitlines()[-1]
+    assert any(line.startswith("EMULATED") for line in out.splitlines())
+    assert out.splitlines()[-1] == "9 requests, replays included, went over 2 connections."
+
+
+def test_the_demo_cuts_a_connection_and_marks_what_was_measured_after_a_replay(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["demo"]) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"^speech.wav +(\S+ s \*?) *prosody", out, re.MULTILINE) == [
+        "0.0-5.0 s ",
+        "5.0-10.0 s *",
+        "10.0-10.4 s ",
+    ]
+    assert "\n* the connection had been lost; what the server had heard was replayed" in out
 
 
 def test_the_demo_is_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def test_a_table_has_a_row_for_each_model_with_its_highest_expressions_or_its_wa
         burst={"warning": "No vocal bursts detected."},
     )
     lines = list(table([(payload("input", "face", "burst", "prosody"), reply)]))
-    assert [line[52:] for line in lines[1:]] == [
+    assert [line[54:] for line in lines[1:]] == [
         "B 0.90, C 0.50, A 0.10",
         "(No vocal bursts detected.)",
         "(burst: No vocal bursts detected.)",

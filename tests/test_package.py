@@ -20,7 +20,7 @@ ROOMS = {
     "stream": {"errors", "net", "stream", "_version"},
     "emulator": {"emulator"},
     "inputs": {"errors", "stream"},
-    "demo": {"inputs", "stream"},
+    "demo": {"inputs", "stream", "emulator"},
     "cli": {"errors", "stream", "inputs", "demo", "emulator", "_version"},
     "testing": {"emulator", "stream"},
     "_version": set(),

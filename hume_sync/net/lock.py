@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from ..errors import MisuseError
 from .deadline import Deadline
@@ -21,22 +22,17 @@ class CallLock:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self.calling_back = False
-        """Whether a caller's code runs now, inside the call that holds the lock: its owner says so."""
+        self._calling_back: int | None = None  # the thread on which a callback of the call under way runs
+
+    def refuse_in_callback(self) -> None:
+        """Raise `MisuseError` on a thread that runs a callback of the very call that holds the lock."""
+        if self._calling_back == threading.get_ident():
+            self._calling_back = None  # one error for one misuse
+            raise MisuseError("a stream cannot be called from a callback of its own call")
 
     def acquire(self, deadline: Deadline) -> bool:
-        """Wait for the lock; False when the deadline has passed.
-
-        Raises:
-            MisuseError: this thread is in a callback of the very call that holds the lock.
-        """
-        if not self._lock.acquire(timeout=deadline.for_lock()):
-            return False
-        if self.calling_back:
-            self.calling_back = False  # one error for one misuse
-            self._lock.release()
-            raise MisuseError("a stream cannot be called from a callback of its own call")
-        return True
+        """Wait for the lock; False when the deadline has passed."""
+        return self._lock.acquire(timeout=deadline.for_lock())
 
     def release(self) -> None:
         """Let go, if this thread holds it."""
@@ -45,3 +41,11 @@ class CallLock:
                 self._lock.release()
         except RuntimeError:
             pass  # not ours, or no longer
+
+    def call_back(self, callback: Callable[[], object]) -> None:
+        """Run a caller's code inside the call that holds the lock; what it raises is raised."""
+        self._calling_back = threading.get_ident()
+        try:
+            callback()
+        finally:
+            self._calling_back = None

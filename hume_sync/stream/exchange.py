@@ -7,6 +7,7 @@ nothing had happened.
 
 from __future__ import annotations
 
+import functools
 import logging
 from fractions import Fraction
 from typing import Protocol
@@ -130,13 +131,10 @@ def _tell(policy: RetryPolicy, lock: CallLock, event: RetryEvent) -> None:
     """Run the caller's callback, inside the call and on its thread; ``lock`` then refuses calls of this stream."""
     if policy.on_retry is None:
         return
-    lock.calling_back = True
     try:
-        policy.on_retry(event)
+        lock.call_back(functools.partial(policy.on_retry, event))
     except Exception:  # noqa: BLE001 - what a callback does must not change what the call does
         _log.exception("on_retry failed")
-    finally:
-        lock.calling_back = False
 
 
 def _converse(

@@ -147,7 +147,7 @@ class StreamSocket:
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)
-        self._call(deadline, lambda: self._source.take(self._stream, self, deadline))
+        self._call(deadline, lambda: self._connect(deadline))
         return self
 
     def __exit__(
@@ -165,6 +165,10 @@ class StreamSocket:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a StreamSocket is neither copied nor pickled: make one where it is used")
 
+    def _connect(self, deadline: Deadline) -> None:
+        connection = self._source.take(self._stream, self, deadline)
+        self._source.give_back(connection, self._stream)
+
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else seconds("timeout", timeout))
 
@@ -173,6 +177,7 @@ class StreamSocket:
 
     def _call(self, deadline: Deadline, work: Callable[[], _T]) -> _T:
         """Do one thing on this socket, alone, under the deadline."""
+        self._lock.refuse_in_callback()
         self._source.check()
         try:
             if not self._lock.acquire(deadline):
