@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 import hume_sync
-from hume_sync import HumeClientException, HumeStreamClient, StreamSocket
+from hume_sync import HumeClientException, HumeStreamClient, RetryPolicy, StreamSocket
 from hume_sync.emulator import Emulator, HandshakeSeen, RequestSeen
 
 from .scenario import Call, Config, Socket
@@ -96,7 +96,7 @@ def _read(error: list[str] | None = None, **members: Any) -> Outcome:
 
 
 def ours(server: Emulator, sockets: Mapping[str, Socket], media: Path) -> list[Outcome]:
-    client = HumeStreamClient(KEY, base_url=server.url, proxy=False, timeout=10.0)
+    client = HumeStreamClient(KEY, base_url=server.url, proxy=False, timeout=10.0, retry=RetryPolicy.none())
     outcomes: list[Outcome] = []
     for socket in sockets.values():
         try:
