@@ -96,18 +96,21 @@ class Gate:
         if self._policy.max_attempts == 1:
             return  # who never tries again has nobody wait
         with self._changed:
-            self._failures += 1
             self._last = error
             if self._prober is None:
                 self._prober = caller
-            if self._prober is caller or self._failures == 1:
-                delay = error.retry_after if error.retry_after is not None else self._policy.delay(self._failures)
-                self._not_before = time.monotonic() + delay
+            now = time.monotonic()
+            if self._prober is caller:
+                self._failures += 1  # the prober's alone: many that fail at once are one failure of the server
+                pause = self._policy.delay(self._failures) if error.retry_after is None else error.retry_after
+                self._not_before = now + pause
+            elif error.retry_after is not None:
+                self._not_before = max(self._not_before, now + error.retry_after)
 
     def delay(self, caller: object) -> float:
-        """Seconds until this caller may try: what is left of the back-off for the prober, 0 for all others."""
+        """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
         with self._changed:
-            return max(0.0, self._not_before - time.monotonic()) if self._prober is caller else 0.0
+            return max(0.0, self._not_before - time.monotonic()) if self._prober in (None, caller) else 0.0
 
     def open(self) -> None:
         """A good reply has come."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
+from types import FrameType
 
 from ..errors import MisuseError
 from .deadline import Deadline
@@ -22,30 +23,33 @@ class CallLock:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._calling_back: int | None = None  # the thread on which a callback of the call under way runs
+        self._holder: FrameType | None = None  # the call that holds it
 
-    def refuse_in_callback(self) -> None:
-        """Raise `MisuseError` on a thread that runs a callback of the very call that holds the lock."""
-        if self._calling_back == threading.get_ident():
-            self._calling_back = None  # one error for one misuse
-            raise MisuseError("a stream cannot be called from a callback of its own call")
+    def refuse_reentry(self) -> None:
+        """Raise `MisuseError` inside the very call that holds the lock: in a callback of it, or a signal handler.
+
+        Told by the stack, for that cannot be wrong: a mark that a signal left behind is no part of it.
+        """
+        holder = self._holder
+        frame = sys._getframe(1) if holder is not None else None
+        while frame is not None:
+            if frame is holder:
+                raise MisuseError("a stream cannot be called from inside its own call (a callback, a signal handler)")
+            frame = frame.f_back
 
     def acquire(self, deadline: Deadline) -> bool:
-        """Wait for the lock; False when the deadline has passed."""
-        return self._lock.acquire(timeout=deadline.for_lock())
+        """Wait for the lock, for the caller's frame; False when the deadline has passed."""
+        if not self._lock.acquire(timeout=deadline.for_lock()):
+            return False
+        self._holder = sys._getframe(1)
+        return True
 
     def release(self) -> None:
         """Let go, if this thread holds it."""
+        if self._holder is sys._getframe(1):
+            self._holder = None
         try:
             while True:
                 self._lock.release()
         except RuntimeError:
             pass  # not ours, or no longer
-
-    def call_back(self, callback: Callable[[], object]) -> None:
-        """Run a caller's code inside the call that holds the lock; what it raises is raised."""
-        self._calling_back = threading.get_ident()
-        try:
-            callback()
-        finally:
-            self._calling_back = None

@@ -11,6 +11,7 @@ lost before the request was complete                    yes: it cannot have been
 lost or closed while the reply was awaited              where ``resend_unknown`` allows it, for it may have been
 closed with 1002, 1003 or 1007 to 1010                  never: the server objects to what is sent
 a reply that breaks the protocol or names another       once, where ``resend_unknown`` allows it
+a reply beyond ``max_message_size``                     never
 the server's own fault (codes that begin with "I")      yes
 the server's objection to the request (E codes)         never
 no time left                                            never
@@ -41,6 +42,7 @@ from ..errors import (
     RequestError,
     Timeout,
     TransportError,
+    described,
 )
 from .deadline import Deadline, seconds
 
@@ -73,12 +75,22 @@ class RetryEvent:
 
 def _attempts(_: object, __: object, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"max_attempts must be a whole number above zero, got {value!r}")
+        raise InputError(f"max_attempts must be a whole number above zero, got {described(value)}")
 
 
 def _time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if seconds(attribute.name, value) == math.inf:
         raise InputError(f"{attribute.name} must be finite, got {value!r}")
+
+
+def _flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise InputError(f"{attribute.name} must be True or False, got {described(value)}")
+
+
+def _callback(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise InputError(f"{attribute.name} must be callable, or None; got {described(value)}")
 
 
 @attrs.frozen(kw_only=True)
@@ -96,16 +108,14 @@ class RetryPolicy:
             logged and forgotten.
 
     Raises:
-        InputError: a number out of range.
+        InputError: a number out of range, or an argument of another type.
     """
 
     max_attempts: int = attrs.field(default=3, validator=_attempts)
     initial: float = attrs.field(default=0.2, validator=_time)
     maximum: float = attrs.field(default=5.0, validator=_time)
-    resend_unknown: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
-    on_retry: Callable[[RetryEvent], object] | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.is_callable())
-    )
+    resend_unknown: bool = attrs.field(default=True, validator=_flag)
+    on_retry: Callable[[RetryEvent], object] | None = attrs.field(default=None, validator=_callback)
 
     @classmethod
     def none(cls) -> RetryPolicy:
@@ -130,7 +140,8 @@ class RetryPolicy:
             case ConnectionLost(close_code=code) if code in _OBJECTIONS:
                 return False
             case ProtocolError():
-                return error.phase == "receive" and self.resend_unknown and earlier == 0
+                again = self.resend_unknown or not error.maybe_processed
+                return error.phase != "connect" and again and earlier == 0
             case Timeout():
                 return error.phase == "connect"  # the dial's own limit; the call may have time left
             case TransportError():

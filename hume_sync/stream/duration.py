@@ -25,9 +25,12 @@ def media_seconds(media: Media) -> Fraction | None:
         from tinytag import TinyTag  # noqa: PLC0415 - an extra, and only for what is not WAV
     except ImportError:
         return None
+    file = _Bounded(media)
+    ogg = bytes(memoryview(media)[:4]) == b"OggS"  # tinytag skips its audio only once it has seen its tags
     try:
-        seconds = TinyTag.get(file_obj=_Bounded(media), tags=False).duration
-        return Fraction(round(seconds * 1000), 1000) if seconds else None
+        seconds = TinyTag.get(file_obj=file, tags=ogg).duration
+        # What was not read to its end may be longer than it seems.
+        return Fraction(round(seconds * 1000), 1000) if seconds and seconds > 0 and not file.exhausted else None
     except Exception:  # noqa: BLE001 - a hostile head must not fail a request: its length is just not known
         return None
 
@@ -44,3 +47,8 @@ class _Bounded(io.BytesIO):
         data = super().read(wanted)
         self._left -= len(data)
         return data
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the limit was reached."""
+        return self._left == 0

@@ -7,10 +7,10 @@ nothing had happened.
 
 from __future__ import annotations
 
-import functools
 import logging
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import attrs
 
@@ -18,7 +18,6 @@ from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout,
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
-from ..net.lock import CallLock
 from ..net.retry import Attempts, RetryEvent, RetryPolicy, retry
 from .payloads import RESET_STREAM, Request
 from .responses import StreamResponse
@@ -26,7 +25,12 @@ from .window import StreamWindow, WindowItem
 
 _log = logging.getLogger("hume_sync")
 
-__all__ = ["Source", "Stream", "exchange"]
+__all__ = ["Source", "Stream", "exchange", "reach"]
+
+_T = TypeVar("_T")
+
+_GONE_WHILE_IDLE = frozenset({None, 1000, 1001})
+"""How a connection ends that was just not needed for too long: no failure of the server's."""
 
 
 @attrs.define(eq=False)
@@ -65,28 +69,29 @@ class Source(Protocol):
         """Add to statistics."""
 
 
-def exchange(stream: Stream, request: Request, source: Source, lock: CallLock, deadline: Deadline) -> StreamResponse:
+def exchange(stream: Stream, request: Request, source: Source, deadline: Deadline) -> StreamResponse:
     """Send a request and return its reply, as often as the source's policy allows.
 
     Raises:
         HumeClientException: the last failure, with ``attempts`` set.
     """
-    attempts = Attempts()
-    caller = object()  # this call, as the gate knows it
     if request.reset:
         stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of the request
     stale = False
 
-    def attempt() -> StreamResponse:
+    def attempt(caller: object) -> StreamResponse:
         nonlocal stale
         connection = source.take(stream, caller, deadline)
         used_before = connection.answered
         try:
             reply = _converse(stream, request, connection, source, deadline)
         except HumeClientException as exc:
-            stale = used_before and isinstance(exc, ConnectionLost)
+            stale = used_before and isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
             if not used_before and source.policy.allows(exc):
                 source.gate.failed(caller, exc)
+            raise
+        except BaseException:
+            connection.discard()  # Ctrl-C: what it holds is no longer known
             raise
         finally:
             if connection.answered and not used_before:
@@ -95,6 +100,27 @@ def exchange(stream: Stream, request: Request, source: Source, lock: CallLock, d
             source.give_back(connection, stream)
         return reply
 
+    reply, reply_attempts = _persist(source, deadline, attempt, is_free=lambda: stale)
+    reply.attempts = reply_attempts
+    return reply
+
+
+def reach(stream: Stream, source: Source, deadline: Deadline) -> None:
+    """Have a connection ready, as often tried as the source's policy allows; raises as `exchange` does."""
+
+    def attempt(caller: object) -> None:
+        source.give_back(source.take(stream, caller, deadline), stream)
+
+    _persist(source, deadline, attempt, is_free=lambda: False)
+
+
+def _persist(
+    source: Source, deadline: Deadline, attempt: Callable[[object], _T], *, is_free: Callable[[], bool]
+) -> tuple[_T, int]:
+    """Make an attempt, and others where the policy allows; returns what it returns, and how many there were."""
+    attempts = Attempts()
+    caller = object()  # this call, as the gate knows it
+
     def wait(error: HumeClientException, failures: int) -> float:
         if not source.gate.is_open:
             return source.gate.delay(caller)
@@ -102,20 +128,20 @@ def exchange(stream: Stream, request: Request, source: Source, lock: CallLock, d
 
     try:
         try:
-            reply = attempt()
+            result = attempt(caller)
         except HumeClientException as first:
             if source.closing or source.policy.max_attempts == 1 or not source.policy.allows(first):
                 raise
-            reply = retry(
+            result = retry(
                 source.policy,
                 first,
-                attempt,
+                lambda: attempt(caller),
                 sleep=source.sleep,
                 wait=wait,
                 deadline=deadline,
                 attempts=attempts,
-                is_free=lambda _: stale,
-                tell=lambda event: _tell(source.policy, lock, event),
+                is_free=lambda _: is_free(),
+                tell=lambda event: _tell(source.policy, event),
             )
     except HumeClientException as exc:
         exc.attempts = attempts.number
@@ -123,16 +149,15 @@ def exchange(stream: Stream, request: Request, source: Source, lock: CallLock, d
         raise
     finally:
         source.gate.leave(caller)
-    reply.attempts = attempts.number
-    return reply
+    return result, attempts.number
 
 
-def _tell(policy: RetryPolicy, lock: CallLock, event: RetryEvent) -> None:
-    """Run the caller's callback, inside the call and on its thread; ``lock`` then refuses calls of this stream."""
+def _tell(policy: RetryPolicy, event: RetryEvent) -> None:
+    """Run the caller's callback, inside the call and on its thread."""
     if policy.on_retry is None:
         return
     try:
-        lock.call_back(functools.partial(policy.on_retry, event))
+        policy.on_retry(event)
     except Exception:  # noqa: BLE001 - what a callback does must not change what the call does
         _log.exception("on_retry failed")
 
@@ -178,17 +203,23 @@ def _bring_up_to_date(stream: Stream, connection: Connection, source: Source, de
     plan = stream.window.plan(heard)
     reset = plan.reset and connection.touched
     if not plan.complete:
-        stream.window.reset()
+        stream.window.give_up()
         return "cold", reset
     for item in plan.replay:
-        if deadline.expired():
-            # Between two items: the connection is good, and holds what it has heard. The next call goes on there.
-            raise Timeout("no time left to replay the window", phase="replay")
+        _check_time(deadline)
         if not _replay(stream, item, connection, source, deadline, reset=reset):
-            stream.window.reset()  # never a partial window
+            stream.window.give_up()  # never a partial window
             return "cold", True
         reset = False
+    if plan.replay:
+        _check_time(deadline)
     return "rebuilt" if plan.replay else "warm", reset
+
+
+def _check_time(deadline: Deadline) -> None:
+    """Between two items the connection is good, and holds what it has heard: the next call goes on there."""
+    if deadline.expired():
+        raise Timeout("no time left to replay the window", phase="replay")
 
 
 def _replay(

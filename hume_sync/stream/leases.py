@@ -29,6 +29,10 @@ class ThreadMark:
 
     lease: Lease | None = None
 
+    def __init__(self) -> None:
+        self.name = object()
+        """The thread's name on connections, which must not keep the mark alive."""
+
 
 @attrs.define(eq=False)
 class Lease:
@@ -53,6 +57,8 @@ class Waiter:
     key: Hashable | None
     came: threading.Event = attrs.field(factory=threading.Event)
     granted: bool = False
+    lease: Lease | None = None
+    """What the wait has become."""
     refused: HumeClientException | None = None
 
     def wait(self, seconds: float) -> bool:
@@ -96,7 +102,7 @@ class Leases:
         """Callers that wait now."""
         return len(self._waiters)
 
-    def ask(self, key: Hashable | None, mark: ThreadMark) -> Waiter:
+    def ask(self, waiter: Waiter, mark: ThreadMark) -> None:
         """Queue up. The answer may be there at once.
 
         Raises:
@@ -107,13 +113,11 @@ class Leases:
             raise MisuseError(
                 f"this thread has a lease of this pool already, taken at {mark.lease.where}: end that one first"
             )
-        waiter = Waiter(key)
         self._waiters.append(waiter)
         self.serve()
         if not waiter.granted and self._max_waiting is not None and self.waiting > self._max_waiting:
             self._waiters.remove(waiter)
             raise PoolFull(f"max_waiting is {self._max_waiting}, and as many wait for a lease already")
-        return waiter
 
     def serve(self) -> None:
         """Give free slots to those who wait, in the order they came."""
@@ -140,18 +144,18 @@ class Leases:
         lease = Lease(waiter.key, stream, weakref.ref(mark), where)
         # The callback runs wherever the thread's mark dies: it may only append to a deque (see StreamPool).
         lease.thread = weakref.ref(mark, lambda _: on_death(lease))
-        mark.lease = lease
+        waiter.lease = mark.lease = lease
         self.held += 1
         return lease
 
-    def leave_queue(self, waiter: Waiter) -> bool:
-        """Stop waiting; False if the lease had been granted in the same instant: it is then given back."""
-        if waiter.granted:
+    def leave_queue(self, waiter: Waiter) -> None:
+        """Stop waiting; what had been granted in the same instant is given back."""
+        if waiter.lease is not None:
+            self.end(waiter.lease)
+        elif waiter.granted:
             self._return_slot(waiter.key)
-            return False
-        if waiter in self._waiters:
+        elif waiter in self._waiters:
             self._waiters.remove(waiter)
-        return True
 
     def end(self, lease: Lease) -> bool:
         """Give a lease back; False if that was done before, or waits for a call to end."""
@@ -163,8 +167,10 @@ class Leases:
         lease.active = False
         self.held -= 1
         mark = lease.thread()
-        if mark is not None and mark.lease is lease:
-            mark.lease = None
+        if mark is not None:
+            lease.thread = weakref.ref(mark)  # without the callback, which would keep the stream's media alive
+            if mark.lease is lease:
+                mark.lease = None
         self._return_slot(lease.key)
         return True
 

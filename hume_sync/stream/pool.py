@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Hashable
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from ..errors import InputError, MisuseError
 from ..net.connection import Connection
@@ -83,9 +83,11 @@ class StreamPool:
         """
         state = self._state()
         with state.lock:
-            state.drain()
+            closed = state.drain()
+        state.close_all(closed)
+        with state.lock:
             now = {
-                "busy": len(state.shelf.busy) + state.shelf.dialling,
+                "busy": len(state.shelf.busy) + len(state.shelf.dialling),
                 "idle": len(state.shelf.idle),
                 "waiting": state.leases.waiting,
                 "leases": state.leases.held,
@@ -115,15 +117,20 @@ class StreamPool:
         counts = ", ".join(f"{name} {stats[name]:.0f}" for name in ("busy", "idle", "waiting"))
         return f"<StreamPool max_size {self._settings.max_size}, {'closed' if self.closed else counts}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a StreamPool is neither copied nor pickled: make one in the process that uses it")
+
     def _state(self) -> PoolState:
         pid = os.getpid()
         state = self._states.get(pid)
         if state is None:
             # setdefault is one step: of two threads that come here at once, both get the same.
-            state = self._states.setdefault(pid, PoolState(self._settings))
-            for other in [other for other in self._states if other != pid]:
-                self._states.pop(other).let_go(hooked=False)
-            weakref.finalize(self, _forgotten, state)
+            fresh = PoolState(self._settings)
+            state = self._states.setdefault(pid, fresh)
+            if state is fresh:
+                for other in [other for other in self._states if other != pid]:
+                    self._states.pop(other).let_go(hooked=False)
+                weakref.finalize(self, _forgotten, state)
         return state
 
     def _lease(self, key: Hashable | None, timeout: float, where: str) -> tuple[PoolState, Lease]:
@@ -146,7 +153,7 @@ class LeasedSocket:
         frame = sys._getframe(1)
         where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         state, lease = self._pool._lease(self._key, self._timeout, where)
-        source = LeaseSource(state, lease)
+        source = LeaseSource(self._pool, state, lease)
         self._socket = StreamSocket(source, self._pool._models, lease.stream, timeout=self._pool._settings.call_timeout)
         # A socket that is just dropped gives its lease back. (Not at exit: then all ends anyway.)
         weakref.finalize(self._socket, state.returned.append, lease).atexit = False
@@ -162,7 +169,8 @@ class LeasedSocket:
 class LeaseSource:
     """A lease, as its socket sees it: where connections come from, and who may ask."""
 
-    def __init__(self, state: PoolState, lease: Lease) -> None:
+    def __init__(self, pool: StreamPool, state: PoolState, lease: Lease) -> None:
+        self._pool = pool  # which is not forgotten while one of its sockets is in use
         self._state = state
         self._lease = lease
         self.policy = state.settings.policy
@@ -189,10 +197,9 @@ class LeaseSource:
 
     def finish(self) -> None:
         """A call is over."""
-        with self._state.lock:
-            self._lease.busy = False
-            closed = self._state.take_back(self._lease) if self._lease.ending else []
-        self._state.close_all(closed)
+        thread = self._state.mark()
+        if self._lease.thread() is thread:  # and not one that was turned away
+            self._state.end_call(self._lease, thread)
 
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """See `PoolState.take`."""
@@ -212,9 +219,7 @@ class LeaseSource:
 
     def count(self, **changes: float) -> None:
         """Add to the pool's statistics."""
-        with self._state.lock:
-            for name, change in changes.items():
-                self._state.counts[name] += change
+        self._state.count(**changes)
 
     def close(self, lock: CallLock, timeout: float) -> None:
         """Give the lease back, from any thread."""
@@ -236,8 +241,10 @@ def _forgotten(state: PoolState) -> None:
     """A pool was dropped, or the interpreter ends, without `close`: say so, and let go without waiting."""
     if state.closing.is_set() or state.pid != os.getpid():
         return
-    connections = [*state.shelf.idle, *state.shelf.busy]
-    if connections:
-        warnings.warn("a StreamPool was not closed", ResourceWarning, stacklevel=1)
-    for connection in connections:
+    idle, busy = state.shelf.clear(), [*state.shelf.busy]
+    for connection in idle:
         connection.discard()
+    for connection in busy:  # of daemon threads, at exit
+        connection.abort()
+    if idle or busy:  # last, for the caller may have made it an error
+        warnings.warn("a StreamPool was not closed", ResourceWarning, stacklevel=1)

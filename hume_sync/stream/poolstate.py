@@ -72,36 +72,36 @@ class PoolState:
     def acquire(self, key: Hashable | None, deadline: Deadline, where: str) -> Lease:
         """Wait for a lease."""
         mark = self.mark()
+        waiter = Waiter(key)
         began = time.monotonic()
-        with self.lock:
-            if self.closing.is_set():
-                raise closed_error()
-            self.drain()
-            self.leases.forget_idle()
-            waiter = self.leases.ask(key, mark)
         try:
+            with self.lock:
+                if self.closing.is_set():
+                    raise closed_error()
+                closed = self.drain()
+                self.leases.forget_idle()
+                self.leases.ask(waiter, mark)
+            self.close_all(closed)
             self._wait(waiter, deadline)
             with self.lock:
                 if waiter.refused is not None:
                     raise waiter.refused
-                lease = self.leases.begin(waiter, mark, where, self.returned.append)
-                self.counts["wait_seconds"] += time.monotonic() - began
-                return lease
-        except BaseException:
+                return self.leases.begin(waiter, mark, where, self.returned.append)
+        except BaseException:  # Ctrl-C too: whatever it had come to is given back
             with self.lock:
-                if mark.lease is None or mark.lease.where != where:
-                    self.leases.leave_queue(waiter)
+                self.leases.leave_queue(waiter)
             raise
+        finally:
+            self.count(wait_seconds=time.monotonic() - began)
 
     def _wait(self, waiter: Waiter, deadline: Deadline) -> None:
         while not waiter.wait(min(deadline.remaining(), _DRAIN_EVERY)):
             with self.lock:
-                self.drain()
-                if waiter.granted:
-                    return
-                if deadline.expired():
-                    held, waiting = self.leases.held, self.leases.waiting
-                    raise PoolTimeout(f"no lease came free in time ({held} are held, {waiting} callers wait)")
+                closed = self.drain()
+                granted, held, waiting = waiter.granted, self.leases.held, self.leases.waiting
+            self.close_all(closed)
+            if not granted and deadline.expired():
+                raise PoolTimeout(f"no lease came free in time ({held} are held, {waiting} callers wait)")
 
     def mark(self) -> ThreadMark:
         """The calling thread, as this pool knows it."""
@@ -113,26 +113,47 @@ class PoolState:
     def end_lease(self, lease: Lease) -> None:
         """Give a lease back, from any thread."""
         with self.lock:
-            closed = self.take_back(lease)
-            self.drain()
+            closed = self.take_back(lease) + self.drain()
         self.close_all(closed)
+
+    def end_call(self, lease: Lease, thread: ThreadMark) -> None:
+        """A call is over; where the lease was given back meanwhile, so is the lease."""
+        with self.lock:
+            closed = self.shelf.left_by(thread.name)
+            lease.busy = False
+            if lease.ending:
+                closed += self.take_back(lease)
+            if closed:
+                self.calm.notify_all()
+        self.close_all(closed)
+
+    def count(self, **changes: float) -> None:
+        """Add to the statistics."""
+        with self.lock:
+            for name, change in changes.items():
+                self.counts[name] += change
 
     def take_back(self, lease: Lease) -> Closed:
         """End a lease; returns what is to be closed. The caller holds the lock."""
         return self.shelf.end_of(lease.stream, kept=lease.key is not None) if self.leases.end(lease) else []
 
-    def drain(self) -> None:
-        """Take back the leases that finalisers and dead threads have left. The caller holds the lock."""
+    def drain(self) -> Closed:
+        """Take back the leases that finalisers and dead threads have left; returns what is to be closed.
+
+        The caller holds the lock.
+        """
+        closed: Closed = []
         while self.returned:
-            for connection, _ in self.take_back(self.returned.popleft()):
-                connection.discard()  # no wait and no I/O worth the name: just the descriptor
-                self.counts["closed_faces"] += 1
+            lease = self.returned.popleft()
+            lease.busy = False  # its socket or its thread is gone, so no call of it is under way
+            closed += self.take_back(lease)
+        return closed
 
     # --- connections
 
     def take(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         """A connection for an exchange, polled, from the shelf or dialled."""
-        thread = self.mark()
+        thread = self.mark().name
         while True:
             with self.lock:
                 if self.closing.is_set() and not lease.busy:
@@ -140,10 +161,7 @@ class PoolState:
                 connection, closed = self.shelf.pick(lease.stream, thread)
             self.close_all(closed)
             if connection is None:
-                connection = self._dial(caller, thread, deadline)
-                with self.lock:
-                    self.counts["created"] += 1
-                return connection
+                return self._dial(caller, thread, deadline)
             try:
                 connection.poll()
             except ConnectionLost:
@@ -153,7 +171,7 @@ class PoolState:
             else:
                 return connection
 
-    def _dial(self, caller: object, thread: ThreadMark, deadline: Deadline) -> Connection:
+    def _dial(self, caller: object, thread: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
         try:
             connection = self.gate.dial(functools.partial(self._connect, caller), caller, deadline)
@@ -162,6 +180,7 @@ class PoolState:
             with self.lock:
                 self._aborts.pop(caller, None)
                 self.shelf.dialled(connection, thread)
+                self.counts["created"] += connection is not None
                 self.calm.notify_all()
 
     def _connect(self, caller: object, deadline: Deadline) -> Connection:
@@ -179,6 +198,8 @@ class PoolState:
         """An exchange is over."""
         with self.lock:
             closed = self.shelf.put_back(connection)
+            if not self.patient:  # `close` is over: nobody else will let go of it
+                closed += [(connection, "pool") for connection in self.shelf.clear()]
             self.calm.notify_all()
         self.close_all(closed)
 
@@ -188,9 +209,8 @@ class PoolState:
             return
         for connection, _ in closed:
             connection.retire()
-        with self.lock:
-            for _, reason in closed:
-                self.counts[f"closed_{reason}"] += 1
+        for _, reason in closed:
+            self.count(**{f"closed_{reason}": 1})
 
     # --- the end
 
@@ -200,9 +220,10 @@ class PoolState:
         with self.lock:
             self.closing.set()
             self.leases.refuse_all(closed_error)
-            self.drain()
+            closed = self.drain()
             idle = self.shelf.clear()
             self.counts["closed_pool"] += len(idle)
+        self.close_all(closed)
         self.gate.end(closed_error())
         for connection in idle:
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))

@@ -32,12 +32,12 @@ class Shelf:
         self._max_lifetime = max_lifetime
         self.idle: list[Connection] = []  # the one used last stands last
         self.busy: set[Connection] = set()
-        self.dialling = 0
+        self.dialling: set[object] = set()  # the threads that dial
 
     @property
     def total(self) -> int:
         """Connections that are open or being made."""
-        return len(self.idle) + len(self.busy) + self.dialling
+        return len(self.idle) + len(self.busy) + len(self.dialling)
 
     def pick(self, stream: Stream, thread: object) -> tuple[Connection | None, Closed]:
         """The best connection for a stream, now busy; None: one may be dialled, and counts from now on.
@@ -58,12 +58,12 @@ class Shelf:
             victim = next(c for c in self.idle if c.faces_of is None or c.faces_of is stream.token)
             self.idle.remove(victim)
             closed.append((victim, "evicted"))
-        self.dialling += 1
+        self.dialling.add(thread)
         return None, closed
 
     def dialled(self, connection: Connection | None, thread: object) -> None:
         """A dial has ended: with a connection, now busy, or without one."""
-        self.dialling -= 1
+        self.dialling.discard(thread)
         if connection is not None:
             connection.last_user = thread
             self.busy.add(connection)
@@ -80,6 +80,13 @@ class Shelf:
     def drop(self, connection: Connection) -> None:
         """A busy connection was found to have gone while it was idle."""
         self.busy.discard(connection)
+
+    def left_by(self, thread: object) -> Closed:
+        """A call has ended: take out what a signal has kept it from giving back."""
+        self.dialling.discard(thread)
+        left = [connection for connection in self.busy if connection.last_user is thread]
+        self.busy.difference_update(left)
+        return [(connection, "error") for connection in left]
 
     def end_of(self, stream: Stream, *, kept: bool) -> Closed:
         """A lease has ended: take out what nobody else may use."""

@@ -10,7 +10,7 @@ from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
 from .configs import ModelConfigBase
-from .exchange import Source, Stream, exchange
+from .exchange import Source, Stream, exchange, reach
 from .media import read_file, read_media
 from .payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request
 from .responses import StreamResponse
@@ -147,7 +147,7 @@ class StreamSocket:
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)
-        self._call(deadline, lambda: self._connect(deadline))
+        self._call(deadline, lambda: reach(self._stream, self._source, deadline))
         return self
 
     def __exit__(
@@ -165,21 +165,17 @@ class StreamSocket:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a StreamSocket is neither copied nor pickled: make one where it is used")
 
-    def _connect(self, deadline: Deadline) -> None:
-        connection = self._source.take(self._stream, self, deadline)
-        self._source.give_back(connection, self._stream)
-
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else seconds("timeout", timeout))
 
     def _exchange(self, request: Request, deadline: Deadline) -> StreamResponse:
-        return self._call(deadline, lambda: exchange(self._stream, request, self._source, self._lock, deadline))
+        return self._call(deadline, lambda: exchange(self._stream, request, self._source, deadline))
 
     def _call(self, deadline: Deadline, work: Callable[[], _T]) -> _T:
         """Do one thing on this socket, alone, under the deadline."""
-        self._lock.refuse_in_callback()
-        self._source.check()
+        self._lock.refuse_reentry()
         try:
+            self._source.check()
             if not self._lock.acquire(deadline):
                 raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
             # Critical section: from the first byte of the request to the decoded reply.

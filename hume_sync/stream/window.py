@@ -73,12 +73,14 @@ class StreamWindow:
         self._bytes = 0
         self._origin = 0  # the number from which on the items, and nothing else, are the context
         self._lost = False  # whether the context since the last reset is more than the items
+        self._given_up = False  # whether it is nothing, for what it was cannot be replayed
         self.number = 0
         """Of the last accepted payload or reset."""
 
     def push(self, members: Members, seconds: Fraction | None) -> None:
         """Remember a payload that the server has accepted; forget what has left the window."""
         self.number += 1
+        self._given_up = False
         item = WindowItem(self.number, members, seconds)
         self._items.append(item)
         self._bytes += item.size
@@ -95,13 +97,15 @@ class StreamWindow:
     def reset(self) -> None:
         """The caller empties the window: nothing before this is context any more."""
         self.number += 1
-        self._forget()
-        self._lost = False
+        self._items.clear()
+        self._bytes = 0
+        self._lost = self._given_up = False
         self._origin = self.number
 
     def give_up(self) -> None:
-        """What is remembered cannot be replayed: forget it, so that the next payload starts from nothing."""
+        """What is remembered cannot be replayed: forget it. The next payload starts from nothing, whatever it takes."""
         self.reset()
+        self._given_up = True
 
     def plan(self, heard: int | None) -> Plan:
         """What a connection needs.
@@ -110,6 +114,8 @@ class StreamWindow:
             heard: the number of this stream that the connection has heard last; None for a connection that has
                 heard nothing of this stream, or something else since.
         """
+        if self._given_up:
+            return Plan((), reset=True, complete=False)
         if heard == self.number:
             return Plan((), reset=False, complete=True)
         behind = [item for item in self._items if heard is not None and item.number > heard]
@@ -127,27 +133,15 @@ class StreamWindow:
     @property
     def seconds(self) -> Fraction | None:
         """Length of the audio remembered; None with a payload whose length nobody knows."""
-        return _total(self._items)
+        lengths = [item.seconds for item in self._items if item.seconds is not None]
+        return sum(lengths, Fraction(0)) if len(lengths) == len(self._items) else None
 
     def _fills_the_window(self, items: Iterable[WindowItem]) -> bool:
-        total = _total(items)
-        return total is not None and total >= self._length
+        # A payload of unknown length counts for nothing: the others must fill the window without it.
+        return sum((item.seconds or Fraction(0) for item in items), Fraction(0)) >= self._length
 
     def _drop_oldest(self) -> None:
         self._bytes -= self._items.popleft().size
 
-    def _forget(self) -> None:
-        self._items.clear()
-        self._bytes = 0
-
     def __repr__(self) -> str:
         return f"<StreamWindow {len(self._items)} payloads, {self._bytes} bytes, number {self.number}>"
-
-
-def _total(items: Iterable[WindowItem]) -> Fraction | None:
-    total = Fraction(0)
-    for item in items:
-        if item.seconds is None:
-            return None
-        total += item.seconds
-    return total

@@ -53,13 +53,31 @@ def test_what_a_signal_left_held_is_let_go_with_the_next_call() -> None:
     assert got == [True]
 
 
-def test_a_callback_of_the_call_that_holds_it_is_refused_once_for_each_misuse() -> None:
+def test_a_call_from_inside_the_call_that_holds_it_is_refused() -> None:
     lock = CallLock()
+
+    def callback() -> None:
+        lock.refuse_reentry()
+
+    lock.refuse_reentry()
     assert lock.acquire(Deadline(5))
-    lock.refuse_in_callback()
-    with pytest.raises(MisuseError, match="callback of its own call"):
-        lock.call_back(lock.refuse_in_callback)
-    lock.refuse_in_callback()
+    with pytest.raises(MisuseError, match="inside its own call"):
+        callback()
+    thread = threading.Thread(target=callback)  # another thread just waits its turn
+    thread.start()
+    thread.join()
+    lock.release()
+    callback()
+
+
+def test_what_a_signal_left_behind_is_not_taken_for_a_call_under_way() -> None:
+    lock = CallLock()
+
+    def interrupted() -> None:
+        lock.acquire(Deadline(5))
+
+    interrupted()
+    lock.refuse_reentry()
 
 
 INTERRUPTED = """

@@ -1,0 +1,269 @@
+"""The gate alone: threads, events and no network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import attrs
+import pytest
+
+from hume_sync import AuthenticationError, ConnectError, HandshakeRejected, HumeClientException, RetryPolicy, Timeout
+from hume_sync.errors import PoolClosed
+from hume_sync.net.deadline import Deadline
+from hume_sync.net.gate import Gate
+
+AT_ONCE = RetryPolicy(initial=1e-9)  # a back-off that is over before anybody looks
+
+
+class Waiting(threading.Condition):
+    """The gate's condition, which tells how many wait in it."""
+
+    def __init__(self) -> None:
+        super().__init__(threading.Lock())
+        self.count = 0
+        self.more = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.count += 1
+        self.more.release()  # the lock is held: whoever takes it next finds this one waiting
+        try:
+            return super().wait(timeout)
+        finally:
+            self.count -= 1
+
+
+@attrs.define
+class Scene:
+    gate: Gate
+    changed: Waiting
+    pool: ThreadPoolExecutor
+
+    def enter(self, caller: object, timeout: float = 5.0) -> Future[None]:
+        return self.pool.submit(self.gate.enter, caller, Deadline(timeout))
+
+    def waits(self, caller: object, timeout: float = 5.0) -> Future[None]:
+        """Enter, and return once it really waits."""
+        future = self.enter(caller, timeout)
+        assert self.changed.more.acquire(timeout=5)
+        with self.changed:
+            assert not future.done()
+        return future
+
+
+@pytest.fixture
+def scene(request: pytest.FixtureRequest) -> Callable[..., Scene]:
+    def make(policy: RetryPolicy = AT_ONCE) -> Scene:
+        gate, changed = Gate(policy), Waiting()
+        gate._changed = changed
+        pool = ThreadPoolExecutor(8)
+        request.addfinalizer(pool.shutdown)
+        request.addfinalizer(lambda: gate.end(PoolClosed("over")))
+        return Scene(gate, changed, pool)
+
+    return make
+
+
+Make = Callable[..., Scene]
+
+
+def refused() -> ConnectError:
+    return ConnectError("refused", phase="connect")
+
+
+class Untouchable:
+    def __enter__(self) -> None:
+        raise AssertionError("the lock was taken")
+
+    def __exit__(self, *_: object) -> None:
+        raise AssertionError
+
+
+def test_while_it_is_open_nobody_takes_its_lock() -> None:
+    gate = Gate(AT_ONCE)
+    gate._changed = Untouchable()  # type: ignore[assignment]
+    assert gate.is_open
+    gate.enter("a", Deadline(1))
+    assert gate.dial(lambda _: "connection", "a", Deadline(1)) == "connection"
+    gate.open()
+    gate.leave("a")
+
+
+def test_one_prober_comes_through_and_the_others_wait_until_it_has_a_good_reply(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    assert not s.gate.is_open
+    others = [s.waits(name) for name in ("b", "c", "d")]
+    s.enter("prober").result(5)
+    assert not any(other.done() for other in others)
+    s.gate.open()
+    for other in others:
+        other.result(5)
+    assert s.gate.is_open
+
+
+def test_each_waits_under_its_own_deadline(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    patient = s.waits("patient")
+    with pytest.raises(Timeout) as caught:
+        s.gate.enter("hurried", Deadline(0.01))
+    assert (caught.value.phase, caught.value.maybe_processed) == ("connect", False)
+    assert not patient.done()
+
+
+def test_a_prober_that_leaves_hands_on_to_one_and_only_one(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    waiting = {name: s.waits(name) for name in ("b", "c")}
+    s.gate.leave("prober")
+    heir = next(name for name in iter(lambda: s.gate._prober, object()) if name is not None)
+    waiting[str(heir)].result(5)
+    other = waiting["c" if heir == "b" else "b"]
+    assert not other.done()
+    s.gate.leave(heir)
+    other.result(5)
+
+
+def test_a_prober_that_dies_while_dialling_hands_on(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    waiting = s.waits("b")
+
+    def die(_: Deadline) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        try:
+            s.gate.dial(die, "prober", Deadline(5))
+        finally:
+            s.gate.leave("prober")
+    waiting.result(5)
+
+
+def test_one_who_leaves_without_being_the_prober_changes_nothing(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    waiting = s.waits("b")
+    s.gate.leave("passer-by")
+    assert s.gate._prober == "prober"
+    assert not waiting.done()
+
+
+def test_a_dial_that_succeeds_does_not_open_it(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    waiting = s.waits("b")
+    assert s.gate.dial(lambda _: "connection", "prober", Deadline(5)) == "connection"
+    assert not s.gate.is_open
+    assert not waiting.done()
+
+
+def test_a_refused_key_goes_to_all_who_wait_each_with_an_error_of_its_own(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    waiting = [s.waits(name) for name in ("b", "c")]
+    refusal = AuthenticationError("bad key", phase="connect", status=401)
+
+    def refuse(_: Deadline) -> None:
+        raise refusal
+
+    with pytest.raises(AuthenticationError):
+        s.gate.dial(refuse, "prober", Deadline(5))
+    errors = [future.exception(5) for future in waiting]
+    assert all(type(error) is AuthenticationError and error.status == 401 for error in errors)
+    assert len({id(error) for error in [refusal, *errors]}) == 3
+
+
+def test_after_a_refused_key_newcomers_try_for_themselves(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    s.gate.condemn("prober", AuthenticationError("bad key"))
+    assert s.gate.dial(lambda _: "connection", "newcomer", Deadline(5)) == "connection"
+
+
+def test_a_refused_key_of_one_who_is_not_the_prober_is_only_its_own(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    s.gate.condemn("other", AuthenticationError("bad key"))
+    assert not s.gate.is_open
+
+
+def test_retry_after_is_waited_for(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
+    assert 59 < s.gate.delay("prober") <= 60
+    assert s.gate.delay("other") == 0
+    s.gate.failed("other", HandshakeRejected("busy", status=429, retry_after=90.0))
+    assert 89 < s.gate.delay("prober") <= 90
+
+
+def test_a_wait_that_does_not_fit_is_not_begun_and_says_why(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
+    s.gate.leave("prober")
+    for name in ("prober", "newcomer"):
+        with pytest.raises(HandshakeRejected) as caught:
+            s.gate.enter(name, Deadline(1))
+        assert (caught.value.status, caught.value.retry_after) == (429, 60.0)
+        assert s.gate.delay(name) > 59  # so that nobody tries again at once, either
+    assert s.changed.count == 0
+
+
+def test_the_prober_waits_out_its_back_off(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    s = scene()
+    s.gate.failed("prober", HandshakeRejected("busy", status=429, retry_after=0.05))
+    s.gate.enter("prober", Deadline(5))
+    assert s.gate._not_before <= time.monotonic()
+    assert s.gate.delay("prober") == 0
+
+
+def test_many_that_fail_at_once_count_as_one_failure(scene: Make) -> None:
+    s = scene(RetryPolicy(initial=0.001, maximum=3600))
+    for caller in range(64):
+        s.gate.failed(caller, refused())
+    assert s.gate._not_before - time.monotonic() <= 0.001
+
+
+def test_where_nobody_tries_again_nobody_waits(scene: Make) -> None:
+    s = scene(RetryPolicy.none())
+    s.gate.failed("a", refused())
+    assert s.gate.is_open
+
+
+def test_a_dial_that_fails_closes_it_where_another_may_succeed(scene: Make) -> None:
+    s = scene()
+
+    def fail(_: Deadline) -> None:
+        raise refused()
+
+    with pytest.raises(ConnectError):
+        s.gate.dial(fail, "a", Deadline(5))
+    assert not s.gate.is_open
+
+
+def test_the_end_wakes_all_and_lets_nobody_in_again(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", refused())
+    waiting = [s.waits(name) for name in ("b", "c")]
+    s.gate.end(PoolClosed("closed"))
+    assert all(isinstance(future.exception(5), PoolClosed) for future in waiting)
+    with pytest.raises(PoolClosed):
+        s.gate.enter("d", Deadline(5))
+
+
+def test_the_end_wakes_a_prober_in_its_back_off(scene: Make) -> None:
+    s = scene()
+    s.gate.failed("prober", HandshakeRejected("busy", status=503, retry_after=60.0))
+    waiting = s.waits("prober", timeout=600)
+    s.gate.end(PoolClosed("closed"))
+    assert isinstance(waiting.exception(5), PoolClosed)
+
+
+def test_the_end_of_an_open_gate_lets_nobody_in() -> None:
+    gate = Gate(AT_ONCE)
+    gate.end(PoolClosed("closed"))
+    with pytest.raises(HumeClientException):
+        gate.enter("a", Deadline(1))

@@ -1,0 +1,167 @@
+"""The connection of a socket of its own: made when needed, replaced when gone, closed from anywhere."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
+import pytest
+
+from hume_sync import HumeStreamClient, MisuseError, RetryPolicy
+from hume_sync.emulator import Emulator
+from hume_sync.net.connection import Connection
+from hume_sync.net.deadline import Deadline
+from hume_sync.net.dial import Watch
+from hume_sync.net.lock import CallLock
+from hume_sync.stream.exchange import Stream
+from hume_sync.stream.sole import SoleSource
+from hume_sync.stream.window import StreamWindow
+
+
+@pytest.fixture
+def source(hume_client: HumeStreamClient) -> SoleSource:
+    return SoleSource(hume_client._connect, RetryPolicy())
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream(StreamWindow())
+
+
+def take(source: SoleSource, stream: Stream) -> Connection:
+    return source.take(stream, object(), Deadline(5))
+
+
+def test_one_connection_is_made_and_kept(source: SoleSource, stream: Stream, hume_emulator: Emulator) -> None:
+    first = take(source, stream)
+    assert take(source, stream) is first
+    assert stream.epoch == first.epoch
+    assert hume_emulator.journal.counts["handshakes"] == 1
+    source.close(CallLock(), 1)
+
+
+@pytest.mark.parametrize("code", [None, 1001])
+def test_one_that_has_gone_is_replaced(
+    source: SoleSource, stream: Stream, hume_emulator: Emulator, code: int | None
+) -> None:
+    first = take(source, stream)
+    hume_emulator.drop_connections(code)
+    first._transport._wire._sock.settimeout(5)
+    first._transport._wire._sock.recv(1, socket.MSG_PEEK)  # until the news is here
+    second = take(source, stream)
+    assert second is not first
+    assert not first.sound
+    assert stream.epoch == second.epoch
+    source.close(CallLock(), 1)
+
+
+def test_a_discarded_one_is_replaced(source: SoleSource, stream: Stream) -> None:
+    first = take(source, stream)
+    first.discard()
+    assert take(source, stream).epoch != first.epoch
+    source.close(CallLock(), 1)
+
+
+def test_a_dial_that_fails_leaves_no_epoch(stream: Stream) -> None:
+    def fail(deadline: Deadline, watch: Watch) -> Connection:
+        raise MisuseError("no")
+
+    stream.epoch = 7
+    with pytest.raises(MisuseError):
+        take(SoleSource(fail, RetryPolicy()), stream)
+    assert stream.epoch is None
+
+
+def test_closing_says_goodbye(source: SoleSource, stream: Stream, hume_emulator: Emulator) -> None:
+    take(source, stream)
+    source.close(CallLock(), 1)
+    assert hume_emulator.journal.wait_for(lambda journal: bool(journal.ends))
+    assert [end.code for end in hume_emulator.journal.ends] == [1000]
+
+
+def test_closing_again_or_before_anything_is_open_does_nothing(source: SoleSource) -> None:
+    source.close(CallLock(), 1)
+    source.close(CallLock(), 1)
+    assert source.closing
+
+
+def test_once_closed_nothing_is_begun(source: SoleSource, stream: Stream) -> None:
+    source.close(CallLock(), 1)
+    for call in (source.check, lambda: source.sleep(60), lambda: take(source, stream)):
+        with pytest.raises(MisuseError, match="closed"):
+            call()
+
+
+def test_closing_wakes_a_sleep(source: SoleSource) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        sleeping = pool.submit(source.sleep, 600)
+        source.close(CallLock(), 0.05)
+        assert isinstance(sleeping.exception(5), MisuseError)
+
+
+def test_a_sleep_that_nobody_disturbs_just_ends(source: SoleSource) -> None:
+    began = time.monotonic()
+    source.sleep(0.01)
+    assert time.monotonic() - began >= 0.01
+
+
+def test_a_connection_made_while_it_is_closed_is_let_go_of(hume_client: HumeStreamClient, stream: Stream) -> None:
+    made: list[Connection] = []
+
+    def close_meanwhile(deadline: Deadline, watch: Watch) -> Connection:
+        made.append(hume_client._connect(deadline, lambda _: None))
+        sole._closing.set()
+        return made[0]
+
+    sole = SoleSource(close_meanwhile, RetryPolicy())
+    with pytest.raises(MisuseError, match="closed"):
+        take(sole, stream)
+    assert not made[0].sound
+    assert stream.epoch is None
+
+
+def test_a_socket_that_begins_to_dial_after_the_close_is_refused(stream: Stream) -> None:
+    def dial(deadline: Deadline, watch: Watch) -> Connection:
+        sole._closing.set()
+        watch(lambda: None)
+        raise AssertionError("watch lets nobody on")
+
+    sole = SoleSource(dial, RetryPolicy())
+    with pytest.raises(MisuseError, match="closed"):
+        take(sole, stream)
+
+
+def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
+    source: SoleSource, stream: Stream, hume_emulator: Emulator
+) -> None:
+    lock, held, end = CallLock(), threading.Event(), threading.Event()
+    connection = take(source, stream)
+
+    def call() -> None:
+        lock.acquire(Deadline(5))
+        held.set()
+        assert end.wait(5)
+        lock.release()
+
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(call)
+        assert held.wait(5)
+        source.close(lock, 0.01)
+        assert connection._transport._wire._sock.recv(1) == b""  # shut down, not yet closed: that is the call's to do
+        end.set()
+        busy.result(5)
+    connection.discard()
+
+
+def test_giving_back_leaves_the_connection_and_what_it_holds(source: SoleSource, stream: Stream) -> None:
+    connection = take(source, stream)
+    connection.holds, connection.clock = (stream.token, 3), Fraction(4)
+    source.give_back(connection, stream)
+    source.count(requests=1)
+    source.finish()
+    again = take(source, stream)
+    assert (again.holds, again.clock) == ((stream.token, 3), Fraction(4))
+    source.close(CallLock(), 1)
