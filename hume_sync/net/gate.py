@@ -96,7 +96,7 @@ class Gate:
         if self._policy.max_attempts == 1:
             return  # who never tries again has nobody wait
         with self._changed:
-            self._last = error
+            self._last = _copy(error)
             if self._prober is None:
                 self._prober = caller
             now = time.monotonic()
@@ -123,7 +123,7 @@ class Gate:
         """The failure will not go away: give it to all who wait. Newcomers may try for themselves."""
         with self._changed:
             if self._failures and self._prober is caller:
-                self._fatal = (self._round, error)
+                self._fatal = (self._round, _copy(error))
                 self._reopen()
 
     def leave(self, caller: object) -> None:
@@ -155,7 +155,7 @@ def _too_late() -> Timeout:
 
 
 def _copy(error: HumeClientException) -> HumeClientException:
-    """An error of one's own: a shared one would collect the tracebacks of all threads."""
+    """An error of one's own: a shared one would collect all threads' tracebacks, and keep their requests alive."""
     twin = type(error)(str(error))
     vars(twin).update(vars(error))
     return twin

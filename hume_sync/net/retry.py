@@ -235,14 +235,19 @@ def retry(
         before_sleep=before_sleep,
         reraise=True,
     )
-    failure: HumeClientException | None = first
-    for attempt in retrying:
-        with attempt:
-            if failure is not None:  # the attempt that was made outside counts as the first
-                raised, failure = failure, None
-                raise raised
-            attempts.number += 1
-            return again()
+    outside = [first]  # the attempt that was made outside counts as the first
+    del first
+    attempt: tenacity.AttemptManager | None = None
+    try:
+        for attempt in retrying:
+            with attempt:
+                if outside:
+                    raise outside.pop()
+                attempts.number += 1
+                return again()
+    finally:
+        # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one.
+        del attempt, retrying
     raise AssertionError("tenacity ends by a result or an error")
 
 

@@ -204,7 +204,7 @@ class LeaseSource:
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """See `PoolState.take`."""
         connection = self._state.take(self._lease, caller, deadline)
-        if stream.window.number and (connection.holds is None or connection.holds[0] is not stream.token):
+        if stream.window.items and (connection.holds is None or connection.holds[0] is not stream.token):
             self.count(reconnects=1)
         return connection
 

@@ -60,8 +60,8 @@ def hooked(request: pytest.FixtureRequest) -> Callable[[], None]:
     return (lambda: None) if request.param else fork._HOLDERS.clear
 
 
-@pytest.fixture
-def pool(hume_client: HumeStreamClient) -> Iterator[StreamPool]:
+@pytest.fixture(name="pool")
+def _pool(hume_client: HumeStreamClient) -> Iterator[StreamPool]:
     with hume_client.pool([LanguageConfig()], max_size=2) as pool:
         yield pool
 

@@ -1,0 +1,198 @@
+"""The shelf: which connection serves a stream, which ones have had their time, and that there are never too many."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, cast
+
+import pytest
+
+from hume_sync.net.connection import Connection
+from hume_sync.stream import shelf as module
+from hume_sync.stream.exchange import Stream
+from hume_sync.stream.shelf import Shelf
+from hume_sync.stream.window import StreamWindow
+
+THREAD, OTHER = object(), object()
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def stream() -> Stream:
+    return Stream(StreamWindow())
+
+
+class Silent:
+    """A transport that nothing is asked of."""
+
+    def discard(self) -> None: ...
+
+
+def dial(shelf: Shelf, clock: Clock, /, **attributes: Any) -> Connection:
+    """A new connection, idle."""
+    connection = Connection(cast("Any", Silent()))
+    connection.born = clock.now
+    assert shelf.total < 9
+    shelf.dialling.add(THREAD)
+    shelf.dialled(connection, THREAD)
+    for name, value in attributes.items():
+        setattr(connection, name, value)
+    assert shelf.put_back(connection) == []
+    return connection
+
+
+def make(size: int = 9, max_idle: float = 50.0, max_lifetime: float | None = None) -> Shelf:
+    return Shelf(size, max_idle, max_lifetime)
+
+
+def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:
+    shelf = make()
+    assert shelf.pick(stream(), THREAD) == (None, [])
+    assert shelf.total == 1
+    shelf.dialled(None, THREAD)
+    assert shelf.total == 0
+
+
+def test_a_picked_connection_is_busy_and_not_picked_again(clock: Clock) -> None:
+    shelf = make()
+    connection = dial(shelf, clock)
+    assert shelf.pick(stream(), THREAD)[0] is connection
+    assert shelf.pick(stream(), OTHER)[0] is None
+    assert shelf.total == 2
+    assert connection.last_user is THREAD
+
+
+def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the_one_used_last(clock: Clock) -> None:
+    mine = stream()
+    shelf = make()
+    holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
+    own = dial(shelf, clock, last_user=THREAD)
+    early = dial(shelf, clock, last_user=OTHER)
+    clock.now += 1
+    late = dial(shelf, clock, last_user=OTHER)
+    order = [shelf.pick(mine, THREAD)[0] for _ in range(5)]
+    assert order == [holding, own, late, early, None]
+
+
+def test_a_connection_with_faces_serves_their_stream_alone_and_before_all_others(clock: Clock) -> None:
+    mine, other = stream(), stream()
+    shelf = make()
+    dial(shelf, clock, holds=(mine.token, 3))
+    faces = dial(shelf, clock, faces_of=mine.token)
+    theirs = dial(shelf, clock, faces_of=other.token)
+    assert shelf.pick(mine, THREAD)[0] is faces
+    assert shelf.pick(mine, THREAD)[0] is not theirs
+    assert shelf.pick(mine, THREAD)[0] is None
+
+
+def test_a_connection_whose_clock_nobody_knows_serves_the_stream_it_holds_alone(clock: Clock) -> None:
+    mine = stream()
+    shelf = make()
+    unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
+    assert shelf.pick(stream(), THREAD)[0] is None
+    assert shelf.pick(mine, THREAD)[0] is unknown
+
+
+def test_where_there_is_no_room_one_that_cannot_serve_makes_way(clock: Clock) -> None:
+    shelf = make(size=1)
+    unknown = dial(shelf, clock, clock=None)
+    assert shelf.pick(stream(), THREAD) == (None, [(unknown, "evicted")])
+    assert shelf.total == 1
+
+
+def test_faces_of_another_lease_do_not_make_way(clock: Clock) -> None:
+    shelf = make(size=2)
+    faces = dial(shelf, clock, faces_of=object())
+    unknown = dial(shelf, clock, clock=None)
+    assert shelf.pick(stream(), THREAD) == (None, [(unknown, "evicted")])
+    assert shelf.idle == [faces]
+
+
+def test_max_idle_is_looked_at_when_a_connection_is_taken_and_when_another_comes_back(clock: Clock) -> None:
+    shelf = make(max_idle=50)
+    old = dial(shelf, clock)
+    clock.now += 50
+    assert shelf.pick(stream(), THREAD) == (old, [])
+    assert shelf.put_back(old) == []
+    busy, _ = shelf.pick(stream(), THREAD)
+    young = dial(shelf, clock)
+    clock.now += 51
+    assert busy is old
+    assert shelf.put_back(old) == [(young, "idle")]
+    clock.now += 51
+    assert shelf.pick(stream(), THREAD) == (None, [(old, "idle")])
+
+
+def test_max_lifetime_is_looked_at_when_a_connection_is_taken_and_when_it_comes_back(clock: Clock) -> None:
+    shelf = make(max_lifetime=20)
+    first = dial(shelf, clock)
+    clock.now += 21
+    assert shelf.pick(stream(), THREAD) == (None, [(first, "lifetime")])
+    shelf.dialled(None, THREAD)
+    second = dial(shelf, clock)
+    assert shelf.pick(stream(), THREAD)[0] is second
+    clock.now += 21
+    assert shelf.put_back(second) == [(second, "lifetime")]
+    assert shelf.total == 0
+
+
+def test_a_connection_that_is_no_longer_sound_is_not_kept(clock: Clock) -> None:
+    shelf = make()
+    connection = dial(shelf, clock)
+    shelf.pick(stream(), THREAD)
+    connection.discard()
+    assert shelf.put_back(connection) == [(connection, "error")]
+    assert shelf.total == 0
+
+
+def test_one_that_had_gone_while_idle_is_dropped(clock: Clock) -> None:
+    shelf = make()
+    connection = dial(shelf, clock)
+    shelf.pick(stream(), THREAD)
+    shelf.drop(connection)
+    assert shelf.total == 0
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_end_of_a_lease_takes_out_what_nobody_else_may_use(clock: Clock, kept: bool) -> None:
+    mine = stream()
+    shelf = make()
+    faces = dial(shelf, clock, faces_of=mine.token)
+    unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
+    good = dial(shelf, clock, clock=Fraction(1), holds=(mine.token, 1))
+    others = dial(shelf, clock, faces_of=object())
+    closed = shelf.end_of(mine, kept=kept)
+    assert closed == [(faces, "faces")] + ([] if kept else [(unknown, "clock")])
+    assert shelf.idle == ([unknown] if kept else []) + [good, others]
+
+
+def test_what_a_signal_has_left_behind_is_taken_out_when_the_call_ends(clock: Clock) -> None:
+    shelf = make()
+    connection = dial(shelf, clock)
+    shelf.pick(stream(), THREAD)
+    shelf.pick(stream(), OTHER)
+    shelf.pick(stream(), THREAD)
+    assert shelf.left_by(THREAD) == [(connection, "error")]
+    assert shelf.dialling == {OTHER}
+    assert shelf.left_by(THREAD) == []
+
+
+def test_clearing_takes_out_all_that_are_idle(clock: Clock) -> None:
+    shelf = make()
+    dial(shelf, clock)
+    busy, _ = shelf.pick(stream(), THREAD)
+    idle = dial(shelf, clock)
+    assert shelf.clear() == [idle]
+    assert shelf.busy == {busy}
