@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-CODE = hume_sync tests scripts setup.py
+CODE = hume_sync tests benchmarks scripts setup.py
 
-.PHONY: demo test test-peers test-lowest test-pythons lint clean
+.PHONY: demo test test-peers test-slow test-lowest test-pythons lint clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -19,6 +19,10 @@ test: $(VENV)/.with-test
 # each other's. Made anew only when those have changed.
 test-peers: $(VENV)/.with-test .peers/hume_0_6/.installed .peers/hume_0_13/.installed
 	$(BIN)/python -m pytest -m peers tests/peers
+
+# Web servers, and long runs.
+test-slow: $(VENV)/.with-slow
+	$(BIN)/python -m pytest -m slow
 
 # The lowest versions setup.cfg allows.
 test-lowest: .venv-lowest/.with-test

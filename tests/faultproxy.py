@@ -3,7 +3,8 @@
 `FaultProxy` relays between a client and a real server, one request and its reply at a time, so it knows what each
 byte belongs to. A fault is a function that takes over at one place: instead of the upgrade (`ConnectFault`), or when
 a reply is there to be passed on (`ReplyFault`). What it leaves open goes on as usual; when it returns False the
-connection ends.
+connection ends. A test names the next fault (`FaultProxy.on_reply` and its like); a run of many thousand exchanges
+gives the proxy a `Plan`, which is asked at every such place.
 """
 
 from __future__ import annotations
@@ -76,12 +77,21 @@ ReplyFault = Callable[[Peer, bytes], bool]
 RequestFault = Callable[[Peer], bool]
 """Given the client as soon as its request begins to arrive, before it is read."""
 
+Plan = Callable[[str], Callable[..., bool] | None]
+"""Given a place, the fault to play there, or None. Asked from many threads at once.
+
+The places are "connect", "request" and "reply", as above, and "idle": a reply has been passed on, and nothing is owed.
+The fault is given the client, and at "reply" the reply.
+"""
+
 
 class FaultProxy:
-    """Listens on loopback, relays to ``upstream``, plays one fault when told to."""
+    """Listens on loopback, relays to ``upstream``, plays one fault when told to, or as a plan says."""
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
+    def __init__(self, upstream: tuple[str, int], plan: Plan | None = None) -> None:
         self._upstream = upstream
+        self._plan: Plan = plan or (lambda _: None)
+        self._outage = 0.0
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the three below
         self._threads: list[threading.Thread] = []
@@ -114,31 +124,52 @@ class FaultProxy:
         """Play this fault on the next request."""
         self._request_fault = fault
 
+    def go_away(self, seconds: float) -> None:
+        """Cut all connections, and refuse new ones for that long."""
+        self._outage = seconds
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._cut_all()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stop.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
         self._accepting.join()
+        self._listener.close()
+        self._cut_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _cut_all(self) -> None:
         with self._lock:
             for sock in self._open:
                 with suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
 
     def _accept(self) -> None:
         while True:
             try:
                 sock, _ = self._listener.accept()
             except OSError:
-                return
+                if not self._come_back():
+                    return
+                continue
             self.connections += 1
             thread = threading.Thread(target=self._serve, args=(sock,), name="faultproxy-connection")
-            self._threads.append(thread)
+            self._threads = [*(thread for thread in self._threads if thread.is_alive()), thread]
             thread.start()
+
+    def _come_back(self) -> bool:
+        """After an outage, listen again; False at the end."""
+        self._listener.close()
+        while not self._stop.wait(self._outage):
+            with suppress(OSError):  # somebody else may have been given the port for a moment
+                self._listener = socket.create_server(("127.0.0.1", self.port))
+                return not self._stop.is_set()
+        return False
 
     def _serve(self, sock: socket.socket) -> None:
         with self._lock:
@@ -146,7 +177,7 @@ class FaultProxy:
         try:
             peer = Peer(sock, self._stop)
             try:
-                fault, self._connect_fault = self._connect_fault, None
+                fault, self._connect_fault = self._connect_fault or self._plan("connect"), None
                 if fault is None or fault(peer):
                     with socket.create_connection(self._upstream) as upstream:
                         with self._lock:
@@ -168,17 +199,18 @@ class FaultProxy:
             upstream.sendall(b"".join(head(peer.file)))
             peer.send(b"".join(head(replies)))
             while True:
-                peer.file.peek(1)
+                is_request = peer.file.peek(1)[:1] == bytes([0x80 | TEXT])
                 request_fault, self._request_fault = self._request_fault, None
+                request_fault = request_fault or (self._plan("request") if is_request else None)
                 if request_fault and not request_fault(peer):
                     return
                 opcode, raw, _ = read_frame(peer.file)
                 upstream.sendall(raw)
                 while opcode not in (PING, PONG):
                     answer, raw, payload = read_frame(replies)
-                    fault, self._reply_fault = (
-                        (self._reply_fault, None) if answer == TEXT else (None, self._reply_fault)
-                    )
+                    fault = None
+                    if answer == TEXT:
+                        fault, self._reply_fault = self._reply_fault or self._plan("reply"), None
                     if fault is None:
                         peer.send(raw)
                     elif not fault(peer, payload):
@@ -186,6 +218,9 @@ class FaultProxy:
                     if answer == CLOSE:
                         return
                     if answer in (TEXT, BINARY):
+                        idle_fault = self._plan("idle")
+                        if idle_fault and not idle_fault(peer):
+                            return
                         break
 
 

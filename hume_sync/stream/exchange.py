@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
@@ -178,12 +178,11 @@ def _converse(
     reply = StreamResponse(connection.exchange(members, deadline))
     reply.emulated = connection.header("x-hume-emulator") is not None
     if "error" in reply:
-        error = _request_error(reply, connection)
-        if not (error.code or "").startswith("I"):
+        if not _is_servers_fault(reply):
             connection.answered = True  # it objects to the request, and is well
         elif request.audio:
-            connection.discard()  # a fault of its own: nobody knows whether it has kept the payload
-        raise error
+            connection.discard()  # nobody knows whether it has kept the payload
+        raise _request_error(reply, connection)
     connection.answered = True
     if request.reset:
         connection.holds = (stream.token, stream.window.number)
@@ -238,6 +237,8 @@ def _replay(
         exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
         raise
     if "error" in reply:
+        if _is_servers_fault(reply):
+            connection.clock = None  # nobody knows whether it has counted the payload
         return False
     connection.answered = True
     connection.holds = (stream.token, item.number)
@@ -260,6 +261,11 @@ def _remember(stream: Stream, request: Request, connection: Connection, reply: S
 
 def _sum(clock: Fraction | None, seconds: Fraction | None) -> Fraction | None:
     return None if clock is None or seconds is None else clock + seconds
+
+
+def _is_servers_fault(reply: StreamResponse | dict[str, Any]) -> bool:
+    """Whether an error reply speaks of a fault of the server's own, not of the request (codes that begin with "I")."""
+    return str(reply.get("code")).startswith("I")
 
 
 def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:

@@ -27,11 +27,12 @@ from hume_sync import (
 from hume_sync.emulator import Emulator
 from hume_sync.emulator.journal import RequestSeen
 from hume_sync.net.deadline import Deadline
+from hume_sync.stream.wav import Wav
 from hume_sync.stream.window import StreamWindow
 from tests.emulator.support import tone, wav, webm
 from tests.faultproxy import FaultProxy, Peer, frame
 
-from .support import FACE
+from .support import FACE, SPEECH
 
 A, B, C, D = (wav(tone(1.0, start=16_000 * i)) for i in range(4))
 QUICK = RetryPolicy(initial=0.0005, maximum=0.0005)
@@ -528,3 +529,27 @@ def test_a_socket_that_could_not_be_entered_is_usable_once_the_server_is_back(hu
         socket.__enter__()
     assert socket.send_text("x").attempts == 1
     socket.close()
+
+
+def test_times_are_as_received_once_nobody_knows_whether_the_server_counted_a_replayed_payload(
+    hume_emulator: Emulator, proxy: FaultProxy
+) -> None:
+    parsed = Wav.parse(SPEECH)
+    assert parsed
+    pieces = list(parsed.cut(0.5))
+
+    def kept_but_failed(peer: Peer, genuine: bytes) -> bool:
+        payload_id = json.loads(genuine)["payload_id"]
+        peer.send_frame(json.dumps({"error": "busy", "code": "I0100", "payload_id": payload_id}).encode())
+        return True
+
+    client = HumeStreamClient("k", base_url=proxy.url, timeout=5)
+    with client.connect([ProsodyConfig()], 2000) as socket:
+        for piece in pieces[:3]:
+            socket.send_media(piece)
+        hume_emulator.drop_connections(1001)
+        assert hume_emulator.journal.wait_for(lambda journal: journal.counts["open"] == 0)
+        proxy.on_reply(kept_but_failed)
+        reply = socket.send_media(pieces[3])
+    assert reply.window_state == "cold"
+    assert reply.clock_offset is None

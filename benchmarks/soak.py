@@ -1,0 +1,327 @@
+"""Many threads on few connections, in bad weather, for as long as you like: ``python -m benchmarks.soak --minutes 10``.
+
+Threads send text, landmarks, images and audio through one pool, over a proxy that breaks every sixth exchange or more,
+in every way it knows. Each reply is compared with that of a server on which nothing went wrong. The exit status is 0
+only if no reply was wrong or late, nobody hung, nothing leaked, memory stayed flat, and every fault came often enough.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import faulthandler
+import gc
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from hume_sync import HumeClientException, HumeStreamClient, LanguageConfig, RetryPolicy, StreamPool
+from hume_sync.emulator.knobs import Knobs
+from hume_sync.net.connection import Connection
+from hume_sync.net.deadline import Deadline
+from hume_sync.net.dial import Watch
+
+from .traffic import TIMEOUT, WINDOW_MS, Tally, Traffic
+from .weather import EMULATOR_SEED, FAULTS, REFUSED
+
+__all__ = ["main"]
+
+_LEASE_TIMEOUT = 20.0  # seconds
+_PATIENCE = 15.0  # seconds after its last call's deadline that a thread may take to end
+_PHASES = 3
+_GROWTH = 0.05
+_SHARE = 0.15
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
+
+
+@attrs.frozen
+class Options:
+    """What the command line says."""
+
+    minutes: float
+    threads: int
+    connections: int
+    seed: int
+    least: int
+    """Times each fault must come."""
+
+
+class _Heap(ctypes.Structure):
+    """struct mallinfo2 of malloc.h."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "free", "small", "maps", "mapped", "most", "fast", "used", "unused", "top")
+    ]
+
+
+@attrs.frozen
+class Snapshot:
+    """What the process holds while nothing is going on."""
+
+    resident: int
+    """Bytes."""
+    heap: int
+    """Bytes in use of the C library's heap: large objects, and what extensions hold. 0 where nobody can tell."""
+    blocks: int
+    """Small objects, in the interpreter's own allocator."""
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def take(cls) -> Snapshot:
+        """Look, after a thorough clean-up."""
+        for _ in range(3):
+            gc.collect()
+        heap = 0
+        with contextlib.suppress(AttributeError):  # glibc: what is free goes back to the system, so that it shows
+            library = ctypes.CDLL(None)
+            library.malloc_trim(0)
+            library.mallinfo2.restype = _Heap
+            found = library.mallinfo2()
+            heap = found.mapped + found.used
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
+        resident, blocks = pages * os.sysconf("SC_PAGESIZE"), sys.getallocatedblocks()
+        return cls(resident, heap, blocks, descriptors, threading.active_count())
+
+
+class Client(HumeStreamClient):
+    """Counts the dials that were refused: no server can."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.refused = 0
+
+    def _connect(self, deadline: Deadline, watch: Watch) -> Connection:
+        try:
+            return super()._connect(deadline, watch)
+        except HumeClientException as exc:
+            self.refused += "refused" in str(exc)
+            raise
+
+
+@contextlib.contextmanager
+def bad_weather(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Server and proxy, in a process of their own; yields the port, and what was played once that has ended."""
+    played: dict[str, Any] = {}
+    command = [sys.executable, "-m", "benchmarks.weather", str(seed)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline()), played
+        finally:
+            process.stdin.close()
+            played.update(json.loads(process.stdout.readline() or "{}"))
+
+
+def run_threads(traffic: Traffic, count: int, until: float) -> int:
+    """Let threads work until then; returns how many hang."""
+    # Daemons, so that one that hangs does not keep the soak from saying so.
+    threads = [threading.Thread(target=traffic.run, args=(until,), daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    last = until + _LEASE_TIMEOUT + 10 * TIMEOUT + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, last - time.monotonic()))
+    hung = sum(thread.is_alive() for thread in threads)
+    if hung:
+        faulthandler.dump_traceback()
+    return hung
+
+
+@contextlib.contextmanager
+def watched(pool: StreamPool) -> Iterator[list[float]]:
+    """Look at the pool every few milliseconds; the list holds the most connections seen."""
+    most, stop = [0.0], threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.005):
+            stats = pool.stats()
+            most[0] = max(most[0], stats["busy"] + stats["idle"])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        stop.set()
+        thread.join()
+
+
+@attrs.frozen
+class Outcome:
+    """All that is reported."""
+
+    tally: Tally
+    snapshots: list[Snapshot]
+    before: Snapshot
+    after: Snapshot
+    stats: dict[str, float]
+    most: float
+    hung: int
+    complaints: list[str]
+    played: dict[str, int]
+    exchanges: int
+    seconds: float
+
+    @property
+    def faulted(self) -> int:
+        """Exchanges in or after which a fault was played; those of connecting come on top."""
+        return sum(count for name, count in self.played.items() if not name.startswith("connect"))
+
+    def growth(self, name: str) -> float:
+        """From the end of the first third to the end of the last."""
+        first, last = getattr(self.snapshots[0], name), getattr(self.snapshots[-1], name)
+        return float(last / first - 1) if first else 0.0
+
+    def failures(self, options: Options) -> list[str]:
+        """What is not as it must be."""
+        counts, after, before = self.tally.counts, self.after, self.before
+        share = self.faulted / max(self.exchanges, 1)
+        rare = [f"{name} ({self.played.get(name, 0)})" for name in _names() if self.played.get(name, 0) < options.least]
+        checks = {
+            f"{sum(self.tally.wrong.values())} replies are wrong": not self.tally.wrong,
+            f"{counts['late']} calls ended late": not counts["late"],
+            f"{counts['crashed']} jobs ended in an error that is not the library's": not counts["crashed"],
+            f"{self.hung} threads hang": not self.hung,
+            f"descriptors: {before.descriptors}, then {after.descriptors}": after.descriptors <= before.descriptors,
+            f"threads: {before.threads}, then {after.threads}": after.threads <= before.threads,
+            f"leases never given back: {self.stats['leases']:.0f}": not self.stats["leases"],
+            f"resident memory grew by {self.growth('resident'):.1%}": self.growth("resident") <= _GROWTH,
+            f"the heap in use grew by {self.growth('heap'):.1%}": self.growth("heap") <= _GROWTH,
+            f"allocated blocks grew by {self.growth('blocks'):.1%}": self.growth("blocks") <= _GROWTH,
+            f"{self.most:.0f} connections at one time": self.most <= options.connections,
+            f"complaints of the interpreter: {self.complaints[:3]}": not self.complaints,
+            f"only {share:.1%} of the exchanges were faulted": share >= _SHARE,
+            f"faults too rare: {', '.join(rare)}": not rare,
+            "fewer replies were right than calls failed": counts["right"] > counts["errors"],
+        }
+        return [text for text, good in checks.items() if not good]
+
+
+def soak(options: Options) -> Outcome:
+    """Run it."""
+    with contextlib.suppress(
+        AttributeError
+    ):  # glibc: few heaps, and large blocks outside them, or gaps look like leaks
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 64 * 2**10)
+    complaints: list[str] = []
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda what: complaints.append(f"{what.exc_value!r} in {what.object!r}")
+    try:
+        with warnings.catch_warnings(), bad_weather(options.seed) as (port, played):
+            warnings.simplefilter("error")
+            before = Snapshot.take()
+            began = time.monotonic()
+            client = Client(
+                "soak",
+                base_url=f"ws://127.0.0.1:{port}",
+                timeout=TIMEOUT,
+                open_timeout=0.4,
+                proxy=False,
+                retry=RetryPolicy(max_attempts=6, initial=0.02, maximum=0.2),
+            )
+            pool = client.pool([LanguageConfig()], WINDOW_MS, max_size=options.connections, timeout=_LEASE_TIMEOUT)
+            traffic = Traffic(pool, Knobs(seed=EMULATOR_SEED), options.seed)
+            snapshots, hung = [], 0
+            with watched(pool) as most:
+                for phase in range(_PHASES):
+                    until = began + options.minutes * 60 * (phase + 1) / _PHASES
+                    hung += run_threads(traffic, options.threads, until)
+                    snapshots.append(Snapshot.take())
+            stats = pool.stats()
+            pool.close()
+            seconds = time.monotonic() - began
+            after = Snapshot.take()
+    finally:
+        sys.unraisablehook = hook
+    counts = {**played["played"], REFUSED: client.refused}
+    tally, exchanges = traffic.tally, played["exchanges"]
+    return Outcome(tally, snapshots, before, after, stats, most[0], hung, complaints, counts, exchanges, seconds)
+
+
+def _names() -> list[str]:
+    return sorted({*FAULTS, REFUSED})
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def report(outcome: Outcome, options: Options) -> Iterator[str]:
+    """The table, line by line."""
+    counts, stats = outcome.tally.counts, outcome.stats
+    wrong = sum(outcome.tally.wrong.values())
+    yield f"{options.threads} threads, {options.connections} connections, {outcome.seconds:.0f} s, seed {options.seed}"
+    yield ""
+    rows: list[tuple[str, object]] = [
+        ("calls", counts["calls"]),
+        ("  right", counts["right"]),
+        ("  wrong", wrong),
+        ("  late", counts["late"]),
+        ("  ended in an error", counts["errors"]),
+        ("  right only after a retry, or wrong", counts["retried"]),
+        ("threads hung", outcome.hung),
+        ("most connections at one time", f"{outcome.most:.0f}"),
+        ("exchanges at the proxy", outcome.exchanges),
+        ("  faulted", f"{outcome.faulted} ({outcome.faulted / max(outcome.exchanges, 1):.1%})"),
+        ("leaked descriptors", outcome.after.descriptors - outcome.before.descriptors),
+        ("leaked threads", outcome.after.threads - outcome.before.threads),
+        ("resident before, and after closing", f"{_mib(outcome.before.resident)}, {_mib(outcome.after.resident)}"),
+        ("resident after each third", ", ".join(_mib(snapshot.resident) for snapshot in outcome.snapshots)),
+        ("  growth", f"{outcome.growth('resident'):+.2%}"),
+        ("heap in use after each third", ", ".join(_mib(snapshot.heap) for snapshot in outcome.snapshots)),
+        ("  growth", f"{outcome.growth('heap'):+.2%}"),
+        ("blocks after each third", ", ".join(str(snapshot.blocks) for snapshot in outcome.snapshots)),
+        ("  growth", f"{outcome.growth('blocks'):+.2%}"),
+    ]
+    rows += sorted((f"reply: {name}", count) for name, count in counts.items() if name.startswith("window"))
+    rows += [(f"wrong: {name}", count) for name, count in outcome.tally.wrong.most_common()]
+    rows += [(f"error: {name}", count) for name, count in outcome.tally.errors.most_common()]
+    rows += [(f"pool: {name}", f"{value:.0f}") for name, value in sorted(stats.items()) if value]
+    rows += [(f"fault: {name}", outcome.played.get(name, 0)) for name in _names()]
+    width = max(len(name) for name, _ in rows)
+    yield from (f"{name:<{width}}  {value}" for name, value in rows)
+    yield from itertools.chain([""], (f"example: {example}" for example in outcome.tally.examples))
+
+
+def _parse(argv: Sequence[str] | None) -> Options:
+    parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, default=18)
+    parser.add_argument("--connections", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--least", type=int, default=20, help="times each fault must come (default 20)")
+    return Options(**vars(parser.parse_args(argv)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = _parse(argv)
+    outcome = soak(options)
+    for line in report(outcome, options):
+        print(line)
+    failures = outcome.failures(options)
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    if not failures:
+        print("PASSED")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
