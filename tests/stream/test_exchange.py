@@ -244,7 +244,7 @@ def test_a_later_replayed_payload_that_is_refused_leaves_no_part_of_the_window(
     proxy: FaultProxy, hume_emulator: Emulator
 ) -> None:
     def fail_the_second(peer: Peer, genuine: bytes) -> bool:
-        hume_emulator.fail_next("I0100", "busy")
+        hume_emulator.fail_next("E0200", "no media")
         return go_on(peer, genuine)
 
     with connect(proxy) as socket:
