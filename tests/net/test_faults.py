@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import socket
 import struct
+import subprocess
+import sys
+import threading
 import time
 import traceback
 import tracemalloc
@@ -436,3 +440,114 @@ def test_a_refused_connection_says_which_address_refused() -> None:
     with pytest.raises(ConnectError, match=f"127.0.0.1:{port}.*refused") as caught:
         client.connect([LanguageConfig()]).send_text("hello")
     assert (caught.value.phase, caught.value.maybe_processed) == ("connect", False)
+
+
+# --- while nothing is under way
+
+IDLE: list[tuple[str, Callable[[Peer, bytes], bool], bool]] = [
+    # name, what comes behind a good reply, whether the connection is still good
+    ("a ping", sends(lambda g: frame(g) + frame(b"", PING), go_on), True),
+    ("thirty pings", sends(lambda g: frame(g) + frame(b"", PING) * 30, go_on), True),
+    ("a stray message", sends(lambda g: frame(g) + frame(b"{}"), go_on), False),
+    ("half a stray message", sends(lambda g: frame(g) + frame(b"{}")[:2]), False),
+    ("a clean close", sends(lambda g: frame(g) + frame(struct.pack("!H", 1001), CLOSE)), False),
+    ("the end of the stream", sends(frame, hang_up), False),
+    ("a reset", sends(frame, reset), False),
+]
+
+
+@pytest.mark.parametrize(("name", "play", "keeps"), IDLE, ids=[row[0].replace(" ", "-") for row in IDLE])
+def test_what_comes_while_idle_never_reaches_a_caller(
+    name: str, play: Callable[[Peer, bytes], bool], keeps: bool, proxy: FaultProxy
+) -> None:
+    client = HumeStreamClient(KEY, base_url=proxy.url, timeout=5)
+    with client.connect([LanguageConfig()]) as stream:
+        proxy.on_reply(play)
+        assert stream.send_text("first")["language"]["predictions"][0]["text"] == "first"
+        epoch = stream.epoch
+        reply = stream.send_text("second")
+        assert reply["language"]["predictions"][0]["text"] == "second"
+        assert (stream.epoch == epoch) is keeps
+
+
+def test_a_connection_that_dies_in_silence_costs_one_deadline_and_no_more(proxy: FaultProxy) -> None:
+    client = HumeStreamClient(KEY, base_url=proxy.url, timeout=TIMEOUT)
+    with client.connect([LanguageConfig()]) as stream:
+        proxy.on_reply(sends(frame, deaf))  # from here on a black hole
+        stream.send_text("first")
+        started = time.monotonic()
+        error = outcome(stream, "second")
+        assert time.monotonic() - started < TIMEOUT + GRACE
+        assert isinstance(error, Timeout)
+        assert outcome(stream, "third") is None
+
+
+def test_a_server_that_is_stopped_costs_a_deadline_and_serves_again_when_it_goes_on() -> None:
+    command = [sys.executable, "-m", "hume_sync", "serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        server.stdout.readline()
+        url = server.stdout.readline().split("=")[1].split()[0]
+        try:
+            with HumeStreamClient(KEY, base_url=url, close_timeout=0.2).connect([LanguageConfig()]) as stream:
+                assert outcome(stream, "first") is None
+                server.send_signal(signal.SIGSTOP)
+                started = time.monotonic()
+                with pytest.raises(Timeout):
+                    stream.send_text("second", timeout=1.0)
+                with pytest.raises(Timeout):  # the system still accepts; nobody answers the upgrade
+                    stream.send_text("third", timeout=1.0)
+                assert time.monotonic() - started < 3.0
+                server.send_signal(signal.SIGCONT)
+                reply = stream.send_text("fourth", timeout=10)
+                assert reply["language"]["predictions"][0]["text"] == "fourth"
+        finally:
+            server.send_signal(signal.SIGCONT)
+            server.terminate()
+
+
+# --- Ctrl-C
+
+INTERRUPTED: list[tuple[str, str, Callable[..., bool]]] = [
+    ("connecting", "connect", deaf),
+    ("in the upgrade", "connect", drip_upgrade),
+    ("sending", "request", stop_reading),
+    ("receiving", "reply", deaf),
+    ("receiving the rest", "reply", sends(lambda g: frame(g)[: len(g) // 2])),
+    ("between two attempts", "connect", hang_up),
+]
+
+
+@pytest.mark.parametrize(("place", "play"), [row[1:] for row in INTERRUPTED], ids=[row[0] for row in INTERRUPTED])
+def test_ctrl_c_is_prompt_and_the_next_reply_is_right(place: str, play: Callable[..., bool], proxy: FaultProxy) -> None:
+    policy = RetryPolicy(initial=60, maximum=60)
+    client = HumeStreamClient(KEY, base_url=proxy.url, timeout=30, close_timeout=0.2, retry=policy)
+    stream = client.connect([LanguageConfig()])
+    begun = threading.Event()
+
+    def fault(*arguments: Any) -> bool:
+        begun.set()
+        return play(*arguments)
+
+    if place == "connect":
+        proxy.on_connect(fault)
+    else:
+        stream.send_text("before")
+        (proxy.on_request if place == "request" else proxy.on_reply)(fault)
+
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        assert begun.wait(10)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        stream.send_text("words " * (2_000_000 if place == "request" else 3))
+    assert time.monotonic() - started < 5  # of thirty
+    watcher.join()
+    stream.close()
+    with client.connect([LanguageConfig()]) as stream:
+        assert stream.send_text("next")["language"]["predictions"][0]["text"] == "next"

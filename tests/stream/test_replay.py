@@ -226,7 +226,7 @@ def by_turns(pool: StreamPool, count: int) -> dict[Place, StreamResponse]:
     return got
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("window", [pytest.param(w, marks=pytest.mark.slow) if w != 10000 else w for w in WINDOWS])
 def test_a_minute_each_of_four_streams_on_four_threads_and_two_connections_measures_the_same(
     window: int, cutter: Cutter
 ) -> None:
