@@ -19,7 +19,7 @@ __all__ = ["hume_client", "hume_emulator"]
 @pytest.fixture
 def hume_emulator() -> Iterator[Emulator]:
     """A local server of the v0 protocol (`hume_sync.emulator.Emulator`), fresh for each test."""
-    from .emulator import Emulator  # noqa: PLC0415 - an extra, and not for every pytest run on this machine to load
+    from .emulator import Emulator  # noqa: PLC0415 - an extra, and not for every run of pytest to load
 
     with Emulator() as server:
         yield server

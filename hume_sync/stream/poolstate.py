@@ -56,6 +56,7 @@ class PoolState:
         self.lock = threading.Lock()
         self.calm = threading.Condition(self.lock)  # told whenever a connection stops being busy
         self.closing = threading.Event()
+        self.patient = True  # False once closing has run out of time: no new socket is begun
         self.gate = Gate(settings.policy)
         self.shelf = Shelf(settings.max_size, settings.max_idle, settings.max_lifetime)
         self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
@@ -191,8 +192,6 @@ class PoolState:
                 self._aborts[caller] = abort
 
         return self.settings.connect(deadline, watch)
-
-    patient = True  # False once closing has run out of time: no new socket is begun
 
     def give_back(self, connection: Connection) -> None:
         """An exchange is over."""
