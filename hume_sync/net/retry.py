@@ -93,7 +93,7 @@ def _callback(_: object, attribute: attrs.Attribute[Any], value: object) -> None
         raise InputError(f"{attribute.name} must be callable, or None; got {described(value)}")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class RetryPolicy:
     """How often and how patiently a request is tried again. Immutable; without it: three attempts.
 

@@ -87,7 +87,7 @@ from hume_sync import HumeStreamClient, LanguageConfig
 signal.signal(signal.SIGALRM, signal.default_int_handler)  # as Ctrl-C does
 with HumeStreamClient("k", base_url=sys.argv[1]).connect([LanguageConfig()]) as socket:
     interrupted = 0
-    for number in range(1000):
+    for number in range(500):
         try:
             signal.setitimer(signal.ITIMER_REAL, 1e-6 + number % 500 * 2e-6)  # from the first instruction to the reply
             socket.send_text(f"interrupted-{number}")
