@@ -124,7 +124,8 @@ class RetryPolicy:
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after that many failures in a row (full jitter)."""
-        return random.uniform(0.0, min(self.maximum, self.initial * 2.0 ** min(failures - 1, 60)))  # noqa: S311
+        most = min(self.maximum, self.initial * 2.0 ** min(failures - 1, 60))
+        return random.uniform(0.0, most)  # noqa: S311 - it spreads callers in time, and guards no secret
 
     def allows(self, error: HumeClientException, earlier: int = 0) -> bool:
         """Whether a failure may be tried again; ``earlier`` counts broken replies before this one."""

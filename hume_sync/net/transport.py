@@ -243,7 +243,7 @@ class _CappedFrames(frame_buffer):
     """websocket-client's frame reader, with a limit that holds before memory is taken."""
 
     def __init__(self, recv: object, limit: int) -> None:
-        super().__init__(recv, True)  # type: ignore[arg-type]
+        super().__init__(recv, True)  # type: ignore[arg-type]  # the bound method of websocket-client
         self._limit = limit
         self.held = 0  # bytes of the fragments of a message so far
 
