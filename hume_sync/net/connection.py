@@ -16,6 +16,7 @@ from .deadline import Deadline
 from .dial import Watch
 from .endpoint import Endpoint
 from .transport import Transport
+from .wire import Received
 
 __all__ = ["Connection"]
 
@@ -106,9 +107,7 @@ class Connection:
         """
         try:
             payload_id = self._next_payload_id()
-            request = b"".join((b"{", *members, b',"payload_id":"', payload_id.encode(), b'"}'))
-            self._transport.send(request, deadline)
-            del request  # a large request need not live on while its reply is waited for
+            self._transport.send((b"{", *members, b',"payload_id":"', payload_id.encode(), b'"}'), deadline)
             reply = _decode(self._transport.receive(deadline))
             self._check_payload_id(reply, payload_id)
         except BaseException:
@@ -159,7 +158,7 @@ class Connection:
         self._transport.abort()
 
 
-def _decode(message: bytes) -> dict[str, Any]:
+def _decode(message: Received) -> dict[str, Any]:
     try:
         reply = orjson.loads(message)
     except orjson.JSONDecodeError:

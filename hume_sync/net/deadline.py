@@ -29,14 +29,15 @@ class Deadline:
     Made once by the outermost call; each step asks what is left, so no step can outlive the call.
     """
 
-    __slots__ = ("_end",)
+    __slots__ = ("end",)
 
     def __init__(self, timeout: float) -> None:
-        self._end = time.monotonic() + timeout
+        self.end = time.monotonic() + timeout
+        """The monotonic time at which no time is left."""
 
     def remaining(self) -> float:
         """Seconds left, never below zero; ``math.inf`` without a limit."""
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self.end - time.monotonic())
 
     def expired(self) -> bool:
         """Whether no time is left."""
@@ -45,7 +46,7 @@ class Deadline:
     def within(self, timeout: float) -> Deadline:
         """This deadline, or one ``timeout`` seconds from now where that is earlier."""
         tighter = Deadline(timeout)
-        return tighter if tighter._end < self._end else self
+        return tighter if tighter.end < self.end else self
 
     def for_socket(self) -> float | None:
         """What is left as ``socket.settimeout`` takes it (None: no limit).

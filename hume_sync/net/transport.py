@@ -1,17 +1,17 @@
 """One WebSocket over websocket-client: the only module that imports it.
 
-websocket-client makes and reads the frames. What it leaves open is closed here: a deadline on every system call,
-a cap on messages before memory is taken for them, fragments counted in, strict control frames, and an ending that
-cannot hang.
+websocket-client upgrades the connection, and makes and checks the control frames; those that carry data are `frames`'.
+What it leaves open is closed here: a deadline on every system call, a cap on messages before memory is taken for them,
+fragments counted in, strict control frames, and an ending that cannot hang.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 import websocket
 from websocket import ABNF
-from websocket._abnf import frame_buffer
 
 from ..errors import (
     ConfigurationError,
@@ -26,13 +26,16 @@ from ..errors import (
 from .deadline import Deadline
 from .dial import Watch, dial
 from .endpoint import Endpoint
+from .frames import FrameReader, FrameWriter, broken
 from .upgrade import UpgradeGuard
-from .wire import Wire
+from .wire import Received, Wire
 
 __all__ = ["Transport", "check_websocket_client"]
 
 _MAX_IDLE_FRAMES: Final = 32
 """Control frames answered in one poll of an idle connection; a peer that sends more is not sound."""
+
+_MAX_CONTROL: Final = 125  # RFC 6455, 5.5
 
 _NO_CODE: Final = 1005  # RFC 6455, 7.1.5: a close frame without a code
 
@@ -43,12 +46,11 @@ _TIMED_OUT: Final = (TimeoutError, websocket.WebSocketTimeoutException)
 class Transport:
     """A connected WebSocket for text messages. One thread at a time, but for `abort`."""
 
-    def __init__(self, ws: websocket.WebSocket, wire: Wire, headers: dict[str, str], endpoint: Endpoint) -> None:
-        self._ws = ws
+    def __init__(self, wire: Wire, headers: dict[str, str], endpoint: Endpoint) -> None:
         self._wire = wire
         self._scrub = endpoint.scrub
-        self._frames = _CappedFrames(ws._recv, endpoint.max_message_size)
-        ws.frame_buffer = self._frames
+        self._reader = FrameReader(wire, endpoint.max_message_size)
+        self._writer = FrameWriter()
         self.headers = headers
         """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
 
@@ -64,7 +66,7 @@ class Transport:
         check_websocket_client()
         wire = dial(endpoint, deadline, watch) if watch else dial(endpoint, deadline)
         guard = UpgradeGuard(wire, endpoint)
-        ws = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
+        ws = websocket.WebSocket(enable_multithread=False)
         try:
             ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
                 endpoint.url,
@@ -82,27 +84,26 @@ class Transport:
                 # "from None": websocket-client's texts hold the whole answer, headers and all.
                 raise _connect_error(exc, endpoint) from None
             raise
-        ws.sock = wire  # type: ignore[assignment]  # it has the methods that are called
         fields = guard.head.fields if guard.head else ()
-        return cls(ws, wire, {name: endpoint.scrub(v) for name, v in fields if name != "set-cookie"}, endpoint)
+        return cls(wire, {name: endpoint.scrub(v) for name, v in fields if name != "set-cookie"}, endpoint)
 
     def scrub(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
         return self._scrub(text)
 
-    def send(self, message: bytes, deadline: Deadline) -> None:
-        """Send one text message (UTF-8), masked, in one frame.
+    def send(self, parts: Sequence[bytes], deadline: Deadline) -> None:
+        """Send one text message (UTF-8), given in parts: masked, in one frame, as one write.
 
         Raises:
             Timeout, ConnectionLost: with ``phase="send"``; the message cannot have been processed.
         """
         self._wire.deadline = deadline
         try:
-            self._ws.send_frame(ABNF.create_frame(message, ABNF.OPCODE_TEXT))
-        except (OSError, websocket.WebSocketException) as exc:
+            self._wire.send(self._writer.build(parts))
+        except OSError as exc:
             self._fail(exc, phase="send")
 
-    def receive(self, deadline: Deadline) -> bytes:
+    def receive(self, deadline: Deadline) -> Received:
         """Return the next text message; pings are answered meanwhile.
 
         The bytes are not checked to be UTF-8: that is the JSON parser's work, at a hundredth of the cost.
@@ -113,52 +114,50 @@ class Transport:
         """
         self._wire.deadline = deadline
         try:
-            return self._next_message(deadline)
-        except (OSError, websocket.WebSocketException, TransportError) as exc:
+            opcode, final, data = self._reader.read()
+            if final and opcode == ABNF.OPCODE_TEXT:  # the usual way: one frame
+                return data
+            return self._assemble(opcode, final, data, deadline)
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             self._fail(exc, phase="receive")
 
-    def _next_message(self, deadline: Deadline) -> bytes:
-        message: bytearray | None = (
-            None  # the fragments so far; a bytearray, for a million tiny ones must not cost more
-        )
+    def _assemble(self, opcode: int, final: bool, data: Received, deadline: Deadline) -> Received:
+        """A message whose first frame is not the whole of it."""
+        message: bytearray | None = None  # the fragments so far; a million tiny ones must not cost more than they hold
         while True:
-            opcode, final, data = self._read_frame()
             if opcode >= ABNF.OPCODE_CLOSE:
-                self._control(opcode, data)
+                self._control(opcode, final, data)
             else:
                 expected = ABNF.OPCODE_TEXT if message is None else ABNF.OPCODE_CONT
-                _require(opcode == expected, "not a text message, or one inside another")
-                if message is None:
-                    if final:
-                        return data
-                    message = bytearray()
+                if opcode != expected:
+                    raise broken("not a text message, or one inside another")
+                message = bytearray() if message is None else message
                 message += data
-                self._frames.held = 0 if final else len(message)
+                self._reader.held = 0 if final else len(message)
                 if final:
-                    return bytes(message)
+                    return message
             # Frames already in memory cost no system call, so the time is looked at here too.
             deadline.for_socket()
+            opcode, final, data = self._reader.read()
 
-    def _read_frame(self) -> tuple[int, bool, bytes]:
-        """The next frame as (opcode, final, payload)."""
-        frame = self._frames.recv_frame()
-        data = frame.data
-        assert isinstance(data, bytes)
-        _require(not frame.mask_value, "a masked frame")  # RFC 6455, 5.1
-        if frame.opcode >= ABNF.OPCODE_CLOSE:
-            _require(bool(frame.fin) and len(data) < 126, "a control frame that is too long or in pieces")
-        return frame.opcode, bool(frame.fin), data
-
-    def _control(self, opcode: int, data: bytes) -> None:
-        """Answer a ping, ignore a pong, end on a close frame."""
+    def _control(self, opcode: int, final: bool, data: Received, *, wait: bool = True) -> None:
+        """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
+        if not final or len(data) > _MAX_CONTROL:
+            raise broken("a control frame that is too long or in pieces")
+        said = bytes(data)
+        ABNF(1, 0, 0, 0, opcode, 0, said).validate(skip_utf8_validation=True)
         if opcode == ABNF.OPCODE_PING:
-            self._ws.send_frame(ABNF.create_frame(data, ABNF.OPCODE_PONG))
+            pong = ABNF.create_frame(said, ABNF.OPCODE_PONG).format()
+            if wait:
+                self._wire.send(pong)
+            else:
+                self._wire.try_send(pong)
         elif opcode == ABNF.OPCODE_CLOSE:
-            code = int.from_bytes(data[:2], "big") if data else _NO_CODE
-            reason = self._scrub(data[2:].decode("utf-8", "replace"))
-            self._wire.try_send(ABNF.create_frame(data[:2], ABNF.OPCODE_CLOSE).format())
-            said = f"{code}, {reason!r}" if reason else f"{code}"
-            raise ConnectionLost(f"the server closed the connection ({said})", close_code=code, close_reason=reason)
+            code = int.from_bytes(said[:2], "big") if said else _NO_CODE
+            reason = self._scrub(said[2:].decode("utf-8", "replace"))
+            self._wire.try_send(ABNF.create_frame(said[:2], ABNF.OPCODE_CLOSE).format())
+            why = f"{code}, {reason!r}" if reason else f"{code}"
+            raise ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)
 
     def poll(self) -> None:
         """Look at an idle connection without waiting: answer pings, refuse anything else.
@@ -167,18 +166,15 @@ class Transport:
             ConnectionLost: the peer has closed, sent what nobody asked for, or more than 32 control frames
                 (``phase="idle"``). Nothing of a request has been sent.
         """
-        self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
         try:
             for _ in range(_MAX_IDLE_FRAMES):
                 if not self._wire.poll():
                     return
-                opcode, _, data = self._read_frame()
+                self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
+                opcode, final, data = self._reader.read()
                 if opcode < ABNF.OPCODE_CLOSE:
                     break
-                if opcode == ABNF.OPCODE_PING:
-                    self._wire.try_send(ABNF.create_frame(data, ABNF.OPCODE_PONG).format())
-                else:
-                    self._control(opcode, data)
+                self._control(opcode, final, data, wait=False)
         except ConnectionLost as exc:
             exc.phase = "idle"
             raise
@@ -194,10 +190,10 @@ class Transport:
         deadline = Deadline(timeout)
         self._wire.deadline = deadline
         try:
-            self._ws.send_frame(ABNF.create_frame((1000).to_bytes(2, "big"), ABNF.OPCODE_CLOSE))
-            while self._read_frame()[0] != ABNF.OPCODE_CLOSE:
+            self._wire.send(ABNF.create_frame((1000).to_bytes(2, "big"), ABNF.OPCODE_CLOSE).format())
+            while self._reader.read()[0] != ABNF.OPCODE_CLOSE:
                 deadline.for_socket()
-        except (OSError, websocket.WebSocketException, ProtocolError):
+        except (OSError, EOFError, ProtocolError):
             pass  # the peer is gone, slow or confused; all the same to a connection that ends
         finally:
             self.discard()
@@ -223,7 +219,7 @@ class Transport:
         """Raise what happened in an exchange as an error of this library."""
         sent = phase == "receive"
         if isinstance(exc, websocket.WebSocketProtocolException):
-            exc = ProtocolError(f"the server broke the WebSocket protocol: {exc}")
+            exc = broken(str(exc))
         if isinstance(exc, ProtocolError):
             self._last_word(1009 if isinstance(exc, MessageTooLarge) else 1002)
         if isinstance(exc, TransportError):
@@ -237,25 +233,6 @@ class Transport:
 
     def _last_word(self, code: int) -> None:
         self._wire.try_send(ABNF.create_frame(code.to_bytes(2, "big"), ABNF.OPCODE_CLOSE).format())
-
-
-class _CappedFrames(frame_buffer):
-    """websocket-client's frame reader, with a limit that holds before memory is taken."""
-
-    def __init__(self, recv: object, limit: int) -> None:
-        super().__init__(recv, True)  # type: ignore[arg-type]  # the bound method of websocket-client
-        self._limit = limit
-        self.held = 0  # bytes of the fragments of a message so far
-
-    def recv_length(self) -> None:
-        super().recv_length()
-        if self.held + (self.length or 0) > self._limit:
-            raise MessageTooLarge(f"the server announced a message of more than {self._limit} bytes")
-
-
-def _require(condition: bool, fault: str) -> None:
-    if not condition:
-        raise ProtocolError(f"the server broke the WebSocket protocol: {fault}")
 
 
 def _connect_error(exc: Exception, endpoint: Endpoint) -> HumeClientException:
@@ -277,8 +254,7 @@ def check_websocket_client() -> None:
         ConfigurationError: naming the missing part and the installed version.
     """
     needed = [
-        (websocket.WebSocket, ("connect", "recv_frame", "send_frame", "_recv")),
-        (frame_buffer, ("recv_frame", "recv_header", "recv_length", "recv_strict", "clear")),
+        (websocket.WebSocket, ("connect",)),
         (ABNF, ("create_frame", "format", "validate", "OPCODE_TEXT", "OPCODE_CLOSE", "OPCODE_PING")),
     ]
     for owner, names in needed:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
 import ssl
+import struct
+from time import monotonic
+from typing import Final
 
 from .deadline import Deadline
 
-__all__ = ["Wire", "abort_socket"]
+__all__ = ["Received", "Wire", "abort_socket"]
 
-_CHUNK = 65536
+Received = bytes | bytearray | memoryview
+"""Bytes as they came, without a copy where that is possible."""
+
+_CHUNK: Final = 65536
+"""Bytes asked for in one read: a reply of twenty faces. The buffer lives as long as what came in it, no longer."""
+
+_TICK: Final = 1.0
+"""Seconds that a system call waits at most. While the deadline is further off than that, the socket's timer can stay
+as it is, which saves two system calls an exchange; a wait that is longer is just begun again."""
 
 
 class Wire:
     """The one owner of a connected socket.
 
-    It has the few methods websocket-client asks of a socket, so that frames are read through it too. Only the
-    thread that holds the exchange may call anything here but `abort`.
+    It has the few methods websocket-client asks of a socket. Only the thread that holds the exchange may call anything
+    here but `abort`.
 
     Errors are those of the socket, ``TimeoutError`` means that the deadline has passed and nothing else, and
     ``b""`` is the end of the stream.
@@ -24,7 +37,15 @@ class Wire:
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
-        self._surplus = memoryview(b"")  # received, not yet asked for
+        self._surplus: Received = b""  # received, not yet asked for
+        self._readable = select.poll()
+        self._readable.register(sock.fileno(), select.POLLIN)
+        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        sock.settimeout(None)
+        # A plain socket waits in the kernel, under the kernel's timer: one system call an operation. Python's own
+        # timer makes it two, but TLS knows no other, nor do the sockets of gevent, which never really block.
+        self._by_kernel = self._tls is None and os.get_blocking(sock.fileno())
+        self._timer: float | None = None  # what it is set to; 0.0: not to wait at all
         self.deadline = deadline  # of the call under way; the caller sets it before each exchange
 
     @property
@@ -32,68 +53,121 @@ class Wire:
         """Bytes received and not yet asked for."""
         return len(self._surplus)
 
+    def read(self) -> Received:
+        """All that is there, or comes in one piece; at least a byte, but at the end of the stream."""
+        if surplus := self._surplus:
+            self._surplus = b""
+            return surplus
+        while True:
+            self._set_timer()
+            try:
+                return self._sock.recv(_CHUNK)
+            except (BlockingIOError, TimeoutError) as exc:
+                _only_a_tick(exc)
+
+    def read_into(self, view: memoryview) -> int:
+        """Read into a buffer, past what is left over; the number of bytes, zero at the end of the stream."""
+        while True:
+            self._set_timer()
+            try:
+                return self._sock.recv_into(view)
+            except (BlockingIOError, TimeoutError) as exc:
+                _only_a_tick(exc)
+
+    def unread(self, data: Received) -> None:
+        """Put back what belongs to a later read."""
+        self._surplus = data
+
     def recv(self, limit: int) -> bytes:
         """At most ``limit`` bytes, as soon as there are any."""
-        if not self._surplus:
-            self._fill()
-        head, self._surplus = self._surplus[:limit], self._surplus[limit:]
-        return bytes(head)
+        data = memoryview(self.read())
+        self._surplus = data[limit:]
+        return bytes(data[:limit])
 
     def recv_line(self, limit: int) -> bytes:
         """One line with its end; at most ``limit`` bytes, and what there is at the end of the stream."""
         line = bytearray()
         while len(line) < limit and not line.endswith(b"\n"):
-            if not self._surplus:
-                self._fill()
-            there = bytes(self._surplus[: limit - len(line)])
+            there = bytes(self.read())
             if not there:
                 break
-            line += self.recv(there.find(b"\n") + 1 or len(there))
+            taken = min(there.find(b"\n") + 1 or len(there), limit - len(line))
+            line += there[:taken]
+            self._surplus = there[taken:]
         return bytes(line)
 
-    def _fill(self) -> None:
-        """Wait for bytes, or for the end of the stream."""
-        self._sock.settimeout(self.deadline.for_socket())
-        try:
-            self._surplus = memoryview(self._sock.recv(_CHUNK))
-        except TimeoutError as exc:
-            raise _told_apart(exc) from None
+    def send(self, data: bytes | memoryview) -> int:
+        """Send all of ``data``."""
+        size = len(data)
+        sent = self._send_some(data)
+        if sent < size:
+            with memoryview(data) as view:
+                while sent < size:
+                    sent += self._send_some(view[sent:])
+        return size
 
-    def send(self, data: bytes) -> int:
-        """Send all of ``data``. (Time-outs of ``sendall`` are for the whole, not for each system call.)"""
-        self._sock.settimeout(self.deadline.for_socket())
-        try:
-            self._sock.sendall(data)
-        except TimeoutError as exc:
-            raise _told_apart(exc) from None
-        return len(data)
+    def _send_some(self, data: bytes | memoryview) -> int:
+        while True:
+            self._set_timer()
+            try:
+                return self._sock.send(data)
+            except (BlockingIOError, TimeoutError) as exc:
+                _only_a_tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
 
     def poll(self) -> bool:
         """Without waiting: whether there is anything to read.
 
-        A real read, not a look at the descriptor: TLS sends records that carry no data (session tickets).
-
         Raises:
             EOFError: the peer has ended the stream.
         """
+        if self._surplus:
+            return True
+        if not self._readable.poll(0) and not (self._tls and self._tls.pending()):
+            return False
+        # A real read, not just the look: TLS sends records that carry no data (session tickets).
+        self._wait_for_nothing()
+        try:
+            self._surplus = self._sock.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
         if not self._surplus:
-            self._sock.settimeout(0.0)
-            try:
-                data = self._sock.recv(_CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                return False
-            if not data:
-                raise EOFError("the peer has ended the stream")
-            self._surplus = memoryview(data)
+            raise EOFError("the peer has ended the stream")
         return True
 
     def try_send(self, data: bytes) -> None:
         """Send if the socket takes it at once, else let it be: for a last word before the end."""
         try:
-            self._sock.settimeout(0.0)
+            self._wait_for_nothing()
             self._sock.send(data)
         except OSError:
             pass  # a courtesy to the peer; the connection ends either way
+
+    def _set_timer(self) -> None:
+        """Have the next system call end in time.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        left = self.deadline.end - monotonic()
+        if left >= _TICK:
+            if self._timer == _TICK:
+                return  # the usual way: no system call
+            left = _TICK
+        elif left <= 0.0:
+            raise TimeoutError("the deadline has passed")
+        if self._by_kernel:
+            if self._timer == 0.0:
+                self._sock.settimeout(None)
+            timeval = struct.pack("@ll", int(left), int(left % 1 * 1e6) or 1)  # (zero would be: no limit)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        else:
+            self._sock.settimeout(left)
+        self._timer = left
+
+    def _wait_for_nothing(self) -> None:
+        self._sock.settimeout(0.0)
+        self._timer = 0.0
 
     def abort(self) -> None:
         """End the connection from any thread: a call that waits on it wakes up with the end of the stream."""
@@ -103,7 +177,7 @@ class Wire:
         """End the connection and give the descriptor back. Idempotent."""
         self.abort()
         self._sock.close()
-        self._surplus = memoryview(b"")
+        self._surplus = b""
 
     def let_go(self, *, close: bool) -> None:
         """In a forked child: drop the descriptor without a byte or a shutdown that the parent would feel."""
@@ -132,6 +206,10 @@ def abort_socket(sock: socket.socket) -> None:
         pass  # it has ended already, or not begun
 
 
-def _told_apart(exc: TimeoutError) -> OSError:
-    """The system's own time-out (keep-alive probes unanswered) is a lost connection, not the caller's deadline."""
-    return ConnectionResetError(exc.errno, exc.strerror) if exc.errno else exc
+def _only_a_tick(exc: OSError) -> None:
+    """The timer has run out: how much time is left is looked at next.
+
+    But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
+    """
+    if isinstance(exc, TimeoutError) and exc.errno:
+        raise ConnectionResetError(exc.errno, exc.strerror) from None

@@ -23,6 +23,10 @@ _AXES = 3
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
+_OF_NUMBERS = b"0123456789.-+eE"
+_FACE = b"[%b]" % b",".join([b"[,,]"] * _POINTS)
+"""A face as JSON, without the characters of its numbers."""
+
 
 def serialize_landmarks(landmarks: object) -> bytes:
     """Check landmarks and write them as JSON.
@@ -44,33 +48,16 @@ def serialize_landmarks(landmarks: object) -> bytes:
     if _is_array(faces):
         return orjson.dumps(_checked_array(faces), option=_OPTIONS)
     _check_count(len(faces))
-    for index, face in enumerate(faces):
-        if not _is_sequence(face) or len(face) != _POINTS:
-            _refuse_face(index, face)
-        for point in face:
-            try:
-                axes = len(point)
-            except TypeError:
-                axes = 0
-            if axes != _AXES:
-                _refuse_first_bad_point(faces)
     try:
         written = orjson.dumps(faces, option=_OPTIONS)
     except TypeError:  # a value JSON does not know, or other sequences than lists and tuples
-        _refuse_first_bad_point(faces)
-        written = orjson.dumps([[list(map(_plain, point)) for point in face] for face in faces])
-    # The lengths are right, so only a leaf can be wrong. orjson writes NaN, infinity and None as null, bools as
-    # words, and every other container or text with a mark of its own: six searches in C find them all.
-    if (
-        b"n" in written
-        or b"t" in written
-        or b"f" in written
-        or b'"' in written
-        or b"{" in written
-        or written.count(b"[") != 1 + len(faces) * (1 + _POINTS)
-    ):
-        _refuse_first_bad_point(faces)
-    return written
+        written = b""
+    # One pass in C looks at every point: without its numbers, the text must be the brackets and commas of that many
+    # faces and nothing else. (NaN, infinity and None are written as null, bools as words, strings in quotes.)
+    if written.translate(None, _OF_NUMBERS) == b"[%b]" % b",".join([_FACE] * len(faces)):
+        return written
+    _refuse_first_bad_place(faces)
+    return orjson.dumps([[list(map(_plain, point)) for point in face] for face in faces])  # right, but for its types
 
 
 def _to_faces(landmarks: Any) -> Any:
@@ -187,9 +174,11 @@ def _refuse_face(index: int, face: Any) -> None:
 _NOT_A_POINT = "Invalid facemesh payload detected. Each facemesh landmark should be an (x, y, z) point."
 
 
-def _refuse_first_bad_point(faces: Sequence[Any]) -> None:
-    """The slow way, taken once something is known to be wrong: name the first bad place."""
+def _refuse_first_bad_place(faces: Sequence[Any]) -> None:
+    """The slow way, taken once something is not as it should be: name the first bad place."""
     for i, face in enumerate(faces):
+        if not _is_sequence(face) or len(face) != _POINTS:
+            _refuse_face(i, face)
         for j, point in enumerate(face):
             if not _is_sequence(point) or len(point) != _AXES:
                 got = f"{len(point)} values" if _is_sequence(point) else type(point).__name__

@@ -4,7 +4,6 @@ import threading
 
 import pytest
 import websocket
-from websocket._abnf import frame_buffer
 
 from hume_sync import ConfigurationError, ConnectionLost, MessageTooLarge, ProtocolError
 from hume_sync.net import transport as module
@@ -39,7 +38,7 @@ def test_a_message_of_any_size_arrives_whole_and_masked(size: int) -> None:
     message = bytes(65 + i % 26 for i in range(size))
     with server(upgraded(script)) as port:
         transport = opened(port)
-        transport.send(message, Deadline(5))
+        transport.send([message], Deadline(5))
         assert transport.receive(Deadline(5)) == message
         transport.discard()
     assert seen == [message]
@@ -56,7 +55,7 @@ def test_each_frame_has_a_mask_of_its_own() -> None:
     with server(upgraded(script)) as port:
         transport = opened(port)
         for _ in range(8):
-            transport.send(b"same", Deadline(5))
+            transport.send([b"same"], Deadline(5))
         with pytest.raises(ConnectionLost):
             transport.receive(Deadline(5))
         transport.discard()
@@ -250,7 +249,7 @@ def test_the_installed_websocket_client_has_all_that_is_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(frame_buffer, "recv_length"), (websocket.WebSocket, "_recv"), (websocket.ABNF, "format")]
+    ("owner", "name"), [(websocket.WebSocket, "connect"), (websocket.ABNF, "validate"), (websocket.ABNF, "format")]
 )
 def test_a_websocket_client_that_has_moved_a_part_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, owner: type, name: str
