@@ -39,7 +39,7 @@ class CallLock:
 
     def acquire(self, deadline: Deadline) -> bool:
         """Wait for the lock, for the caller's frame; False when the deadline has passed."""
-        if not self._lock.acquire(timeout=deadline.for_lock()):
+        if not self._lock.acquire(blocking=False) and not self._lock.acquire(timeout=deadline.for_lock()):
             return False
         self._holder = sys._getframe(1)
         return True
@@ -48,8 +48,5 @@ class CallLock:
         """Let go, if this thread holds it."""
         if self._holder is sys._getframe(1):
             self._holder = None
-        try:
-            while True:
-                self._lock.release()
-        except RuntimeError:
-            pass  # not ours, or no longer
+        while self._lock._is_owned():  # type: ignore[attr-defined]  # what threading.Condition asks it, too
+            self._lock.release()

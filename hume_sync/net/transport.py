@@ -167,14 +167,16 @@ class Transport:
                 (``phase="idle"``). Nothing of a request has been sent.
         """
         try:
+            if not self._wire.poll():
+                return
+            self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
             for _ in range(_MAX_IDLE_FRAMES):
-                if not self._wire.poll():
-                    return
-                self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
                 opcode, final, data = self._reader.read()
                 if opcode < ABNF.OPCODE_CLOSE:
                     break
                 self._control(opcode, final, data, wait=False)
+                if not self._wire.poll():
+                    return
         except ConnectionLost as exc:
             exc.phase = "idle"
             raise

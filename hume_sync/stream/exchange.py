@@ -8,9 +8,8 @@ nothing had happened.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import attrs
 
@@ -25,9 +24,10 @@ from .window import StreamWindow, WindowItem
 
 _log = logging.getLogger("hume_sync")
 
-__all__ = ["Source", "Stream", "exchange", "reach"]
+__all__ = ["CONNECT", "Source", "Stream", "exchange"]
 
-_T = TypeVar("_T")
+CONNECT = Request(())
+"""What asks for nothing but a connection that is ready; the reply is empty."""
 
 _GONE_WHILE_IDLE = frozenset({None, 1000, 1001})
 """How a connection ends that was just not needed for too long: no failure of the server's."""
@@ -44,6 +44,13 @@ class Stream:
     """Its name on connections, which must not keep its media alive."""
     epoch: int | None = None
     """The number of the connection it was last on, while that is sound."""
+    sent: int = 0
+    """Requests sent, replays aside; whoever keeps statistics takes them out."""
+
+    def is_elsewhere(self, connection: Connection) -> bool:
+        """Whether there is context that this connection does not hold."""
+        holds = connection.holds
+        return bool(self.window) and (holds is None or holds[0] is not self.token)
 
 
 class Source(Protocol):
@@ -57,10 +64,7 @@ class Source(Protocol):
         """Whether it was closed meanwhile: nothing is tried again then."""
 
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
-        """A connection that was just polled, for this stream alone until it is given back."""
-
-    def give_back(self, connection: Connection, stream: Stream) -> None:
-        """The exchange is over; the connection may be no longer sound."""
+        """A connection that was just polled, for this stream alone. One that is no longer sound is not given again."""
 
     def sleep(self, delay: float) -> None:
         """Wait, or raise as soon as the source is closed."""
@@ -69,7 +73,7 @@ class Source(Protocol):
         """Add to statistics."""
 
 
-def exchange(stream: Stream, request: Request, source: Source, deadline: Deadline) -> StreamResponse:
+def exchange(stream: Stream, source: Source, deadline: Deadline, request: Request) -> StreamResponse:
     """Send a request and return its reply, as often as the source's policy allows.
 
     Raises:
@@ -77,18 +81,36 @@ def exchange(stream: Stream, request: Request, source: Source, deadline: Deadlin
     """
     if request.reset:
         stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of the request
-    stale = False
+    call = _Call(stream, source, deadline, request)
+    try:
+        return call.attempt()
+    except HumeClientException as first:
+        return call.go_on(first)
+    finally:
+        source.gate.leave(call)
 
-    def attempt(caller: object) -> StreamResponse:
-        nonlocal stale
-        connection = source.take(stream, caller, deadline)
+
+@attrs.define(eq=False)
+class _Call:
+    """The attempts of one call; the gate knows the call by this object."""
+
+    stream: Stream
+    source: Source
+    deadline: Deadline
+    request: Request
+    stale: bool = False
+    """Whether the last attempt failed for a connection that had gone unnoticed, which is no failure of the server's."""
+
+    def attempt(self) -> StreamResponse:
+        stream, source = self.stream, self.source
+        connection = source.take(stream, self, self.deadline)
         used_before = connection.answered
         try:
-            reply = _converse(stream, request, connection, source, deadline)
+            return _converse(stream, self.request, connection, source, self.deadline)
         except HumeClientException as exc:
-            stale = used_before and isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
+            self.stale = used_before and isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
             if not used_before and source.policy.allows(exc):
-                source.gate.failed(caller, exc)
+                source.gate.failed(self, exc)
             raise
         except BaseException:
             connection.discard()  # Ctrl-C: what it holds is no longer known
@@ -97,59 +119,37 @@ def exchange(stream: Stream, request: Request, source: Source, deadline: Deadlin
             if connection.answered and not used_before:
                 source.gate.open()  # a reply on a new connection: the server is back
             stream.epoch = connection.epoch if connection.sound else None
-            source.give_back(connection, stream)
-        return reply
 
-    reply, reply_attempts = _persist(source, deadline, attempt, is_free=lambda: stale)
-    reply.attempts = reply_attempts
-    return reply
-
-
-def reach(stream: Stream, source: Source, deadline: Deadline) -> None:
-    """Have a connection ready, as often tried as the source's policy allows; raises as `exchange` does."""
-
-    def attempt(caller: object) -> None:
-        source.give_back(source.take(stream, caller, deadline), stream)
-
-    _persist(source, deadline, attempt, is_free=lambda: False)
-
-
-def _persist(
-    source: Source, deadline: Deadline, attempt: Callable[[object], _T], *, is_free: Callable[[], bool]
-) -> tuple[_T, int]:
-    """Make an attempt, and others where the policy allows; returns what it returns, and how many there were."""
-    attempts = Attempts()
-    caller = object()  # this call, as the gate knows it
-
-    def wait(error: HumeClientException, failures: int) -> float:
-        if not source.gate.is_open:
-            return source.gate.delay(caller)
-        return error.retry_after if error.retry_after is not None else source.policy.delay(failures)
-
-    try:
+    def go_on(self, first: HumeClientException) -> StreamResponse:
+        """After a first failure: try again where the policy allows, and say how often it was."""
+        source = self.source
+        attempts = Attempts()
         try:
-            result = attempt(caller)
-        except HumeClientException as first:
             if source.closing or source.policy.max_attempts == 1 or not source.policy.allows(first):
-                raise
-            result = retry(
+                raise first
+            reply = retry(
                 source.policy,
                 first,
-                lambda: attempt(caller),
+                self.attempt,
                 sleep=source.sleep,
-                wait=wait,
-                deadline=deadline,
+                wait=self._wait,
+                deadline=self.deadline,
                 attempts=attempts,
-                is_free=lambda _: is_free(),
+                is_free=lambda _: self.stale,
                 tell=lambda event: _tell(source.policy, event),
             )
-    except HumeClientException as exc:
-        exc.attempts = attempts.number
-        source.count(errors=1)
-        raise
-    finally:
-        source.gate.leave(caller)
-    return result, attempts.number
+        except HumeClientException as exc:
+            exc.attempts = attempts.number
+            source.count(errors=1)
+            raise
+        reply.attempts = attempts.number
+        return reply
+
+    def _wait(self, error: HumeClientException, failures: int) -> float:
+        """Seconds until the next attempt."""
+        if not self.source.gate.is_open:
+            return self.source.gate.delay(self)
+        return error.retry_after if error.retry_after is not None else self.source.policy.delay(failures)
 
 
 def _tell(policy: RetryPolicy, event: RetryEvent) -> None:
@@ -166,6 +166,8 @@ def _converse(
     stream: Stream, request: Request, connection: Connection, source: Source, deadline: Deadline
 ) -> StreamResponse:
     """One attempt on one connection."""
+    if request is CONNECT:
+        return StreamResponse()
     state, reset = None, request.reset
     if request.audio:
         state, reset = _bring_up_to_date(stream, connection, source, deadline)
@@ -174,9 +176,10 @@ def _converse(
     if reset:
         connection.holds = None  # the server forgets even where it then refuses the payload
     members = request.with_reset() if reset and not request.reset else request.members
-    source.count(requests=1)
+    stream.sent += 1
     reply = StreamResponse(connection.exchange(members, deadline))
-    reply.emulated = connection.header("x-hume-emulator") is not None
+    if connection.header("x-hume-emulator") is not None:
+        reply.emulated = True
     if "error" in reply:
         if not _is_servers_fault(reply):
             connection.answered = True  # it objects to the request, and is well

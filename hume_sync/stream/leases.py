@@ -11,14 +11,18 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 
 import attrs
 
-from ..errors import HumeClientException, MisuseError, PoolFull
+from ..errors import HumeClientException, PoolFull
+from ..net.connection import Connection
 from .exchange import Stream
 
-__all__ = ["Lease", "Leases", "ThreadMark", "Waiter"]
+__all__ = ["Lease", "Leases", "Place", "ThreadMark", "Waiter"]
+
+Place = tuple[str, int]
+"""File and line."""
 
 
 class ThreadMark:
@@ -27,11 +31,10 @@ class ThreadMark:
     (Thread identifiers are given again to later threads; under gevent a greenlet has its own.)
     """
 
-    lease: Lease | None = None
-
     def __init__(self) -> None:
+        self.lease: Lease | None = None
         self.name = object()
-        """The thread's name on connections, which must not keep the mark alive."""
+        """The thread's name on leases and connections, which must not keep the mark alive."""
 
 
 @attrs.define(eq=False)
@@ -40,39 +43,39 @@ class Lease:
 
     key: Hashable | None
     stream: Stream
-    thread: weakref.ref[ThreadMark]
-    where: str
-    """File and line that asked for it, for errors."""
+    owner: object
+    """The name of its thread."""
+    where: Place
+    """What asked for it, for errors."""
+    connection: Connection | None = None
+    """What served it last: to be asked first, though it may be another's by now."""
     active: bool = True
     busy: bool = False
     """Whether a call is under way."""
     ending: bool = False
     """Whether it was given back while a call was under way: the call's end is its end."""
+    bonds: list[weakref.ref[object]] = attrs.field(factory=list)
+    """References to what it must not outlive, its thread and its socket, which tell when they are gone."""
+
+    def bind(self, owner: object, when_gone: Callable[[Lease], None]) -> None:
+        """Have ``when_gone`` called with this lease once ``owner`` is gone, wherever that happens."""
+        self.bonds.append(weakref.ref(owner, lambda _: when_gone(self)))
 
 
 @attrs.define(eq=False)
 class Waiter:
-    """One who waits for a lease. The pool sets either field, under its lock, and then the event."""
+    """One who waits for a lease. The pool sets one of the last two fields, under its lock, and then the event."""
 
     key: Hashable | None
+    mark: ThreadMark
+    where: Place
     came: threading.Event = attrs.field(factory=threading.Event)
-    granted: bool = False
     lease: Lease | None = None
-    """What the wait has become."""
     refused: HumeClientException | None = None
 
     def wait(self, seconds: float) -> bool:
         """Wait until there is an answer; without the pool's lock."""
         return self.came.wait(min(seconds, threading.TIMEOUT_MAX))
-
-
-@attrs.define(eq=False)
-class _Kept:
-    """A stream with a name, between its leases."""
-
-    stream: Stream
-    used: float
-    held: bool = False
 
 
 class Leases:
@@ -83,18 +86,27 @@ class Leases:
         max_waiting: how many may wait; None: any number.
         max_stream_idle: seconds without use after which a named stream is forgotten.
         new_stream: makes a stream.
+        when_gone: called with a lease whose thread has ended: wherever that happens, so it may only append to a
+            deque (see `StreamPool`).
     """
 
     def __init__(
-        self, size: int, max_waiting: int | None, max_stream_idle: float, new_stream: Callable[[], Stream]
+        self,
+        size: int,
+        max_waiting: int | None,
+        max_stream_idle: float,
+        new_stream: Callable[[], Stream],
+        when_gone: Callable[[Lease], None],
     ) -> None:
-        self._free = size
+        self._size = size
         self._max_waiting = max_waiting
         self._max_stream_idle = max_stream_idle
         self._new_stream = new_stream
+        self._when_gone = when_gone
         self._waiters: deque[Waiter] = deque()
-        self._kept: dict[Hashable, _Kept] = {}
-        self.held = 0
+        self._resting: dict[Hashable, tuple[Stream, float]] = {}  # since when, the longest first
+        self._held: dict[Hashable, Stream | None] = {}  # None: forgotten meanwhile
+        self.out: set[Lease] = set()
         """Leases out now."""
 
     @property
@@ -102,60 +114,54 @@ class Leases:
         """Callers that wait now."""
         return len(self._waiters)
 
-    def ask(self, waiter: Waiter, mark: ThreadMark) -> None:
-        """Queue up. The answer may be there at once.
+    @property
+    def streams(self) -> int:
+        """Named streams that are remembered."""
+        return len(self._resting) + len(self._held)
 
-        Raises:
-            MisuseError: this thread has a lease already.
-            PoolFull: too many wait.
-        """
-        if mark.lease is not None:
-            raise MisuseError(
-                f"this thread has a lease of this pool already, taken at {mark.lease.where}: end that one first"
-            )
-        self._waiters.append(waiter)
-        self.serve()
-        if not waiter.granted and self._max_waiting is not None and self.waiting > self._max_waiting:
-            self._waiters.remove(waiter)
-            raise PoolFull(f"max_waiting is {self._max_waiting}, and as many wait for a lease already")
+    def begin(self, key: Hashable | None, mark: ThreadMark, where: Place) -> Lease | None:
+        """A lease, where it is to be had at once; the thread must have none."""
+        return None if self._waiters else self._begin(key, mark, where)
 
-    def serve(self) -> None:
-        """Give free slots to those who wait, in the order they came."""
-        for waiter in list(self._waiters):
-            if not self._free:
-                return
-            kept = self._kept.get(waiter.key) if waiter.key is not None else None
-            if kept is None or not kept.held:
-                self._free -= 1
-                self._waiters.remove(waiter)
-                self._hold(waiter.key)
-                waiter.granted = True
-                waiter.came.set()
-
-    def _hold(self, key: Hashable | None) -> None:
-        if key is not None:
-            kept = self._kept.setdefault(key, _Kept(self._new_stream(), time.monotonic()))
-            kept.held = True
-
-    def begin(self, waiter: Waiter, mark: ThreadMark, where: str, on_death: Callable[[Lease], None]) -> Lease:
-        """Turn a granted wait into a lease."""
-        assert waiter.granted
-        stream = self._kept[waiter.key].stream if waiter.key is not None else self._new_stream()
-        lease = Lease(waiter.key, stream, weakref.ref(mark), where)
-        # The callback runs wherever the thread's mark dies: it may only append to a deque (see StreamPool).
-        lease.thread = weakref.ref(mark, lambda _: on_death(lease))
-        waiter.lease = mark.lease = lease
-        self.held += 1
+    def _begin(self, key: Hashable | None, mark: ThreadMark, where: Place) -> Lease | None:
+        if len(self.out) >= self._size or (key is not None and key in self._held):
+            return None
+        if key is None:
+            stream = self._new_stream()
+        else:
+            resting = self._resting.pop(key, None)
+            self._held[key] = stream = resting[0] if resting else self._new_stream()
+        lease = Lease(key, stream, mark.name, where)
+        lease.bind(mark, self._when_gone)
+        mark.lease = lease
+        self.out.add(lease)
         return lease
 
+    def queue(self, waiter: Waiter) -> None:
+        """Wait for a turn.
+
+        Raises:
+            PoolFull: too many wait.
+        """
+        if self._max_waiting is not None and self.waiting >= self._max_waiting:
+            raise PoolFull(f"max_waiting is {self._max_waiting}, and as many wait for a lease already")
+        self._waiters.append(waiter)
+
     def leave_queue(self, waiter: Waiter) -> None:
-        """Stop waiting; what had been granted in the same instant is given back."""
-        if waiter.lease is not None:
-            self.end(waiter.lease)
-        elif waiter.granted:
-            self._return_slot(waiter.key)
-        elif waiter in self._waiters:
+        """Wait no longer."""
+        if waiter in self._waiters:
             self._waiters.remove(waiter)
+
+    def _serve(self) -> None:
+        """Give free slots to those who wait, in the order they came."""
+        for waiter in list(self._waiters):
+            if len(self.out) >= self._size:
+                return
+            lease = self._begin(waiter.key, waiter.mark, waiter.where)
+            if lease is not None:
+                waiter.lease = lease
+                self._waiters.remove(waiter)
+                waiter.came.set()
 
     def end(self, lease: Lease) -> bool:
         """Give a lease back; False if that was done before, or waits for a call to end."""
@@ -165,37 +171,34 @@ class Leases:
             lease.ending = True
             return False
         lease.active = False
-        self.held -= 1
-        mark = lease.thread()
-        if mark is not None:
-            lease.thread = weakref.ref(mark)  # without the callback, which would keep the stream's media alive
-            if mark.lease is lease:
-                mark.lease = None
-        self._return_slot(lease.key)
+        for bond in lease.bonds:
+            owner = bond()
+            if isinstance(owner, ThreadMark) and owner.lease is lease:
+                owner.lease = None
+        lease.bonds.clear()  # whose callbacks would keep the stream's media alive
+        self.out.discard(lease)
+        if lease.key is not None:
+            stream = self._held.pop(lease.key)
+            if stream is not None:
+                self._resting[lease.key] = stream, time.monotonic()
+        if self._waiters:
+            self._serve()
         return True
-
-    def _return_slot(self, key: Hashable | None) -> None:
-        self._free += 1
-        if key is not None and (kept := self._kept.get(key)):
-            kept.held = False
-            kept.used = time.monotonic()
-        self.serve()
 
     def forget(self, key: Hashable) -> None:
         """Forget a named stream; one that is held goes on, and is new for its next holder."""
-        kept = self._kept.get(key)
-        if kept is None:
-            return
-        if kept.held:
-            self._kept[key] = _Kept(self._new_stream(), time.monotonic(), held=True)
-        else:
-            del self._kept[key]
+        self._resting.pop(key, None)
+        if key in self._held:
+            self._held[key] = None
 
     def forget_idle(self) -> None:
         """Forget the named streams that nobody has used for too long."""
-        limit = time.monotonic() - self._max_stream_idle
-        for key in [key for key, kept in self._kept.items() if not kept.held and kept.used < limit]:
-            del self._kept[key]
+        limit = time.monotonic() - self._max_stream_idle if self._resting else 0.0
+        while self._resting:
+            oldest = next(iter(self._resting))
+            if self._resting[oldest][1] >= limit:
+                return
+            del self._resting[oldest]
 
     def refuse_all(self, error: Callable[[], HumeClientException]) -> None:
         """Send everybody away who waits."""
@@ -203,6 +206,3 @@ class Leases:
             waiter.refused = error()
             waiter.came.set()
         self._waiters.clear()
-
-    def __iter__(self) -> Iterator[Hashable]:
-        return iter(self._kept)

@@ -15,7 +15,7 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
 from .exchange import Stream
-from .leases import Lease
+from .leases import Lease, Place
 from .payloads import Models
 from .poolstate import PoolSettings, PoolState, closed_error
 from .socket import StreamSocket
@@ -90,10 +90,12 @@ class StreamPool:
                 "busy": len(state.shelf.busy) + len(state.shelf.dialling),
                 "idle": len(state.shelf.idle),
                 "waiting": state.leases.waiting,
-                "leases": state.leases.held,
-                "streams": sum(1 for _ in state.leases),
+                "leases": len(state.leases.out),
+                "streams": state.leases.streams,
             }
-            return {**dict.fromkeys(_COUNTS, 0.0), **state.counts, **now}
+            counts = {**dict.fromkeys(_COUNTS, 0.0), **state.counts}
+            counts["requests"] += sum(lease.stream.sent for lease in state.leases.out)
+            return {**counts, **now}
 
     @property
     def closed(self) -> bool:
@@ -133,7 +135,7 @@ class StreamPool:
                 weakref.finalize(self, _forgotten, state)
         return state
 
-    def _lease(self, key: Hashable | None, timeout: float, where: str) -> tuple[PoolState, Lease]:
+    def _lease(self, key: Hashable | None, timeout: float, where: Place) -> tuple[PoolState, Lease]:
         state = self._state()
         return state, state.acquire(key, Deadline(timeout), where)
 
@@ -151,12 +153,16 @@ class LeasedSocket:
         if self._socket is not None:
             raise MisuseError("this lease was entered already: ask the pool for another one")
         frame = sys._getframe(1)
-        where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        state, lease = self._pool._lease(self._key, self._timeout, where)
-        source = LeaseSource(self._pool, state, lease)
-        self._socket = StreamSocket(source, self._pool._models, lease.stream, timeout=self._pool._settings.call_timeout)
-        # A socket that is just dropped gives its lease back. (Not at exit: then all ends anyway.)
-        weakref.finalize(self._socket, state.returned.append, lease).atexit = False
+        state, lease = self._pool._lease(self._key, self._timeout, (frame.f_code.co_filename, frame.f_lineno))
+        try:
+            source = LeaseSource(self._pool, state, lease)
+            self._socket = StreamSocket(
+                source, self._pool._models, lease.stream, timeout=self._pool._settings.call_timeout
+            )
+            lease.bind(self._socket, state.returned.append)  # a socket that is just dropped gives its lease back
+        except BaseException:
+            state.end_lease(lease)
+            raise
         return self._socket
 
     def __exit__(
@@ -181,36 +187,28 @@ class LeaseSource:
         """Whether the pool has run out of patience: nothing is tried again then."""
         return not self._state.patient
 
-    def check(self) -> None:
+    def begin(self) -> None:
         """Begin a call; raise where it can never be right."""
         state, lease = self._state, self._lease
         if state.pid != os.getpid():
             raise MisuseError("this lease was taken before the process was forked: take one in the child")
-        if lease.thread() is not state.mark():
+        if lease.owner is not state.mark().name:
             raise MisuseError("this socket belongs to the thread that took it from the pool: take another one here")
-        with state.lock:
-            if not lease.active or lease.ending:
-                raise MisuseError("this lease has ended: its socket was given back to the pool")
-            if state.closing.is_set():
-                raise closed_error()
-            lease.busy = True
+        state.begin_call(lease)
 
     def finish(self) -> None:
         """A call is over."""
-        thread = self._state.mark()
-        if self._lease.thread() is thread:  # and not one that was turned away
-            self._state.end_call(self._lease, thread)
+        if self._lease.owner is self._state.mark().name:  # and not one that was turned away
+            self._state.end_call(self._lease, interrupted=sys.exc_info()[0] is not None)
 
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """See `PoolState.take`."""
-        connection = self._state.take(self._lease, caller, deadline)
-        if stream.window.items and (connection.holds is None or connection.holds[0] is not stream.token):
+        lease = self._lease
+        before = lease.connection
+        connection = self._state.take(lease, caller, deadline)
+        if connection is not before and stream.is_elsewhere(connection):
             self.count(reconnects=1)
         return connection
-
-    def give_back(self, connection: Connection, stream: Stream) -> None:
-        """See `PoolState.give_back`."""
-        self._state.give_back(connection)
 
     def sleep(self, delay: float) -> None:
         """Wait, unless the pool is closed meanwhile."""

@@ -11,14 +11,14 @@ from collections.abc import Callable, Hashable
 
 import attrs
 
-from ..errors import ConnectionLost, PoolClosed, PoolTimeout
+from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
 from ..net import fork
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
 from ..net.retry import RetryPolicy
 from .exchange import Stream
-from .leases import Lease, Leases, ThreadMark, Waiter
+from .leases import Lease, Leases, Place, ThreadMark, Waiter
 from .shelf import Closed, Shelf
 from .sole import Connect
 from .window import StreamWindow
@@ -54,7 +54,7 @@ class PoolState:
         self.settings = settings
         self.pid = os.getpid()
         self.lock = threading.Lock()
-        self.calm = threading.Condition(self.lock)  # told whenever a connection stops being busy
+        self.calm = threading.Condition(self.lock)  # told, once closing, whenever a connection stops being busy
         self.closing = threading.Event()
         self.patient = True  # False once closing has run out of time: no new socket is begun
         self.gate = Gate(settings.policy)
@@ -64,69 +64,121 @@ class PoolState:
         self._marks = threading.local()
         self._aborts: dict[object, Callable[[], None]] = {}  # of sockets being dialled, by the call that dials
         self.leases = Leases(
-            settings.max_size, settings.max_waiting, settings.max_stream_idle, functools.partial(_new_stream, self)
+            settings.max_size,
+            settings.max_waiting,
+            settings.max_stream_idle,
+            functools.partial(_new_stream, settings),
+            self.returned.append,
         )
         fork.watch(self)
 
     # --- leases
 
-    def acquire(self, key: Hashable | None, deadline: Deadline, where: str) -> Lease:
+    def acquire(self, key: Hashable | None, deadline: Deadline, where: Place) -> Lease:
         """Wait for a lease."""
         mark = self.mark()
-        waiter = Waiter(key)
-        began = time.monotonic()
+        if mark.lease is not None:
+            self._refuse_second(mark)
+        waiter = None
         try:
             with self.lock:
                 if self.closing.is_set():
                     raise closed_error()
-                closed = self.drain()
+                closed = self.drain() if self.returned else []
                 self.leases.forget_idle()
-                self.leases.ask(waiter, mark)
+                lease = self.leases.begin(key, mark, where)
+                if lease is None:
+                    waiter = Waiter(key, mark, where)
+                    self.leases.queue(waiter)
             self.close_all(closed)
-            self._wait(waiter, deadline)
-            with self.lock:
-                if waiter.refused is not None:
-                    raise waiter.refused
-                return self.leases.begin(waiter, mark, where, self.returned.append)
+            return lease if waiter is None else self._wait(waiter, deadline)  # type: ignore[return-value]  # one of them
         except BaseException:  # Ctrl-C too: whatever it had come to is given back
             with self.lock:
-                self.leases.leave_queue(waiter)
+                if waiter is not None:
+                    self.leases.leave_queue(waiter)
+                if mark.lease is not None:
+                    self.leases.end(mark.lease)
             raise
+
+    def _refuse_second(self, mark: ThreadMark) -> None:
+        with self.lock:
+            closed = self.drain()  # a socket that was just dropped is no lease any more
+            lease = mark.lease
+        self.close_all(closed)
+        if lease is not None:
+            file, line = lease.where
+            raise MisuseError(
+                f"this thread has a lease of this pool already, taken at {file}:{line}: end that one first"
+            )
+
+    def _wait(self, waiter: Waiter, deadline: Deadline) -> Lease:
+        began = time.monotonic()
+        try:
+            while not waiter.wait(min(deadline.remaining(), _DRAIN_EVERY)):
+                with self.lock:
+                    closed = self.drain()
+                    answered, held, waiting = waiter.came.is_set(), len(self.leases.out), self.leases.waiting
+                self.close_all(closed)
+                if not answered and deadline.expired():
+                    raise PoolTimeout(f"no lease came free in time ({held} are held, {waiting} callers wait)")
         finally:
             self.count(wait_seconds=time.monotonic() - began)
-
-    def _wait(self, waiter: Waiter, deadline: Deadline) -> None:
-        while not waiter.wait(min(deadline.remaining(), _DRAIN_EVERY)):
-            with self.lock:
-                closed = self.drain()
-                granted, held, waiting = waiter.granted, self.leases.held, self.leases.waiting
-            self.close_all(closed)
-            if not granted and deadline.expired():
-                raise PoolTimeout(f"no lease came free in time ({held} are held, {waiting} callers wait)")
+        if waiter.refused is not None:
+            raise waiter.refused
+        assert waiter.lease is not None
+        return waiter.lease
 
     def mark(self) -> ThreadMark:
         """The calling thread, as this pool knows it."""
-        mark: ThreadMark | None = getattr(self._marks, "mark", None)
-        if mark is None:
+        try:
+            return self._marks.mark  # type: ignore[no-any-return]
+        except AttributeError:
             mark = self._marks.mark = ThreadMark()
-        return mark
+            return mark
 
     def end_lease(self, lease: Lease) -> None:
         """Give a lease back, from any thread."""
         with self.lock:
-            closed = self.take_back(lease) + self.drain()
+            closed = self._take_back(lease)
+            if self.returned:
+                closed += self.drain()
         self.close_all(closed)
 
-    def end_call(self, lease: Lease, thread: ThreadMark) -> None:
+    def begin_call(self, lease: Lease) -> None:
+        """A call begins.
+
+        Raises:
+            MisuseError, PoolClosed: it may not.
+        """
+        with self.lock:
+            if not lease.active or lease.ending:
+                raise MisuseError("this lease has ended: its socket was given back to the pool")
+            if self.closing.is_set():
+                raise closed_error()
+            lease.busy = True
+
+    def end_call(self, lease: Lease, *, interrupted: bool) -> None:
         """A call is over; where the lease was given back meanwhile, so is the lease."""
         with self.lock:
-            closed = self.shelf.left_by(thread.name)
             lease.busy = False
+            closed = self._give_back(lease)
+            if interrupted:
+                closed += self.shelf.left_by(lease.owner)
             if lease.ending:
-                closed += self.take_back(lease)
-            if closed:
+                closed += self._take_back(lease)
+            if self.closing.is_set():
+                if not self.patient:  # `close` is over: nobody else will let go of it
+                    closed += [(idle, "pool") for idle in self.shelf.clear()]
                 self.calm.notify_all()
-        self.close_all(closed)
+        if closed:
+            self.close_all(closed)
+
+    def _give_back(self, lease: Lease) -> Closed:
+        """Put what an exchange has used on the shelf; returns what is to be closed. The caller holds the lock."""
+        connection = lease.connection
+        if connection in self.shelf.busy and connection.last_user is lease.owner:
+            return self.shelf.put_back(connection)
+        return []  # there was none, or it is another lease's by now
 
     def count(self, **changes: float) -> None:
         """Add to the statistics."""
@@ -134,9 +186,14 @@ class PoolState:
             for name, change in changes.items():
                 self.counts[name] += change
 
-    def take_back(self, lease: Lease) -> Closed:
+    def _take_back(self, lease: Lease) -> Closed:
         """End a lease; returns what is to be closed. The caller holds the lock."""
-        return self.shelf.end_of(lease.stream, kept=lease.key is not None) if self.leases.end(lease) else []
+        if not self.leases.end(lease):
+            return []
+        self.counts["requests"] += lease.stream.sent
+        lease.stream.sent = 0
+        connection, lease.connection = lease.connection, None
+        return self.shelf.end_of(lease.stream, connection, kept=lease.key is not None)
 
     def drain(self) -> Closed:
         """Take back the leases that finalisers and dead threads have left; returns what is to be closed.
@@ -147,22 +204,24 @@ class PoolState:
         while self.returned:
             lease = self.returned.popleft()
             lease.busy = False  # its socket or its thread is gone, so no call of it is under way
-            closed += self.take_back(lease)
+            closed += self._take_back(lease)
         return closed
 
     # --- connections
 
     def take(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         """A connection for an exchange, polled, from the shelf or dialled."""
-        thread = self.mark().name
         while True:
             with self.lock:
                 if self.closing.is_set() and not lease.busy:
                     raise closed_error()
-                connection, closed = self.shelf.pick(lease.stream, thread)
-            self.close_all(closed)
+                failed = self._give_back(lease)  # of an attempt before
+                connection, closed = self.shelf.pick(lease.stream, lease.owner, lease.connection)
+                lease.connection = connection
+            if failed or closed:
+                self.close_all(failed + closed)
             if connection is None:
-                return self._dial(caller, thread, deadline)
+                return self._dial(lease, caller, deadline)
             try:
                 connection.poll()
             except ConnectionLost:
@@ -172,7 +231,7 @@ class PoolState:
             else:
                 return connection
 
-    def _dial(self, caller: object, thread: object, deadline: Deadline) -> Connection:
+    def _dial(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
         try:
             connection = self.gate.dial(functools.partial(self._connect, caller), caller, deadline)
@@ -180,9 +239,11 @@ class PoolState:
         finally:
             with self.lock:
                 self._aborts.pop(caller, None)
-                self.shelf.dialled(connection, thread)
+                self.shelf.dialled(connection, lease.owner)
+                lease.connection = connection
                 self.counts["created"] += connection is not None
-                self.calm.notify_all()
+                if self.closing.is_set():
+                    self.calm.notify_all()
 
     def _connect(self, caller: object, deadline: Deadline) -> Connection:
         def watch(abort: Callable[[], None]) -> None:
@@ -192,15 +253,6 @@ class PoolState:
                 self._aborts[caller] = abort
 
         return self.settings.connect(deadline, watch)
-
-    def give_back(self, connection: Connection) -> None:
-        """An exchange is over."""
-        with self.lock:
-            closed = self.shelf.put_back(connection)
-            if not self.patient:  # `close` is over: nobody else will let go of it
-                closed += [(connection, "pool") for connection in self.shelf.clear()]
-            self.calm.notify_all()
-        self.close_all(closed)
 
     def close_all(self, closed: Closed) -> None:
         """Close what the shelf has taken out. Without the lock."""
@@ -250,8 +302,8 @@ class PoolState:
         self.shelf.busy.clear()
 
 
-def _new_stream(state: PoolState) -> Stream:
-    return Stream(StreamWindow(state.settings.window_ms, preserve=state.settings.preserve_window))
+def _new_stream(settings: PoolSettings) -> Stream:
+    return Stream(StreamWindow(settings.window_ms, preserve=settings.preserve_window))
 
 
 def closed_error() -> PoolClosed:

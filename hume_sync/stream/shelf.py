@@ -6,12 +6,13 @@ who closes them without the lock.
 
 from __future__ import annotations
 
+import math
 import time
 
 from ..net.connection import Connection
 from .exchange import Stream
 
-__all__ = ["Shelf"]
+__all__ = ["Closed", "Shelf"]
 
 Closed = list[tuple[Connection, str]]
 """Connections to be closed, each with the reason, as the statistics name it."""
@@ -29,8 +30,9 @@ class Shelf:
     def __init__(self, size: int, max_idle: float, max_lifetime: float | None) -> None:
         self._size = size
         self._max_idle = max_idle
-        self._max_lifetime = max_lifetime
-        self.idle: list[Connection] = []  # the one used last stands last
+        self._max_lifetime = math.inf if max_lifetime is None else max_lifetime
+        self._look_at = math.inf  # the monotonic time before which no idle connection can have had its time
+        self.idle: dict[Connection, None] = {}  # in the order of their last use
         self.busy: set[Connection] = set()
         self.dialling: set[object] = set()  # the threads that dial
 
@@ -39,27 +41,31 @@ class Shelf:
         """Connections that are open or being made."""
         return len(self.idle) + len(self.busy) + len(self.dialling)
 
-    def pick(self, stream: Stream, thread: object) -> tuple[Connection | None, Closed]:
+    def pick(self, stream: Stream, thread: object, last: Connection | None) -> tuple[Connection | None, Closed]:
         """The best connection for a stream, now busy; None: one may be dialled, and counts from now on.
 
         The one that holds the stream (faces before audio, for only audio can be brought to another), else the one
-        this thread used last, else the one used last at all.
+        this thread used last, else the one used last at all. All of these are ``last``, the one this stream was served
+        by last, if nobody has used it since: so a lease that asks again need not search.
         """
         closed = self._expired()
-        able = [connection for connection in self.idle if _serves(connection, stream)]
-        best = max(able, key=lambda c: _rank(c, stream, thread), default=None)
+        best = last if last in self.idle and last.last_user is thread else self._best(stream, thread)
         if best is not None:
-            self.idle.remove(best)
+            del self.idle[best]
             self.busy.add(best)
             best.last_user = thread
             return best, closed
         if self.total >= self._size:
-            # Every lease has a slot, and each other lease keeps at most one connection from us: so one is idle.
+            # Every lease has a slot, and each other one keeps at most one connection from us: so one is idle.
             victim = next(c for c in self.idle if c.faces_of is None or c.faces_of is stream.token)
-            self.idle.remove(victim)
+            del self.idle[victim]
             closed.append((victim, "evicted"))
         self.dialling.add(thread)
         return None, closed
+
+    def _best(self, stream: Stream, thread: object) -> Connection | None:
+        able = [connection for connection in reversed(self.idle) if _serves(connection, stream)]
+        return max(able, key=lambda connection: _rank(connection, stream, thread), default=None)  # the first of equals
 
     def dialled(self, connection: Connection | None, thread: object) -> None:
         """A dial has ended: with a connection, now busy, or without one."""
@@ -69,12 +75,14 @@ class Shelf:
             self.busy.add(connection)
 
     def put_back(self, connection: Connection) -> Closed:
-        """An exchange has ended."""
+        """A call has ended."""
         self.busy.discard(connection)
-        connection.idle_since = time.monotonic()
         if not connection.sound:
             return [(connection, "error")]
-        self.idle.append(connection)
+        connection.idle_since = time.monotonic()
+        self.idle[connection] = None
+        if self._look_at == math.inf or self._max_lifetime != math.inf:
+            self._look_at = min(self._look_at, self._ends(connection))
         return self._expired()
 
     def drop(self, connection: Connection) -> None:
@@ -82,49 +90,54 @@ class Shelf:
         self.busy.discard(connection)
 
     def left_by(self, thread: object) -> Closed:
-        """A call has ended: take out what a signal has kept it from giving back."""
+        """A call was interrupted: take out what it has kept from being given back."""
         self.dialling.discard(thread)
         left = [connection for connection in self.busy if connection.last_user is thread]
         self.busy.difference_update(left)
         return [(connection, "error") for connection in left]
 
-    def end_of(self, stream: Stream, *, kept: bool) -> Closed:
-        """A lease has ended: take out what nobody else may use."""
-        closed: Closed = []
-        for connection in list(self.idle):
-            if connection.faces_of is stream.token:
-                closed.append((connection, "faces"))
-            elif connection.clock is None and _holds(connection, stream) and not kept:
-                closed.append((connection, "clock"))
-        for connection, _ in closed:
-            self.idle.remove(connection)
-        return closed
+    def end_of(self, stream: Stream, last: Connection | None, *, kept: bool) -> Closed:
+        """A lease has ended: take out what nobody else may use of the connection that served it last.
+
+        ``kept``: whether its stream will come again.
+        """
+        if last not in self.idle:
+            return []
+        if last.faces_of is stream.token:
+            why = "faces"
+        elif last.clock is None and _holds(last, stream) and not kept:
+            why = "clock"
+        else:
+            return []
+        del self.idle[last]
+        return [(last, why)]
 
     def clear(self) -> list[Connection]:
         """Take out all that are idle."""
-        idle, self.idle = self.idle, []
+        idle, self.idle = list(self.idle), {}
         return idle
 
     def _expired(self) -> Closed:
         now = time.monotonic()
-        closed: Closed = []
+        if now < self._look_at:
+            return []
+        closed = []
         for connection in self.idle:
-            if self._max_lifetime is not None and now - connection.born > self._max_lifetime:
+            if now - connection.born > self._max_lifetime:
                 closed.append((connection, "lifetime"))
             elif now - connection.idle_since > self._max_idle:
                 closed.append((connection, "idle"))
         for connection, _ in closed:
-            self.idle.remove(connection)
+            del self.idle[connection]
+        self._look_at = min(map(self._ends, self.idle), default=math.inf)
         return closed
 
+    def _ends(self, connection: Connection) -> float:
+        return min(connection.born + self._max_lifetime, connection.idle_since + self._max_idle)
 
-def _rank(connection: Connection, stream: Stream, thread: object) -> tuple[bool, bool, bool, float]:
-    return (
-        connection.faces_of is stream.token,
-        _holds(connection, stream),
-        connection.last_user is thread,
-        connection.idle_since,
-    )
+
+def _rank(connection: Connection, stream: Stream, thread: object) -> tuple[bool, bool, bool]:
+    return connection.faces_of is stream.token, _holds(connection, stream), connection.last_user is thread
 
 
 def _holds(connection: Connection, stream: Stream) -> bool:

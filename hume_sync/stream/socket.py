@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self, TypeVar
+from typing import Any, NoReturn, Protocol, Self
 
 from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
 from .configs import ModelConfigBase
-from .exchange import Source, Stream, exchange, reach
+from .exchange import CONNECT, Source, Stream, exchange
 from .media import read_file, read_media
 from .payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request
 from .responses import StreamResponse
@@ -18,15 +18,13 @@ from .window import StreamWindow
 
 __all__ = ["SocketSource", "StreamSocket"]
 
-_T = TypeVar("_T")
-
 _Configs = Iterable[ModelConfigBase] | None
 
 
 class SocketSource(Source, Protocol):
     """A source of connections that knows who may use it, and when that is over."""
 
-    def check(self) -> None:
+    def begin(self) -> None:
         """Begin a call; raise where it can never be right."""
 
     def finish(self) -> None:
@@ -147,7 +145,7 @@ class StreamSocket:
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)
-        self._call(deadline, lambda: reach(self._stream, self._source, deadline))
+        self._exchange(CONNECT, deadline)
         return self
 
     def __exit__(
@@ -169,17 +167,15 @@ class StreamSocket:
         return Deadline(self._timeout if timeout is None else seconds("timeout", timeout))
 
     def _exchange(self, request: Request, deadline: Deadline) -> StreamResponse:
-        return self._call(deadline, lambda: exchange(self._stream, request, self._source, deadline))
-
-    def _call(self, deadline: Deadline, work: Callable[[], _T]) -> _T:
         """Do one thing on this socket, alone, under the deadline."""
-        self._lock.refuse_reentry()
+        lock, source = self._lock, self._source
+        lock.refuse_reentry()
         try:
-            self._source.check()
-            if not self._lock.acquire(deadline):
+            source.begin()
+            if not lock.acquire(deadline):
                 raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
             # Critical section: from the first byte of the request to the decoded reply.
-            return work()
+            return exchange(self._stream, source, deadline, request)
         finally:
-            self._lock.release()
-            self._source.finish()
+            lock.release()
+            source.finish()

@@ -26,7 +26,7 @@ _LEAST_CLOSE_TIMEOUT = 0.05
 
 
 class SoleSource:
-    """Keeps the connection of one socket. Its socket's lock guards all but `close` and `check`."""
+    """Keeps the connection of one socket. Its socket's lock guards all but `close` and `begin`."""
 
     def __init__(self, connect: Connect, policy: RetryPolicy) -> None:
         self.policy = policy
@@ -42,7 +42,7 @@ class SoleSource:
         """Whether it was closed meanwhile."""
         return self._closing.is_set()
 
-    def check(self) -> None:
+    def begin(self) -> None:
         """Raise `MisuseError` where a call can never be right: closed, or opened before a fork."""
         if self._closing.is_set():
             raise _closed()
@@ -83,9 +83,6 @@ class SoleSource:
         self._abort = abort
         if self._closing.is_set():
             raise _closed()
-
-    def give_back(self, connection: Connection, stream: Stream) -> None:
-        """It stays where it is."""
 
     def sleep(self, delay: float) -> None:
         """Wait, unless the socket is closed meanwhile."""

@@ -67,7 +67,7 @@ class StreamWindow:
     """
 
     def __init__(self, length_ms: float | None = None, *, preserve: bool = True) -> None:
-        self._length = Fraction(str(DEFAULT_WINDOW_MS if length_ms is None else length_ms)) / 1000
+        self._length_ms = DEFAULT_WINDOW_MS if length_ms is None else length_ms
         self._preserve = preserve
         self._items: deque[WindowItem] = deque()
         self._bytes = 0
@@ -138,10 +138,15 @@ class StreamWindow:
 
     def _fills_the_window(self, items: Iterable[WindowItem]) -> bool:
         # A payload of unknown length counts for nothing: the others must fill the window without it.
-        return sum((item.seconds or Fraction(0) for item in items), Fraction(0)) >= self._length
+        seconds = sum((item.seconds or Fraction(0) for item in items), Fraction(0))
+        return seconds * 1000 >= Fraction(str(self._length_ms))
 
     def _drop_oldest(self) -> None:
         self._bytes -= self._items.popleft().size
+
+    def __bool__(self) -> bool:
+        """Whether anything would be replayed."""
+        return bool(self._items)
 
     def __repr__(self) -> str:
         return f"<StreamWindow {len(self._items)} payloads, {self._bytes} bytes, number {self.number}>"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 import pytest
 
-from hume_sync import MisuseError, PoolClosed, PoolFull
+from hume_sync import PoolClosed, PoolFull
 from hume_sync.stream import leases as module
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.leases import Lease, Leases, ThreadMark, Waiter
@@ -29,23 +29,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture
-def returned() -> list[Lease]:
-    """What dead threads have left."""
-    return []
+HERE = ("app.py", 42)
 
 
-def make(size: int = 1, max_waiting: int | None = None, max_stream_idle: float = 600.0) -> Leases:
-    return Leases(size, max_waiting, max_stream_idle, lambda: Stream(StreamWindow()))
+def make(
+    size: int = 1,
+    max_waiting: int | None = None,
+    max_stream_idle: float = 600.0,
+    when_gone: Callable[[Lease], None] = lambda _: None,
+) -> Leases:
+    return Leases(size, max_waiting, max_stream_idle, lambda: Stream(StreamWindow()), when_gone)
 
 
-def ask(leases: Leases, key: Hashable | None = None) -> Waiter:
-    waiter = Waiter(key)
-    leases.ask(waiter, ThreadMark())
-    return waiter
-
-
-_marks: dict[int, ThreadMark] = {}
+_marks: list[ThreadMark] = []  # of threads that live as long as the test
 
 
 @pytest.fixture(autouse=True)
@@ -54,117 +50,118 @@ def _no_marks_left() -> Iterator[None]:
     _marks.clear()
 
 
-def take(leases: Leases, key: Hashable | None = None, waiter: Waiter | None = None) -> Lease:
-    """A lease, of a thread that lives as long as the test."""
-    mark = ThreadMark()
-    if waiter is None:
-        leases.ask(waiter := Waiter(key), mark)
-    lease = leases.begin(waiter, mark, "file.py:1", lambda _: None)
-    _marks[id(lease)] = mark
+def mark() -> ThreadMark:
+    _marks.append(ThreadMark())
+    return _marks[-1]
+
+
+def queue(leases: Leases, key: Hashable | None = None) -> Waiter:
+    waiter = Waiter(key, mark(), HERE)
+    leases.queue(waiter)
+    return waiter
+
+
+def take(leases: Leases, key: Hashable | None = None) -> Lease:
+    lease = leases.begin(key, mark(), HERE)
+    assert lease is not None
     return lease
 
 
-def test_a_free_slot_is_granted_at_once() -> None:
+def can_begin(leases: Leases, key: Hashable | None = None) -> bool:
+    return leases.begin(key, mark(), HERE) is not None
+
+
+def granted(waiters: list[Waiter]) -> list[bool]:
+    for waiter in waiters:
+        assert waiter.wait(0) is (waiter.lease is not None)
+    return [waiter.lease is not None for waiter in waiters]
+
+
+def test_as_many_leases_begin_at_once_as_there_are_slots() -> None:
     leases = make(2)
-    first, second, third = (ask(leases) for _ in range(3))
-    assert (first.granted, second.granted, third.granted) == (True, True, False)
-    assert first.wait(0)
-    assert not third.wait(0)
-    assert leases.waiting == 1
+    assert [can_begin(leases) for _ in range(3)] == [True, True, False]
 
 
 def test_waiters_are_served_in_the_order_they_came() -> None:
     leases = make(1)
     lease = take(leases)
-    waiters = [ask(leases) for _ in range(4)]
-    for number, waiter in enumerate(waiters):
+    waiters = [queue(leases) for _ in range(4)]
+    assert leases.waiting == 4
+    for number in range(4):
         leases.end(lease)
-        assert [w.granted for w in waiters] == [True] * (number + 1) + [False] * (3 - number)
-        lease = take(leases, waiter=waiter)
+        assert granted(waiters) == [True] * (number + 1) + [False] * (3 - number)
+        latest = waiters[number].lease
+        assert latest is not None
+        lease = latest
 
 
-def test_who_waits_for_a_stream_in_use_holds_up_nobody_else() -> None:
+def test_nobody_overtakes_those_who_wait() -> None:
     leases = make(2)
-    holder = take(leases, "call")
-    second, other = ask(leases, "call"), ask(leases)
-    assert [waiter.granted for waiter in (second, other)] == [False, True]
+    take(leases, "call")
+    queue(leases, "call")
+    assert not can_begin(leases)
+
+
+def test_who_waits_for_a_stream_in_use_holds_up_nobody_else_who_waits() -> None:
+    leases = make(2)
+    holder, other = take(leases, "call"), take(leases)
+    waiters = [queue(leases, "call"), queue(leases)]
+    leases.end(other)
+    assert granted(waiters) == [False, True]
     leases.end(holder)
-    assert second.granted
-    assert take(leases, waiter=second).stream is holder.stream
+    assert waiters[0].lease
+    assert waiters[0].lease.stream is holder.stream
 
 
 def test_holders_of_one_stream_take_turns_in_the_order_they_came() -> None:
     leases = make(3)
     holder = take(leases, "call")
-    waiters = [ask(leases, "call") for _ in range(2)]
+    waiters = [queue(leases, "call") for _ in range(2)]
     leases.end(holder)
-    assert [w.granted for w in waiters] == [True, False]
+    assert granted(waiters) == [True, False]
 
 
-def test_more_than_max_waiting_are_refused_and_leave_no_trace() -> None:
-    leases = make(1, max_waiting=1)
+@pytest.mark.parametrize("most", [0, 1])
+def test_more_than_max_waiting_are_refused_and_leave_no_trace(most: int) -> None:
+    leases = make(1, max_waiting=most)
     holder = take(leases)
-    waiter = ask(leases)
-    with pytest.raises(PoolFull, match="max_waiting is 1"):
-        ask(leases)
-    assert leases.waiting == 1
+    waiters = [queue(leases) for _ in range(most)]
+    with pytest.raises(PoolFull, match=f"max_waiting is {most}"):
+        queue(leases)
+    assert leases.waiting == most
     leases.end(holder)
-    assert waiter.granted
-
-
-def test_with_max_waiting_zero_a_free_slot_is_still_granted() -> None:
-    leases = make(1, max_waiting=0)
-    assert ask(leases).granted
-    with pytest.raises(PoolFull):
-        ask(leases)
+    assert granted(waiters) == [True] * most
 
 
 def test_one_who_leaves_the_queue_is_passed_over() -> None:
     leases = make(1)
     holder = take(leases)
-    first, second = ask(leases), ask(leases)
-    leases.leave_queue(first)
+    waiters = [queue(leases), queue(leases)]
+    leases.leave_queue(waiters[0])
+    leases.leave_queue(waiters[0])
     leases.end(holder)
-    assert (first.granted, second.granted) == (False, True)
+    assert granted(waiters) == [False, True]
 
 
 @pytest.mark.parametrize("key", [None, "call"])
-def test_one_who_leaves_in_the_instant_of_the_grant_hands_it_on(key: str | None) -> None:
+def test_one_who_gives_a_grant_back_hands_it_on(key: str | None) -> None:
     leases = make(1)
     holder = take(leases, key)
-    first, second = ask(leases, key), ask(leases, key)
+    waiters = [queue(leases, key) for _ in range(2)]
     leases.end(holder)
-    assert first.granted
-    leases.leave_queue(first)
-    assert second.granted
-
-
-def test_one_who_leaves_after_the_lease_began_ends_it() -> None:
-    leases, mark = make(1), ThreadMark()
-    waiter = Waiter("call")
-    leases.ask(waiter, mark)
-    leases.begin(waiter, mark, "file.py:1", lambda _: None)
-    leases.leave_queue(waiter)
-    assert (leases.held, mark.lease) == (0, None)
-    assert ask(leases, "call").granted
-
-
-def test_leaving_a_queue_that_was_never_joined_changes_nothing() -> None:
-    leases = make(1)
-    leases.leave_queue(Waiter(None))
-    assert [ask(leases).granted for _ in range(2)] == [True, False]
-
-
-def test_a_second_lease_of_one_thread_names_the_place_of_the_first() -> None:
-    leases, mark = make(2), ThreadMark()
-    waiter = Waiter(None)
-    leases.ask(waiter, mark)
-    lease = leases.begin(waiter, mark, "app.py:42", lambda _: None)
-    with pytest.raises(MisuseError, match=r"app\.py:42"):
-        leases.ask(Waiter(None), mark)
+    lease = waiters[0].lease
+    assert lease is not None
     leases.end(lease)
-    leases.ask(again := Waiter(None), mark)
-    assert again.granted
+    assert granted(waiters) == [True, True]
+
+
+def test_a_thread_knows_its_lease_until_it_ends() -> None:
+    leases, mine = make(2), mark()
+    lease = leases.begin(None, mine, HERE)
+    assert lease is not None
+    assert (mine.lease, lease.owner, lease.where) == (lease, mine.name, HERE)
+    leases.end(lease)
+    assert mine.lease is None
 
 
 def test_ending_twice_gives_one_slot_back() -> None:
@@ -172,8 +169,8 @@ def test_ending_twice_gives_one_slot_back() -> None:
     lease = take(leases)
     assert leases.end(lease)
     assert not leases.end(lease)
-    assert leases.held == 0
-    assert [ask(leases).granted for _ in range(2)] == [True, False]
+    assert leases.out == set()
+    assert [can_begin(leases) for _ in range(2)] == [True, False]
 
 
 def test_a_lease_that_ends_in_a_call_keeps_its_slot_until_the_call_is_over() -> None:
@@ -182,33 +179,33 @@ def test_a_lease_that_ends_in_a_call_keeps_its_slot_until_the_call_is_over() -> 
     lease.busy = True
     assert not leases.end(lease)
     assert lease.ending
-    waiter = ask(leases)
-    assert not waiter.granted
+    waiter = queue(leases)
+    assert granted([waiter]) == [False]
     lease.busy = False
     assert leases.end(lease)
-    assert waiter.granted
+    assert granted([waiter]) == [True]
 
 
-def test_the_death_of_its_thread_is_told_for_a_lease(returned: list[Lease]) -> None:
-    leases, mark = make(1), ThreadMark()
-    leases.ask(waiter := Waiter(None), mark)
-    lease = leases.begin(waiter, mark, "file.py:1", returned.append)
-    mark_lives = weakref.ref(mark)
-    del mark
-    assert mark_lives() is None
+def test_the_death_of_its_thread_is_told_for_a_lease() -> None:
+    returned: list[Lease] = []
+    leases, mine = make(1, when_gone=returned.append), ThreadMark()
+    lease = leases.begin(None, mine, HERE)
+    lives = weakref.ref(mine)
+    del mine
+    assert lives() is None
     assert returned == [lease]
+    assert lease is not None
     assert leases.end(lease)
 
 
 def test_an_ended_lease_keeps_no_media_alive_and_needs_no_collector() -> None:
     gc.disable()
     try:
-        leases, mark = make(1), ThreadMark()
-        leases.ask(waiter := Waiter(None), mark)
-        lease = leases.begin(waiter, mark, "file.py:1", lambda _: None)
+        leases = make(1)
+        lease = take(leases)
         stream = weakref.ref(lease.stream)
         leases.end(lease)
-        del lease, waiter
+        del lease
         assert stream() is None
     finally:
         gc.enable()
@@ -220,7 +217,7 @@ def test_an_ended_lease_keeps_no_media_alive_and_needs_no_collector() -> None:
 def test_unnamed_leases_each_have_a_stream_of_their_own() -> None:
     leases = make(2)
     assert take(leases).stream is not take(leases).stream
-    assert not list(leases)
+    assert leases.streams == 0
 
 
 def test_a_named_stream_is_forgotten_after_max_stream_idle_without_use(clock: Clock) -> None:
@@ -228,7 +225,7 @@ def test_a_named_stream_is_forgotten_after_max_stream_idle_without_use(clock: Cl
     first = take(leases, "call")
     clock.now += 10_000  # held: that is use
     leases.forget_idle()
-    assert list(leases) == ["call"]
+    assert leases.streams == 1
     leases.end(first)
     clock.now += 600
     leases.forget_idle()
@@ -237,7 +234,7 @@ def test_a_named_stream_is_forgotten_after_max_stream_idle_without_use(clock: Cl
     leases.end(second)
     clock.now += 601
     leases.forget_idle()
-    assert not list(leases)
+    assert leases.streams == 0
     assert take(leases, "call").stream is not first.stream
 
 
@@ -247,7 +244,7 @@ def test_forgetting_begins_a_new_stream_for_the_next_holder() -> None:
     leases.end(first)
     leases.forget("call")
     leases.forget("never seen")
-    assert not list(leases)
+    assert leases.streams == 0
     assert take(leases, "call").stream is not first.stream
 
 
@@ -255,16 +252,17 @@ def test_forgetting_a_stream_in_use_leaves_it_to_its_holder_and_the_next_waits_s
     leases = make(2)
     first = take(leases, "call")
     leases.forget("call")
-    second = ask(leases, "call")
-    assert not second.granted
+    second = queue(leases, "call")
+    assert granted([second]) == [False]
     leases.end(first)
-    assert take(leases, waiter=second).stream is not first.stream
+    assert second.lease
+    assert second.lease.stream is not first.stream
 
 
 def test_all_who_wait_can_be_sent_away() -> None:
     leases = make(1)
     take(leases)
-    waiters = [ask(leases) for _ in range(2)]
+    waiters = [queue(leases) for _ in range(2)]
     leases.refuse_all(lambda: PoolClosed("closed"))
     assert all(waiter.wait(0) for waiter in waiters)
     assert waiters[0].refused is not waiters[1].refused

@@ -59,7 +59,7 @@ def make(size: int = 9, max_idle: float = 50.0, max_lifetime: float | None = Non
 
 def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:
     shelf = make()
-    assert shelf.pick(stream(), THREAD) == (None, [])
+    assert shelf.pick(stream(), THREAD, None) == (None, [])
     assert shelf.total == 1
     shelf.dialled(None, THREAD)
     assert shelf.total == 0
@@ -68,8 +68,8 @@ def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:
 def test_a_picked_connection_is_busy_and_not_picked_again(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    assert shelf.pick(stream(), THREAD)[0] is connection
-    assert shelf.pick(stream(), OTHER)[0] is None
+    assert shelf.pick(stream(), THREAD, None)[0] is connection
+    assert shelf.pick(stream(), OTHER, None)[0] is None
     assert shelf.total == 2
     assert connection.last_user is THREAD
 
@@ -82,7 +82,7 @@ def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the
     early = dial(shelf, clock, last_user=OTHER)
     clock.now += 1
     late = dial(shelf, clock, last_user=OTHER)
-    order = [shelf.pick(mine, THREAD)[0] for _ in range(5)]
+    order = [shelf.pick(mine, THREAD, None)[0] for _ in range(5)]
     assert order == [holding, own, late, early, None]
 
 
@@ -92,23 +92,23 @@ def test_a_connection_with_faces_serves_their_stream_alone_and_before_all_others
     dial(shelf, clock, holds=(mine.token, 3))
     faces = dial(shelf, clock, faces_of=mine.token)
     theirs = dial(shelf, clock, faces_of=other.token)
-    assert shelf.pick(mine, THREAD)[0] is faces
-    assert shelf.pick(mine, THREAD)[0] is not theirs
-    assert shelf.pick(mine, THREAD)[0] is None
+    assert shelf.pick(mine, THREAD, None)[0] is faces
+    assert shelf.pick(mine, THREAD, None)[0] is not theirs
+    assert shelf.pick(mine, THREAD, None)[0] is None
 
 
 def test_a_connection_whose_clock_nobody_knows_serves_the_stream_it_holds_alone(clock: Clock) -> None:
     mine = stream()
     shelf = make()
     unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
-    assert shelf.pick(stream(), THREAD)[0] is None
-    assert shelf.pick(mine, THREAD)[0] is unknown
+    assert shelf.pick(stream(), THREAD, None)[0] is None
+    assert shelf.pick(mine, THREAD, None)[0] is unknown
 
 
 def test_where_there_is_no_room_one_that_cannot_serve_makes_way(clock: Clock) -> None:
     shelf = make(size=1)
     unknown = dial(shelf, clock, clock=None)
-    assert shelf.pick(stream(), THREAD) == (None, [(unknown, "evicted")])
+    assert shelf.pick(stream(), THREAD, None) == (None, [(unknown, "evicted")])
     assert shelf.total == 1
 
 
@@ -116,33 +116,33 @@ def test_faces_of_another_lease_do_not_make_way(clock: Clock) -> None:
     shelf = make(size=2)
     faces = dial(shelf, clock, faces_of=object())
     unknown = dial(shelf, clock, clock=None)
-    assert shelf.pick(stream(), THREAD) == (None, [(unknown, "evicted")])
-    assert shelf.idle == [faces]
+    assert shelf.pick(stream(), THREAD, None) == (None, [(unknown, "evicted")])
+    assert list(shelf.idle) == [faces]
 
 
 def test_max_idle_is_looked_at_when_a_connection_is_taken_and_when_another_comes_back(clock: Clock) -> None:
     shelf = make(max_idle=50)
     old = dial(shelf, clock)
     clock.now += 50
-    assert shelf.pick(stream(), THREAD) == (old, [])
+    assert shelf.pick(stream(), THREAD, None) == (old, [])
     assert shelf.put_back(old) == []
-    busy, _ = shelf.pick(stream(), THREAD)
+    busy, _ = shelf.pick(stream(), THREAD, None)
     young = dial(shelf, clock)
     clock.now += 51
     assert busy is old
     assert shelf.put_back(old) == [(young, "idle")]
     clock.now += 51
-    assert shelf.pick(stream(), THREAD) == (None, [(old, "idle")])
+    assert shelf.pick(stream(), THREAD, None) == (None, [(old, "idle")])
 
 
 def test_max_lifetime_is_looked_at_when_a_connection_is_taken_and_when_it_comes_back(clock: Clock) -> None:
     shelf = make(max_lifetime=20)
     first = dial(shelf, clock)
     clock.now += 21
-    assert shelf.pick(stream(), THREAD) == (None, [(first, "lifetime")])
+    assert shelf.pick(stream(), THREAD, None) == (None, [(first, "lifetime")])
     shelf.dialled(None, THREAD)
     second = dial(shelf, clock)
-    assert shelf.pick(stream(), THREAD)[0] is second
+    assert shelf.pick(stream(), THREAD, None)[0] is second
     clock.now += 21
     assert shelf.put_back(second) == [(second, "lifetime")]
     assert shelf.total == 0
@@ -151,7 +151,7 @@ def test_max_lifetime_is_looked_at_when_a_connection_is_taken_and_when_it_comes_
 def test_a_connection_that_is_no_longer_sound_is_not_kept(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD)
+    shelf.pick(stream(), THREAD, None)
     connection.discard()
     assert shelf.put_back(connection) == [(connection, "error")]
     assert shelf.total == 0
@@ -160,9 +160,20 @@ def test_a_connection_that_is_no_longer_sound_is_not_kept(clock: Clock) -> None:
 def test_one_that_had_gone_while_idle_is_dropped(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD)
+    shelf.pick(stream(), THREAD, None)
     shelf.drop(connection)
     assert shelf.total == 0
+
+
+def test_the_connection_that_served_a_lease_last_serves_it_again_unless_another_has_used_it(clock: Clock) -> None:
+    mine = stream()
+    shelf = make()
+    last = dial(shelf, clock, last_user=THREAD)
+    latest = dial(shelf, clock, last_user=THREAD)
+    assert shelf.pick(mine, THREAD, last)[0] is last
+    shelf.put_back(last)
+    last.last_user = OTHER
+    assert shelf.pick(mine, THREAD, last)[0] is latest
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -173,17 +184,18 @@ def test_the_end_of_a_lease_takes_out_what_nobody_else_may_use(clock: Clock, kep
     unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
     good = dial(shelf, clock, clock=Fraction(1), holds=(mine.token, 1))
     others = dial(shelf, clock, faces_of=object())
-    closed = shelf.end_of(mine, kept=kept)
+    gone = Connection(cast("Any", Silent()))
+    closed = [end for last in (faces, unknown, good, others, gone, None) for end in shelf.end_of(mine, last, kept=kept)]
     assert closed == [(faces, "faces")] + ([] if kept else [(unknown, "clock")])
-    assert shelf.idle == ([unknown] if kept else []) + [good, others]
+    assert list(shelf.idle) == ([unknown] if kept else []) + [good, others]
 
 
 def test_what_a_signal_has_left_behind_is_taken_out_when_the_call_ends(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD)
-    shelf.pick(stream(), OTHER)
-    shelf.pick(stream(), THREAD)
+    shelf.pick(stream(), THREAD, None)
+    shelf.pick(stream(), OTHER, None)
+    shelf.pick(stream(), THREAD, None)
     assert shelf.left_by(THREAD) == [(connection, "error")]
     assert shelf.dialling == {OTHER}
     assert shelf.left_by(THREAD) == []
@@ -192,7 +204,7 @@ def test_what_a_signal_has_left_behind_is_taken_out_when_the_call_ends(clock: Cl
 def test_clearing_takes_out_all_that_are_idle(clock: Clock) -> None:
     shelf = make()
     dial(shelf, clock)
-    busy, _ = shelf.pick(stream(), THREAD)
+    busy, _ = shelf.pick(stream(), THREAD, None)
     idle = dial(shelf, clock)
     assert shelf.clear() == [idle]
     assert shelf.busy == {busy}

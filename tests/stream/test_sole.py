@@ -90,7 +90,7 @@ def test_closing_again_or_before_anything_is_open_does_nothing(source: SoleSourc
 
 def test_once_closed_nothing_is_begun(source: SoleSource, stream: Stream) -> None:
     source.close(CallLock(), 1)
-    for call in (source.check, lambda: source.sleep(60), lambda: take(source, stream)):
+    for call in (source.begin, lambda: source.sleep(60), lambda: take(source, stream)):
         with pytest.raises(MisuseError, match="closed"):
             call()
 
@@ -156,10 +156,9 @@ def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
     connection.discard()
 
 
-def test_giving_back_leaves_the_connection_and_what_it_holds(source: SoleSource, stream: Stream) -> None:
+def test_the_end_of_a_call_leaves_the_connection_and_what_it_holds(source: SoleSource, stream: Stream) -> None:
     connection = take(source, stream)
     connection.holds, connection.clock = (stream.token, 3), Fraction(4)
-    source.give_back(connection, stream)
     source.count(requests=1)
     source.finish()
     again = take(source, stream)
