@@ -39,7 +39,7 @@ class CallLock:
 
     def acquire(self, deadline: Deadline) -> bool:
         """Wait for the lock, for the caller's frame; False when the deadline has passed."""
-        if not self._lock.acquire(blocking=False) and not self._lock.acquire(timeout=deadline.for_lock()):
+        if not self._lock.acquire(False) and not self._lock.acquire(timeout=deadline.for_lock()):
             return False
         self._holder = sys._getframe(1)
         return True

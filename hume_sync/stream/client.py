@@ -22,7 +22,6 @@ from .pool import StreamPool
 from .poolstate import PoolSettings
 from .socket import StreamSocket
 from .sole import SoleSource
-from .window import StreamWindow
 
 __all__ = ["HumeStreamClient"]
 
@@ -136,7 +135,7 @@ class HumeStreamClient:
             InputError: no configurations, something else among them, or a window out of range.
         """
         models = Models.of(configs, stream_window_ms, self._max_payload_size)
-        stream = Stream(StreamWindow(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window)))
+        stream = Stream(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window))
         source = SoleSource(self._connect, self._retry)
         return StreamSocket(source, models, stream, timeout=self._timeout, close_timeout=self._close_timeout)
 

@@ -8,10 +8,9 @@ nothing had happened.
 from __future__ import annotations
 
 import logging
+import math
 from fractions import Fraction
 from typing import Any, Protocol
-
-import attrs
 
 from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError
 from ..net.connection import Connection
@@ -24,33 +23,54 @@ from .window import StreamWindow, WindowItem
 
 _log = logging.getLogger("hume_sync")
 
-__all__ = ["CONNECT", "Source", "Stream", "exchange"]
+__all__ = ["CONNECT", "Exchanges", "Source", "Stream"]
 
 CONNECT = Request(())
 """What asks for nothing but a connection that is ready; the reply is empty."""
+
+_NEVER = Deadline(math.inf)
+_NO_TIME = Fraction(0)
 
 _GONE_WHILE_IDLE = frozenset({None, 1000, 1001})
 """How a connection ends that was just not needed for too long: no failure of the server's."""
 
 
-@attrs.define(eq=False)
 class Stream:
-    """The caller's state. Whoever holds the lock of its socket is its only user."""
+    """The caller's state. Whoever holds the lock of its socket is its only user.
 
-    window: StreamWindow
-    clock: Fraction | None = Fraction(0)
-    """Seconds of audio accepted; None after audio whose length nobody knows."""
-    token: object = attrs.field(factory=object)
-    """Its name on connections, which must not keep its media alive."""
-    epoch: int | None = None
-    """The number of the connection it was last on, while that is sound."""
-    sent: int = 0
-    """Requests sent, replays aside; whoever keeps statistics takes them out."""
+    Args:
+        window_ms: length of the server's window; None: its default.
+        preserve: whether the window is kept, so that it can be replayed.
+    """
+
+    __slots__ = ("__weakref__", "_preserve", "_window", "_window_ms", "clock", "epoch", "sent", "served", "token")
+
+    def __init__(self, window_ms: float | None = None, *, preserve: bool = True) -> None:
+        self._window_ms = window_ms
+        self._preserve = preserve
+        self._window: StreamWindow | None = None  # made when it is asked for: text and faces have none
+        self.clock: Fraction | None = _NO_TIME
+        """Seconds of audio accepted; None after audio whose length nobody knows."""
+        self.token = object()
+        """Its name on connections, which must not keep its media alive."""
+        self.epoch: int | None = None
+        """The number of the connection it was last on, while that is sound."""
+        self.served = False
+        """Whether there may be a connection whose server knows of it."""
+        self.sent = 0
+        """Requests sent, replays aside; whoever keeps statistics takes them out."""
+
+    @property
+    def window(self) -> StreamWindow:
+        """What would be replayed on a new connection."""
+        if self._window is None:
+            self._window = StreamWindow(self._window_ms, preserve=self._preserve)
+        return self._window
 
     def is_elsewhere(self, connection: Connection) -> bool:
         """Whether there is context that this connection does not hold."""
         holds = connection.holds
-        return bool(self.window) and (holds is None or holds[0] is not self.token)
+        return bool(self._window) and (holds is None or holds[0] is not self.token)
 
 
 class Source(Protocol):
@@ -73,42 +93,45 @@ class Source(Protocol):
         """Add to statistics."""
 
 
-def exchange(stream: Stream, source: Source, deadline: Deadline, request: Request) -> StreamResponse:
-    """Send a request and return its reply, as often as the source's policy allows.
+class Exchanges:
+    """The requests of one stream, one after another. The gate knows its caller by this object."""
 
-    Raises:
-        HumeClientException: the last failure, with ``attempts`` set.
-    """
-    if request.reset:
-        stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of the request
-    call = _Call(stream, source, deadline, request)
-    try:
-        return call.attempt()
-    except HumeClientException as first:
-        return call.go_on(first)
-    finally:
-        source.gate.leave(call)
+    __slots__ = ("_deadline", "_request", "_stale", "source", "stream")
 
+    def __init__(self, stream: Stream, source: Source) -> None:
+        self.stream = stream
+        self.source = source
+        self._request = CONNECT  # the one under way
+        self._deadline = _NEVER  # of the call under way
+        self._stale = False  # whether the last attempt failed for a connection that had gone unnoticed: not the
+        # server's failure
 
-@attrs.define(eq=False)
-class _Call:
-    """The attempts of one call; the gate knows the call by this object."""
+    def run(self, request: Request, deadline: Deadline) -> StreamResponse:
+        """Send a request and return its reply, as often as the source's policy allows.
 
-    stream: Stream
-    source: Source
-    deadline: Deadline
-    request: Request
-    stale: bool = False
-    """Whether the last attempt failed for a connection that had gone unnoticed, which is no failure of the server's."""
+        Raises:
+            HumeClientException: the last failure, with ``attempts`` set.
+        """
+        if request.reset:
+            self.stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of this
+        self._request, self._deadline = request, deadline
+        try:
+            return self._attempt()
+        except HumeClientException as first:
+            return self._go_on(first)
+        finally:
+            self.source.gate.leave(self)
+            self._request = CONNECT  # media need not live on
 
-    def attempt(self) -> StreamResponse:
-        stream, source = self.stream, self.source
-        connection = source.take(stream, self, self.deadline)
+    def _attempt(self) -> StreamResponse:
+        stream, source, deadline = self.stream, self.source, self._deadline
+        connection = source.take(stream, self, deadline)
+        stream.served = True
         used_before = connection.answered
         try:
-            return _converse(stream, self.request, connection, source, self.deadline)
+            return _converse(stream, self._request, connection, source, deadline)
         except HumeClientException as exc:
-            self.stale = used_before and isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
+            self._stale = used_before and isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
             if not used_before and source.policy.allows(exc):
                 source.gate.failed(self, exc)
             raise
@@ -120,7 +143,7 @@ class _Call:
                 source.gate.open()  # a reply on a new connection: the server is back
             stream.epoch = connection.epoch if connection.sound else None
 
-    def go_on(self, first: HumeClientException) -> StreamResponse:
+    def _go_on(self, first: HumeClientException) -> StreamResponse:
         """After a first failure: try again where the policy allows, and say how often it was."""
         source = self.source
         attempts = Attempts()
@@ -130,12 +153,12 @@ class _Call:
             reply = retry(
                 source.policy,
                 first,
-                self.attempt,
+                self._attempt,
                 sleep=source.sleep,
                 wait=self._wait,
-                deadline=self.deadline,
+                deadline=self._deadline,
                 attempts=attempts,
-                is_free=lambda _: self.stale,
+                is_free=lambda _: self._stale,
                 tell=lambda event: _tell(source.policy, event),
             )
         except HumeClientException as exc:

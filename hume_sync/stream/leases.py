@@ -29,12 +29,21 @@ class ThreadMark:
     """A thread, as the pool knows it: kept in its ``threading.local`` alone, so that it ends with the thread.
 
     (Thread identifiers are given again to later threads; under gevent a greenlet has its own.)
+
+    Args:
+        left: takes the lease of a thread that has ended. That happens anywhere, so it takes no lock and calls nobody.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left: deque[Lease]) -> None:
         self.lease: Lease | None = None
         self.name = object()
-        """The thread's name on leases and connections, which must not keep the mark alive."""
+        """The thread's name on connections, which must not keep the mark alive."""
+        self.weakly = weakref.ref(self)
+        self._left = left
+
+    def __del__(self) -> None:
+        if self.lease is not None:
+            self._left.append(self.lease)
 
 
 @attrs.define(eq=False)
@@ -43,6 +52,7 @@ class Lease:
 
     key: Hashable | None
     stream: Stream
+    thread: weakref.ref[ThreadMark]
     owner: object
     """The name of its thread."""
     where: Place
@@ -54,12 +64,6 @@ class Lease:
     """Whether a call is under way."""
     ending: bool = False
     """Whether it was given back while a call was under way: the call's end is its end."""
-    bonds: list[weakref.ref[object]] = attrs.field(factory=list)
-    """References to what it must not outlive, its thread and its socket, which tell when they are gone."""
-
-    def bind(self, owner: object, when_gone: Callable[[Lease], None]) -> None:
-        """Have ``when_gone`` called with this lease once ``owner`` is gone, wherever that happens."""
-        self.bonds.append(weakref.ref(owner, lambda _: when_gone(self)))
 
 
 @attrs.define(eq=False)
@@ -86,8 +90,6 @@ class Leases:
         max_waiting: how many may wait; None: any number.
         max_stream_idle: seconds without use after which a named stream is forgotten.
         new_stream: makes a stream.
-        when_gone: called with a lease whose thread has ended: wherever that happens, so it may only append to a
-            deque (see `StreamPool`).
     """
 
     def __init__(
@@ -96,13 +98,11 @@ class Leases:
         max_waiting: int | None,
         max_stream_idle: float,
         new_stream: Callable[[], Stream],
-        when_gone: Callable[[Lease], None],
     ) -> None:
         self._size = size
         self._max_waiting = max_waiting
         self._max_stream_idle = max_stream_idle
         self._new_stream = new_stream
-        self._when_gone = when_gone
         self._waiters: deque[Waiter] = deque()
         self._resting: dict[Hashable, tuple[Stream, float]] = {}  # since when, the longest first
         self._held: dict[Hashable, Stream | None] = {}  # None: forgotten meanwhile
@@ -131,9 +131,7 @@ class Leases:
         else:
             resting = self._resting.pop(key, None)
             self._held[key] = stream = resting[0] if resting else self._new_stream()
-        lease = Lease(key, stream, mark.name, where)
-        lease.bind(mark, self._when_gone)
-        mark.lease = lease
+        lease = mark.lease = Lease(key, stream, mark.weakly, mark.name, where)
         self.out.add(lease)
         return lease
 
@@ -171,11 +169,9 @@ class Leases:
             lease.ending = True
             return False
         lease.active = False
-        for bond in lease.bonds:
-            owner = bond()
-            if isinstance(owner, ThreadMark) and owner.lease is lease:
-                owner.lease = None
-        lease.bonds.clear()  # whose callbacks would keep the stream's media alive
+        mark = lease.thread()
+        if mark is not None and mark.lease is lease:
+            mark.lease = None
         self.out.discard(lease)
         if lease.key is not None:
             stream = self._held.pop(lease.key)

@@ -60,10 +60,9 @@ class StreamPool:
             MisuseError: this thread has a lease of this pool already; its file and line are named.
             InputError: a bad ``timeout``, or a key that is not hashable.
         """
-        wait = self._settings.timeout if timeout is None else seconds("timeout", timeout)
         if stream is not None:
             _check_key(stream)
-        return LeasedSocket(self, stream, wait)
+        return LeasedSocket(self, stream, self._settings.timeout if timeout is None else seconds("timeout", timeout))
 
     def forget(self, key: Hashable) -> None:
         """Forget the stream of that name: its next holder begins a new one. Unknown keys are none of an error."""
@@ -137,7 +136,7 @@ class StreamPool:
 
     def _lease(self, key: Hashable | None, timeout: float, where: Place) -> tuple[PoolState, Lease]:
         state = self._state()
-        return state, state.acquire(key, Deadline(timeout), where)
+        return state, state.acquire(key, timeout, where)
 
 
 class LeasedSocket:
@@ -159,7 +158,6 @@ class LeasedSocket:
             self._socket = StreamSocket(
                 source, self._pool._models, lease.stream, timeout=self._pool._settings.call_timeout
             )
-            lease.bind(self._socket, state.returned.append)  # a socket that is just dropped gives its lease back
         except BaseException:
             state.end_lease(lease)
             raise
@@ -173,7 +171,7 @@ class LeasedSocket:
 
 
 class LeaseSource:
-    """A lease, as its socket sees it: where connections come from, and who may ask."""
+    """A lease, as its socket sees it: where connections come from, and who may ask. It ends with its socket."""
 
     def __init__(self, pool: StreamPool, state: PoolState, lease: Lease) -> None:
         self._pool = pool  # which is not forgotten while one of its sockets is in use
@@ -182,33 +180,30 @@ class LeaseSource:
         self.policy = state.settings.policy
         self.gate = state.gate
 
+    def __del__(self) -> None:
+        if self._lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
+            self._state.returned.append(self._lease)
+
     @property
     def closing(self) -> bool:
         """Whether the pool has run out of patience: nothing is tried again then."""
         return not self._state.patient
 
-    def begin(self) -> None:
-        """Begin a call; raise where it can never be right."""
-        state, lease = self._state, self._lease
+    def check(self) -> None:
+        """Raise where a call can never be right."""
+        state = self._state
         if state.pid != os.getpid():
             raise MisuseError("this lease was taken before the process was forked: take one in the child")
-        if lease.owner is not state.mark().name:
+        if self._lease.owner is not state.mark().name:
             raise MisuseError("this socket belongs to the thread that took it from the pool: take another one here")
-        state.begin_call(lease)
 
     def finish(self) -> None:
         """A call is over."""
-        if self._lease.owner is self._state.mark().name:  # and not one that was turned away
-            self._state.end_call(self._lease, interrupted=sys.exc_info()[0] is not None)
+        self._state.end_call(self._lease, interrupted=sys.exc_info()[0] is not None)
 
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """See `PoolState.take`."""
-        lease = self._lease
-        before = lease.connection
-        connection = self._state.take(lease, caller, deadline)
-        if connection is not before and stream.is_elsewhere(connection):
-            self.count(reconnects=1)
-        return connection
+        return self._state.take(self._lease, caller, deadline)
 
     def sleep(self, delay: float) -> None:
         """Wait, unless the pool is closed meanwhile."""

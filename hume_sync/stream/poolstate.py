@@ -21,7 +21,6 @@ from .exchange import Stream
 from .leases import Lease, Leases, Place, ThreadMark, Waiter
 from .shelf import Closed, Shelf
 from .sole import Connect
-from .window import StreamWindow
 
 __all__ = ["PoolSettings", "PoolState", "closed_error"]
 
@@ -68,13 +67,12 @@ class PoolState:
             settings.max_waiting,
             settings.max_stream_idle,
             functools.partial(_new_stream, settings),
-            self.returned.append,
         )
         fork.watch(self)
 
     # --- leases
 
-    def acquire(self, key: Hashable | None, deadline: Deadline, where: Place) -> Lease:
+    def acquire(self, key: Hashable | None, timeout: float, where: Place) -> Lease:
         """Wait for a lease."""
         mark = self.mark()
         if mark.lease is not None:
@@ -91,7 +89,7 @@ class PoolState:
                     waiter = Waiter(key, mark, where)
                     self.leases.queue(waiter)
             self.close_all(closed)
-            return lease if waiter is None else self._wait(waiter, deadline)  # type: ignore[return-value]  # one of them
+            return lease if waiter is None else self._wait(waiter, Deadline(timeout))  # type: ignore[return-value]  # one of them
         except BaseException:  # Ctrl-C too: whatever it had come to is given back
             with self.lock:
                 if waiter is not None:
@@ -133,7 +131,7 @@ class PoolState:
         try:
             return self._marks.mark  # type: ignore[no-any-return]
         except AttributeError:
-            mark = self._marks.mark = ThreadMark()
+            mark = self._marks.mark = ThreadMark(self.returned)
             return mark
 
     def end_lease(self, lease: Lease) -> None:
@@ -144,34 +142,26 @@ class PoolState:
                 closed += self.drain()
         self.close_all(closed)
 
-    def begin_call(self, lease: Lease) -> None:
-        """A call begins.
-
-        Raises:
-            MisuseError, PoolClosed: it may not.
-        """
-        with self.lock:
-            if not lease.active or lease.ending:
-                raise MisuseError("this lease has ended: its socket was given back to the pool")
-            if self.closing.is_set():
-                raise closed_error()
-            lease.busy = True
-
     def end_call(self, lease: Lease, *, interrupted: bool) -> None:
         """A call is over; where the lease was given back meanwhile, so is the lease."""
         with self.lock:
             lease.busy = False
             closed = self._give_back(lease)
-            if interrupted:
-                closed += self.shelf.left_by(lease.owner)
-            if lease.ending:
-                closed += self._take_back(lease)
-            if self.closing.is_set():
-                if not self.patient:  # `close` is over: nobody else will let go of it
-                    closed += [(idle, "pool") for idle in self.shelf.clear()]
-                self.calm.notify_all()
+            if interrupted or lease.ending or self.closing.is_set():
+                closed += self._settle(lease, interrupted=interrupted)
         if closed:
             self.close_all(closed)
+
+    def _settle(self, lease: Lease, *, interrupted: bool) -> Closed:
+        """Do what has waited for the end of a call; returns what is to be closed. The caller holds the lock."""
+        closed = self.shelf.left_by(lease.owner) if interrupted else []
+        if lease.ending:
+            closed += self._take_back(lease)
+        if self.closing.is_set():
+            if not self.patient:  # `close` is over: nobody else will let go of it
+                closed += [(idle, "pool") for idle in self.shelf.clear()]
+            self.calm.notify_all()
+        return closed
 
     def _give_back(self, lease: Lease) -> Closed:
         """Put what an exchange has used on the shelf; returns what is to be closed. The caller holds the lock."""
@@ -210,26 +200,39 @@ class PoolState:
     # --- connections
 
     def take(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
-        """A connection for an exchange, polled, from the shelf or dialled."""
+        """A connection for an exchange, polled, from the shelf or dialled.
+
+        Raises:
+            MisuseError, PoolClosed: the lease has ended, or the pool is closed; a call that has begun may go on.
+        """
+        stream, before = lease.stream, lease.connection
         while True:
+            failed: Closed = []
             with self.lock:
-                if self.closing.is_set() and not lease.busy:
+                if lease.busy:
+                    failed = self._give_back(lease)  # of the attempt before
+                elif not lease.active:
+                    raise MisuseError("this lease has ended: its socket was given back to the pool")
+                elif self.closing.is_set():
                     raise closed_error()
-                failed = self._give_back(lease)  # of an attempt before
-                connection, closed = self.shelf.pick(lease.stream, lease.owner, lease.connection)
+                lease.busy = True
+                connection, closed = self.shelf.pick(stream, lease.owner, lease.connection)
                 lease.connection = connection
             if failed or closed:
                 self.close_all(failed + closed)
             if connection is None:
-                return self._dial(lease, caller, deadline)
-            try:
-                connection.poll()
-            except ConnectionLost:
-                with self.lock:
-                    self.shelf.drop(connection)
-                    self.counts["closed_stale"] += 1
+                connection = self._dial(lease, caller, deadline)
             else:
-                return connection
+                try:
+                    connection.poll()
+                except ConnectionLost:
+                    with self.lock:
+                        self.shelf.drop(connection)
+                        self.counts["closed_stale"] += 1
+                    continue
+            if connection is not before and stream.is_elsewhere(connection):
+                self.count(reconnects=1)
+            return connection
 
     def _dial(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
@@ -303,7 +306,7 @@ class PoolState:
 
 
 def _new_stream(settings: PoolSettings) -> Stream:
-    return Stream(StreamWindow(settings.window_ms, preserve=settings.preserve_window))
+    return Stream(settings.window_ms, preserve=settings.preserve_window)
 
 
 def closed_error() -> PoolClosed:

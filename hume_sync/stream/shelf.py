@@ -48,7 +48,8 @@ class Shelf:
         this thread used last, else the one used last at all. All of these are ``last``, the one this stream was served
         by last, if nobody has used it since: so a lease that asks again need not search.
         """
-        closed = self._expired()
+        now = time.monotonic()
+        closed = self._expired(now) if now >= self._look_at else []
         best = last if last in self.idle and last.last_user is thread else self._best(stream, thread)
         if best is not None:
             del self.idle[best]
@@ -64,8 +65,15 @@ class Shelf:
         return None, closed
 
     def _best(self, stream: Stream, thread: object) -> Connection | None:
-        able = [connection for connection in reversed(self.idle) if _serves(connection, stream)]
-        return max(able, key=lambda connection: _rank(connection, stream, thread), default=None)  # the first of equals
+        latest_first = (connection for connection in reversed(self.idle) if _serves(connection, stream))
+        if stream.served:
+            return max(latest_first, key=lambda connection: _rank(connection, stream, thread), default=None)
+        best = None
+        for connection in latest_first:  # no server knows of the stream, so the first of this thread's is the best
+            if connection.last_user is thread:
+                return connection
+            best = best or connection
+        return best
 
     def dialled(self, connection: Connection | None, thread: object) -> None:
         """A dial has ended: with a connection, now busy, or without one."""
@@ -79,11 +87,11 @@ class Shelf:
         self.busy.discard(connection)
         if not connection.sound:
             return [(connection, "error")]
-        connection.idle_since = time.monotonic()
+        connection.idle_since = now = time.monotonic()
         self.idle[connection] = None
         if self._look_at == math.inf or self._max_lifetime != math.inf:
             self._look_at = min(self._look_at, self._ends(connection))
-        return self._expired()
+        return self._expired(now) if now >= self._look_at else []
 
     def drop(self, connection: Connection) -> None:
         """A busy connection was found to have gone while it was idle."""
@@ -117,10 +125,7 @@ class Shelf:
         idle, self.idle = list(self.idle), {}
         return idle
 
-    def _expired(self) -> Closed:
-        now = time.monotonic()
-        if now < self._look_at:
-            return []
+    def _expired(self, now: float) -> Closed:
         closed = []
         for connection in self.idle:
             if now - connection.born > self._max_lifetime:

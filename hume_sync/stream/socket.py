@@ -10,7 +10,7 @@ from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
 from .configs import ModelConfigBase
-from .exchange import CONNECT, Source, Stream, exchange
+from .exchange import CONNECT, Exchanges, Source, Stream
 from .media import read_file, read_media
 from .payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request
 from .responses import StreamResponse
@@ -24,8 +24,8 @@ _Configs = Iterable[ModelConfigBase] | None
 class SocketSource(Source, Protocol):
     """A source of connections that knows who may use it, and when that is over."""
 
-    def begin(self) -> None:
-        """Begin a call; raise where it can never be right."""
+    def check(self) -> None:
+        """Raise where a call can never be right."""
 
     def finish(self) -> None:
         """The call is over."""
@@ -60,10 +60,10 @@ class StreamSocket:
     ) -> None:
         self._source = source
         self._models = models
-        self._stream = stream
+        self._exchanges = Exchanges(stream, source)
         self._timeout = timeout
         self._close_timeout = close_timeout
-        self._lock = CallLock()  # held for a whole call, reconnects and replays included; guards the stream
+        self._lock = CallLock()  # held for a whole call, reconnects and replays included; guards the exchanges
         self._closed = False
 
     def send_file(self, filepath: Any, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
@@ -125,12 +125,12 @@ class StreamSocket:
     @property
     def epoch(self) -> int | None:
         """The number of the connection used last, unique in the process; None while there is none that is sound."""
-        return None if self._closed else self._stream.epoch
+        return None if self._closed else self._exchanges.stream.epoch
 
     @property
     def window(self) -> StreamWindow:
         """What would be replayed on a new connection."""
-        return self._stream.window
+        return self._exchanges.stream.window
 
     def close(self) -> None:
         """Close a socket of one's own, or give a leased one back to its pool. Idempotent, from any thread.
@@ -170,12 +170,12 @@ class StreamSocket:
         """Do one thing on this socket, alone, under the deadline."""
         lock, source = self._lock, self._source
         lock.refuse_reentry()
+        source.check()
         try:
-            source.begin()
             if not lock.acquire(deadline):
                 raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
             # Critical section: from the first byte of the request to the decoded reply.
-            return exchange(self._stream, source, deadline, request)
+            return self._exchanges.run(request, deadline)
         finally:
             lock.release()
             source.finish()

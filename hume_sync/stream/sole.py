@@ -26,7 +26,7 @@ _LEAST_CLOSE_TIMEOUT = 0.05
 
 
 class SoleSource:
-    """Keeps the connection of one socket. Its socket's lock guards all but `close` and `begin`."""
+    """Keeps the connection of one socket. Its socket's lock guards all but `close` and `check`."""
 
     def __init__(self, connect: Connect, policy: RetryPolicy) -> None:
         self.policy = policy
@@ -42,7 +42,7 @@ class SoleSource:
         """Whether it was closed meanwhile."""
         return self._closing.is_set()
 
-    def begin(self) -> None:
+    def check(self) -> None:
         """Raise `MisuseError` where a call can never be right: closed, or opened before a fork."""
         if self._closing.is_set():
             raise _closed()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections import deque
+from collections.abc import Hashable, Iterator
 
 import pytest
 
@@ -12,7 +13,6 @@ from hume_sync import PoolClosed, PoolFull
 from hume_sync.stream import leases as module
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.leases import Lease, Leases, ThreadMark, Waiter
-from hume_sync.stream.window import StreamWindow
 
 
 class Clock:
@@ -36,9 +36,8 @@ def make(
     size: int = 1,
     max_waiting: int | None = None,
     max_stream_idle: float = 600.0,
-    when_gone: Callable[[Lease], None] = lambda _: None,
 ) -> Leases:
-    return Leases(size, max_waiting, max_stream_idle, lambda: Stream(StreamWindow()), when_gone)
+    return Leases(size, max_waiting, max_stream_idle, Stream)
 
 
 _marks: list[ThreadMark] = []  # of threads that live as long as the test
@@ -51,7 +50,7 @@ def _no_marks_left() -> Iterator[None]:
 
 
 def mark() -> ThreadMark:
-    _marks.append(ThreadMark())
+    _marks.append(ThreadMark(deque()))
     return _marks[-1]
 
 
@@ -187,13 +186,13 @@ def test_a_lease_that_ends_in_a_call_keeps_its_slot_until_the_call_is_over() -> 
 
 
 def test_the_death_of_its_thread_is_told_for_a_lease() -> None:
-    returned: list[Lease] = []
-    leases, mine = make(1, when_gone=returned.append), ThreadMark()
+    left: deque[Lease] = deque()
+    leases, mine = make(1), ThreadMark(left)
     lease = leases.begin(None, mine, HERE)
     lives = weakref.ref(mine)
     del mine
     assert lives() is None
-    assert returned == [lease]
+    assert list(left) == [lease]
     assert lease is not None
     assert leases.end(lease)
 

@@ -11,7 +11,6 @@ from hume_sync.net.connection import Connection
 from hume_sync.stream import shelf as module
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.shelf import Shelf
-from hume_sync.stream.window import StreamWindow
 
 THREAD, OTHER = object(), object()
 
@@ -31,7 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def stream() -> Stream:
-    return Stream(StreamWindow())
+    return Stream()
 
 
 class Silent:
@@ -76,6 +75,7 @@ def test_a_picked_connection_is_busy_and_not_picked_again(clock: Clock) -> None:
 
 def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the_one_used_last(clock: Clock) -> None:
     mine = stream()
+    mine.served = True
     shelf = make()
     holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
     own = dial(shelf, clock, last_user=THREAD)

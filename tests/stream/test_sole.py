@@ -18,7 +18,6 @@ from hume_sync.net.dial import Watch
 from hume_sync.net.lock import CallLock
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.sole import SoleSource
-from hume_sync.stream.window import StreamWindow
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def source(hume_client: HumeStreamClient) -> SoleSource:
 
 @pytest.fixture
 def stream() -> Stream:
-    return Stream(StreamWindow())
+    return Stream()
 
 
 def take(source: SoleSource, stream: Stream) -> Connection:
@@ -90,7 +89,7 @@ def test_closing_again_or_before_anything_is_open_does_nothing(source: SoleSourc
 
 def test_once_closed_nothing_is_begun(source: SoleSource, stream: Stream) -> None:
     source.close(CallLock(), 1)
-    for call in (source.begin, lambda: source.sleep(60), lambda: take(source, stream)):
+    for call in (source.check, lambda: source.sleep(60), lambda: take(source, stream)):
         with pytest.raises(MisuseError, match="closed"):
             call()
 
