@@ -113,6 +113,7 @@ class Connection:
         except BaseException:
             self.discard()
             raise
+        self.idle_since = time.monotonic()
         return reply
 
     def _next_payload_id(self) -> str:

@@ -23,30 +23,40 @@ class CallLock:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._holder: FrameType | None = None  # the call that holds it
+        self.holder: FrameType | None = None
+        """The call that holds it; None: no call is under way."""
 
     def refuse_reentry(self) -> None:
-        """Raise `MisuseError` inside the very call that holds the lock: in a callback of it, or a signal handler.
+        """Raise `MisuseError` inside the very call that holds the lock: in a callback of it, or a signal handler."""
+        if self._inside():
+            raise MisuseError("a stream cannot be called from inside its own call (a callback, a signal handler)")
 
-        Told by the stack, for that cannot be wrong: a mark that a signal left behind is no part of it.
-        """
-        holder = self._holder
-        frame = sys._getframe(1) if holder is not None else None
+    def _inside(self) -> bool:
+        """Told by the stack, for that cannot be wrong: a mark that a signal left behind is no part of it."""
+        holder = self.holder
+        frame = sys._getframe(2) if holder is not None else None
         while frame is not None:
             if frame is holder:
-                raise MisuseError("a stream cannot be called from inside its own call (a callback, a signal handler)")
+                return True
             frame = frame.f_back
+        return False
 
     def acquire(self, deadline: Deadline) -> bool:
         """Wait for the lock, for the caller's frame; False when the deadline has passed."""
         if not self._lock.acquire(False) and not self._lock.acquire(timeout=deadline.for_lock()):
             return False
-        self._holder = sys._getframe(1)
+        self.holder = sys._getframe(1)
         return True
+
+    def seize(self) -> bool:
+        """Take the lock at once, for a moment that is no call; False while a call is under way, be it one's own."""
+        return not self._inside() and self._lock.acquire(False)
 
     def release(self) -> None:
         """Let go, if this thread holds it."""
-        if self._holder is sys._getframe(1):
-            self._holder = None
-        while self._lock._is_owned():  # type: ignore[attr-defined]  # what threading.Condition asks it, too
+        is_mine = self._lock._is_owned  # type: ignore[attr-defined]  # what threading.Condition asks it, too
+        if is_mine():
+            self.holder = None
             self._lock.release()
+            while is_mine():
+                self._lock.release()

@@ -17,6 +17,7 @@ import attrs
 
 from ..errors import HumeClientException, PoolFull
 from ..net.connection import Connection
+from ..net.lock import CallLock
 from .exchange import Stream
 
 __all__ = ["Lease", "Leases", "Place", "ThreadMark", "Waiter"]
@@ -57,13 +58,17 @@ class Lease:
     """The name of its thread."""
     where: Place
     """What asked for it, for errors."""
+    lock: CallLock = attrs.field(factory=CallLock)
+    """Held by the call under way; guards ``connection``. Taken before the pool's lock, never behind it."""
     connection: Connection | None = None
-    """What served it last: to be asked first, though it may be another's by now."""
+    """Its own for as long as the lease lasts: a request looks for none, and takes no lock of the pool."""
     active: bool = True
-    busy: bool = False
-    """Whether a call is under way."""
     ending: bool = False
-    """Whether it was given back while a call was under way: the call's end is its end."""
+    """Whether it was given back: the end of the call under way is its end."""
+    interrupted: bool = False
+    """Whether a call may have left a connection half taken."""
+    flagged: bool = False
+    """Whether there is something to be looked at before or after its next call."""
 
 
 @attrs.define(eq=False)
@@ -162,13 +167,10 @@ class Leases:
                 waiter.came.set()
 
     def end(self, lease: Lease) -> bool:
-        """Give a lease back; False if that was done before, or waits for a call to end."""
+        """Give a lease back, no call of which is under way; False if that was done before."""
         if not lease.active:
             return False
-        if lease.busy:
-            lease.ending = True
-            return False
-        lease.active = False
+        lease.active, lease.flagged = False, True
         mark = lease.thread()
         if mark is not None and mark.lease is lease:
             mark.lease = None

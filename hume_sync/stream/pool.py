@@ -13,7 +13,6 @@ from typing import NoReturn, Self
 from ..errors import InputError, MisuseError
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
-from ..net.lock import CallLock
 from .exchange import Stream
 from .leases import Lease, Place
 from .payloads import Models
@@ -86,8 +85,8 @@ class StreamPool:
         state.close_all(closed)
         with state.lock:
             now = {
-                "busy": len(state.shelf.busy) + len(state.shelf.dialling),
-                "idle": len(state.shelf.idle),
+                "busy": state.running,
+                "idle": state.shelf.total - state.running,
                 "waiting": state.leases.waiting,
                 "leases": len(state.leases.out),
                 "streams": state.leases.streams,
@@ -179,6 +178,7 @@ class LeaseSource:
         self._lease = lease
         self.policy = state.settings.policy
         self.gate = state.gate
+        self.lock = lease.lock
 
     def __del__(self) -> None:
         if self._lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
@@ -196,10 +196,13 @@ class LeaseSource:
             raise MisuseError("this lease was taken before the process was forked: take one in the child")
         if self._lease.owner is not state.mark().name:
             raise MisuseError("this socket belongs to the thread that took it from the pool: take another one here")
+        if self._lease.flagged:
+            state.check(self._lease)
 
     def finish(self) -> None:
         """A call is over."""
-        self._state.end_call(self._lease, interrupted=sys.exc_info()[0] is not None)
+        if self._lease.flagged:
+            self._state.settle(self._lease)
 
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """See `PoolState.take`."""
@@ -214,7 +217,7 @@ class LeaseSource:
         """Add to the pool's statistics."""
         self._state.count(**changes)
 
-    def close(self, lock: CallLock, timeout: float) -> None:
+    def close(self, timeout: float) -> None:
         """Give the lease back, from any thread."""
         if self._state.pid == os.getpid():
             self._state.end_lease(self._lease)
@@ -234,10 +237,15 @@ def _forgotten(state: PoolState) -> None:
     """A pool was dropped, or the interpreter ends, without `close`: say so, and let go without waiting."""
     if state.closing.is_set() or state.pid != os.getpid():
         return
-    idle, busy = state.shelf.clear(), [*state.shelf.busy]
-    for connection in idle:
+    left = state.shelf.clear()
+    for connection in left:
         connection.discard()
-    for connection in busy:  # of daemon threads, at exit
-        connection.abort()
-    if idle or busy:  # last, for the caller may have made it an error
+    for lease in list(state.leases.out):
+        if lease.connection is not None:
+            left.append(lease.connection)
+            if lease.lock.holder is None:
+                lease.connection.discard()
+            else:
+                lease.connection.abort()  # of a daemon thread, at exit
+    if left:  # last, for the caller may have made it an error
         warnings.warn("a StreamPool was not closed", ResourceWarning, stacklevel=1)

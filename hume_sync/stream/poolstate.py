@@ -47,7 +47,11 @@ class PoolSettings:
 
 
 class PoolState:
-    """A pool in one process. `lock` guards it all, and is never held over I/O or a caller's code."""
+    """A pool in one process.
+
+    `lock` guards it all, but for what a lease has of its own, and is never held over I/O or a caller's code. Who needs
+    both takes the lease's lock first.
+    """
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
@@ -134,41 +138,52 @@ class PoolState:
             mark = self._marks.mark = ThreadMark(self.returned)
             return mark
 
+    def check(self, lease: Lease) -> None:
+        """Before a call on a lease that was flagged.
+
+        Raises:
+            MisuseError, PoolClosed: it may not begin.
+        """
+        if not lease.active or lease.ending:
+            raise MisuseError("this lease has ended: its socket was given back to the pool")
+        if self.closing.is_set():
+            raise closed_error()
+
     def end_lease(self, lease: Lease) -> None:
-        """Give a lease back, from any thread."""
-        with self.lock:
-            closed = self._take_back(lease)
-            if self.returned:
-                closed += self.drain()
-        self.close_all(closed)
+        """Give a lease back, from any thread; where a call is under way, at its end."""
+        lease.ending = lease.flagged = True
+        self.settle(lease)
 
-    def end_call(self, lease: Lease, *, interrupted: bool) -> None:
-        """A call is over; where the lease was given back meanwhile, so is the lease."""
-        with self.lock:
-            lease.busy = False
-            closed = self._give_back(lease)
-            if interrupted or lease.ending or self.closing.is_set():
-                closed += self._settle(lease, interrupted=interrupted)
-        if closed:
-            self.close_all(closed)
+    def settle(self, lease: Lease) -> None:
+        """Do what a lease was flagged for, unless a call is under way: the end of that one comes here too."""
+        while lease.lock.seize():
+            try:
+                with self.lock:
+                    closed = self._settle(lease)
+            finally:
+                lease.lock.release()
+            if closed:
+                self.close_all(closed)
+            # Whoever flags it while we hold its lock cannot take that, and so leaves it to us.
+            if not (lease.ending and lease.active) and not (lease.connection and self.closing.is_set()):
+                return
 
-    def _settle(self, lease: Lease, *, interrupted: bool) -> Closed:
-        """Do what has waited for the end of a call; returns what is to be closed. The caller holds the lock."""
-        closed = self.shelf.left_by(lease.owner) if interrupted else []
+    def _settle(self, lease: Lease) -> Closed:
+        """The same, for the holder of both locks; returns what is to be closed."""
+        closed = self.drain() if self.returned else []
+        lease.flagged = False  # before it is looked at: who flags it from now on is seen above
+        if lease.interrupted:
+            lease.interrupted = False
+            closed += self.shelf.left_by(lease.owner, lease.connection)
         if lease.ending:
             closed += self._take_back(lease)
         if self.closing.is_set():
+            lease.flagged = True
+            closed += self._unhand(lease)
             if not self.patient:  # `close` is over: nobody else will let go of it
                 closed += [(idle, "pool") for idle in self.shelf.clear()]
             self.calm.notify_all()
         return closed
-
-    def _give_back(self, lease: Lease) -> Closed:
-        """Put what an exchange has used on the shelf; returns what is to be closed. The caller holds the lock."""
-        connection = lease.connection
-        if connection in self.shelf.busy and connection.last_user is lease.owner:
-            return self.shelf.put_back(connection)
-        return []  # there was none, or it is another lease's by now
 
     def count(self, **changes: float) -> None:
         """Add to the statistics."""
@@ -182,57 +197,69 @@ class PoolState:
             return []
         self.counts["requests"] += lease.stream.sent
         lease.stream.sent = 0
+        return self._unhand(lease)
+
+    def _unhand(self, lease: Lease) -> Closed:
+        """Part a lease from its connection; returns what is to be closed. The caller holds the lock."""
         connection, lease.connection = lease.connection, None
-        return self.shelf.end_of(lease.stream, connection, kept=lease.key is not None)
+        return [] if connection is None else self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
 
     def drain(self) -> Closed:
         """Take back the leases that finalisers and dead threads have left; returns what is to be closed.
 
-        The caller holds the lock.
+        The caller holds the lock, and no call of these can be under way: its socket or its thread is gone.
         """
         closed: Closed = []
         while self.returned:
-            lease = self.returned.popleft()
-            lease.busy = False  # its socket or its thread is gone, so no call of it is under way
-            closed += self._take_back(lease)
+            closed += self._take_back(self.returned.popleft())
         return closed
 
     # --- connections
 
     def take(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
-        """A connection for an exchange, polled, from the shelf or dialled.
+        """The connection for an exchange, polled: the lease's own, else one from the shelf, else a new one."""
+        connection = lease.connection
+        if connection is not None and connection.sound and self.shelf.had_its_time(connection) is None:
+            if self._is_there(lease, connection):
+                return connection
+        elif connection is not None:
+            self._drop(lease, connection, self.shelf.had_its_time(connection) if connection.sound else "error")
+        try:
+            found = self._find(lease, caller, deadline)
+        except BaseException:
+            lease.interrupted = lease.flagged = True  # a signal may have left something half taken
+            raise
+        if lease.stream.is_elsewhere(found):
+            self.count(reconnects=1)
+        return found
 
-        Raises:
-            MisuseError, PoolClosed: the lease has ended, or the pool is closed; a call that has begun may go on.
-        """
-        stream, before = lease.stream, lease.connection
+    def _is_there(self, lease: Lease, connection: Connection) -> bool:
+        try:
+            connection.poll()
+        except ConnectionLost:
+            self._drop(lease, connection, "stale")
+            return False
+        return True
+
+    def _drop(self, lease: Lease, connection: Connection, why: str | None) -> None:
+        """Take a connection from its lease, which cannot go on with it."""
+        with self.lock:
+            lease.connection = None
+            self.shelf.drop(connection)
+        self.close_all([(connection, why or "error")])
+
+    def _find(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         while True:
-            failed: Closed = []
             with self.lock:
-                if lease.busy:
-                    failed = self._give_back(lease)  # of the attempt before
-                elif not lease.active:
-                    raise MisuseError("this lease has ended: its socket was given back to the pool")
-                elif self.closing.is_set():
+                if not self.patient:
                     raise closed_error()
-                lease.busy = True
-                connection, closed = self.shelf.pick(stream, lease.owner, lease.connection)
+                connection, closed = self.shelf.pick(lease.stream, lease.owner)
                 lease.connection = connection
-            if failed or closed:
-                self.close_all(failed + closed)
+            self.close_all(closed)
             if connection is None:
-                connection = self._dial(lease, caller, deadline)
-            else:
-                try:
-                    connection.poll()
-                except ConnectionLost:
-                    with self.lock:
-                        self.shelf.drop(connection)
-                        self.counts["closed_stale"] += 1
-                    continue
-            if connection is not before and stream.is_elsewhere(connection):
-                self.count(reconnects=1)
-            return connection
+                return self._dial(lease, caller, deadline)
+            if self._is_there(lease, connection):
+                return connection
 
     def _dial(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
@@ -272,37 +299,49 @@ class PoolState:
         """See `StreamPool.close`."""
         deadline = Deadline(timeout)
         with self.lock:
+            for lease in self.leases.out:
+                lease.flagged = True  # before `closing` is to be seen
             self.closing.set()
             self.leases.refuse_all(closed_error)
             closed = self.drain()
-            idle = self.shelf.clear()
-            self.counts["closed_pool"] += len(idle)
+            out = list(self.leases.out)
         self.close_all(closed)
         self.gate.end(closed_error())
-        for connection in idle:
+        for lease in out:
+            self.settle(lease)
+        for connection in self._clear():
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))
         with self.lock:
-            while self.shelf.busy or self.shelf.dialling:
+            while self.shelf.leased or self.shelf.dialling:
                 left = deadline.remaining()
                 if left == 0.0:
                     break
                 self.calm.wait(min(left, threading.TIMEOUT_MAX))
             self.patient = False
-            late = [connection.abort for connection in self.shelf.busy] + list(self._aborts.values())
+            late = [connection.abort for connection in self.shelf.leased] + list(self._aborts.values())
         for abort in late:
             abort()
+        for connection in self._clear():
+            connection.retire()
+
+    def _clear(self) -> list[Connection]:
         with self.lock:
             idle = self.shelf.clear()
             self.counts["closed_pool"] += len(idle)
-        for connection in idle:
-            connection.retire()
+        return idle
+
+    @property
+    def running(self) -> int:
+        """Connections in use this very moment, or being dialled. The caller holds the lock."""
+        leases = [lease for lease in self.leases.out if lease.connection and lease.lock.holder]
+        return len(leases) + len(self.shelf.dialling)
 
     def let_go(self, *, hooked: bool) -> None:
         """In a forked child: none of this is ours. No lock is taken: its holder may not exist here."""
-        for connection in [*self.shelf.idle, *self.shelf.busy]:
+        for connection in [*self.shelf.idle, *self.shelf.leased]:
             connection.let_go(close=hooked)
         self.shelf.idle.clear()
-        self.shelf.busy.clear()
+        self.shelf.leased.clear()
 
 
 def _new_stream(settings: PoolSettings) -> Stream:

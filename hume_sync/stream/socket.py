@@ -24,14 +24,17 @@ _Configs = Iterable[ModelConfigBase] | None
 class SocketSource(Source, Protocol):
     """A source of connections that knows who may use it, and when that is over."""
 
+    lock: CallLock
+    """Held for a whole call, reconnects and replays included; guards the stream and its connection."""
+
     def check(self) -> None:
         """Raise where a call can never be right."""
 
     def finish(self) -> None:
         """The call is over."""
 
-    def close(self, lock: CallLock, timeout: float) -> None:
-        """Close, from any thread; ``lock`` is held by the call under way."""
+    def close(self, timeout: float) -> None:
+        """Close, from any thread."""
 
     def abort(self) -> None:
         """End whatever is under way, from any thread."""
@@ -63,7 +66,6 @@ class StreamSocket:
         self._exchanges = Exchanges(stream, source)
         self._timeout = timeout
         self._close_timeout = close_timeout
-        self._lock = CallLock()  # held for a whole call, reconnects and replays included; guards the exchanges
         self._closed = False
 
     def send_file(self, filepath: Any, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
@@ -140,7 +142,7 @@ class StreamSocket:
         with `ConnectionLost`. Later calls raise `MisuseError`.
         """
         self._closed = True
-        self._source.close(self._lock, self._close_timeout)
+        self._source.close(self._close_timeout)
 
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
@@ -168,8 +170,10 @@ class StreamSocket:
 
     def _exchange(self, request: Request, deadline: Deadline) -> StreamResponse:
         """Do one thing on this socket, alone, under the deadline."""
-        lock, source = self._lock, self._source
-        lock.refuse_reentry()
+        source = self._source
+        lock = source.lock
+        if lock.holder is not None:
+            lock.refuse_reentry()
         source.check()
         try:
             if not lock.acquire(deadline):

@@ -26,11 +26,12 @@ _LEAST_CLOSE_TIMEOUT = 0.05
 
 
 class SoleSource:
-    """Keeps the connection of one socket. Its socket's lock guards all but `close` and `check`."""
+    """Keeps the connection of one socket. Its lock guards all but `close` and `check`."""
 
     def __init__(self, connect: Connect, policy: RetryPolicy) -> None:
         self.policy = policy
         self.gate = Gate(policy)
+        self.lock = CallLock()
         self._connect = connect
         self._connection: Connection | None = None
         self._abort: Callable[[], None] | None = None  # of the socket being dialled, or in use
@@ -92,15 +93,15 @@ class SoleSource:
     def count(self, **changes: float) -> None:
         """A socket of its own keeps no statistics."""
 
-    def close(self, lock: CallLock, timeout: float) -> None:
-        """Close, from any thread: in order if ``lock`` comes free in time, else by ending the call that holds it."""
+    def close(self, timeout: float) -> None:
+        """Close, from any thread: in order if the lock comes free in time, else by ending the call that holds it."""
         if self._pid is not None and self._pid != os.getpid():
             self.let_go(hooked=False)
             return
         deadline = Deadline(timeout)
         self._closing.set()
         self.gate.end(_closed())
-        if not lock.acquire(deadline):
+        if not self.lock.acquire(deadline):
             if self._abort:
                 self._abort()  # whoever waits on it fails at once, and lets go of it
             return
@@ -108,7 +109,7 @@ class SoleSource:
             if self._connection:
                 self._connection.close(max(deadline.remaining(), _LEAST_CLOSE_TIMEOUT))
         finally:
-            lock.release()
+            self.lock.release()
 
     def abort(self) -> None:
         """End whatever is under way, from any thread."""

@@ -172,19 +172,6 @@ def test_ending_twice_gives_one_slot_back() -> None:
     assert [can_begin(leases) for _ in range(2)] == [True, False]
 
 
-def test_a_lease_that_ends_in_a_call_keeps_its_slot_until_the_call_is_over() -> None:
-    leases = make(1)
-    lease = take(leases)
-    lease.busy = True
-    assert not leases.end(lease)
-    assert lease.ending
-    waiter = queue(leases)
-    assert granted([waiter]) == [False]
-    lease.busy = False
-    assert leases.end(lease)
-    assert granted([waiter]) == [True]
-
-
 def test_the_death_of_its_thread_is_told_for_a_lease() -> None:
     left: deque[Lease] = deque()
     leases, mine = make(1), ThreadMark(left)

@@ -834,23 +834,26 @@ def test_a_connection_past_its_time_is_replaced(
         assert pool.stats()[f"closed_{reason}"] == 1
 
 
-def test_a_connection_that_grows_too_old_in_a_call_is_closed_after_it(
+@pytest.mark.parametrize(("arguments", "reason"), [({"max_idle": 5.0}, "idle"), ({"max_lifetime": 5.0}, "lifetime")])
+def test_a_connection_past_its_time_is_replaced_under_a_lease_that_goes_on(
+    hume_client: HumeStreamClient, later: Later, arguments: dict[str, Any], reason: str
+) -> None:
+    with hume_client.pool([LanguageConfig()], **arguments) as pool, pool.socket() as socket:
+        socket.send_text("x")
+        first = socket.epoch
+        later.offset += 6
+        assert words(socket.send_text("y")) == ["y"]
+        assert socket.epoch != first
+        assert (pool.stats()["idle"], pool.stats()[f"closed_{reason}"]) == (1, 1)
+
+
+def test_a_connection_that_grows_too_old_under_a_lease_is_closed_when_that_ends(
     hume_client: HumeStreamClient, later: Later
 ) -> None:
-    with hume_client.pool([LanguageConfig()], max_lifetime=9.0) as pool, pool.socket() as socket:
-        socket.send_text("x")
-        later.offset += 8
-        pick = Shelf.pick
-
-        def slowly(*args: Any) -> Any:
-            try:
-                return pick(*args)
-            finally:
-                later.offset += 2
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Shelf, "pick", slowly)
-            assert words(socket.send_text("y")) == ["y"]
+    with hume_client.pool([LanguageConfig()], max_lifetime=9.0) as pool:
+        with pool.socket() as socket:
+            socket.send_text("x")
+            later.offset += 10
         assert (pool.stats()["idle"], pool.stats()["closed_lifetime"]) == (0, 1)
 
 
@@ -904,7 +907,7 @@ def test_close_refuses_newcomers_and_lets_a_running_call_end(proxy: FaultProxy, 
         assert busy.result(5)
         closing.result(5)
     stats = pool.stats()
-    assert (stats["busy"], stats["idle"], stats["closed_pool"]) == (0, 0, 1)
+    assert (stats["busy"], stats["idle"], stats["closed_pool"]) == (0, 0, 2)
 
 
 def test_close_wakes_all_who_wait(

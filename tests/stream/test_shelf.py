@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any, cast
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from hume_sync.net.connection import Connection
 from hume_sync.stream import shelf as module
 from hume_sync.stream.exchange import Stream
-from hume_sync.stream.shelf import Shelf
+from hume_sync.stream.shelf import Closed, Shelf
 
 THREAD, OTHER = object(), object()
 
@@ -41,15 +40,28 @@ class Silent:
 
 def dial(shelf: Shelf, clock: Clock, /, **attributes: Any) -> Connection:
     """A new connection, idle."""
-    connection = Connection(cast("Any", Silent()))
-    connection.born = clock.now
     assert shelf.total < 9
-    shelf.dialling.add(THREAD)
-    shelf.dialled(connection, THREAD)
+    connection = leased(shelf)
+    connection.born = connection.idle_since = clock.now
     for name, value in attributes.items():
         setattr(connection, name, value)
-    assert shelf.put_back(connection) == []
+    assert put_back(shelf, connection) == []
     return connection
+
+
+def leased(shelf: Shelf) -> Connection:
+    """A new connection that a lease has."""
+    connection = Connection(cast("Any", Silent()))
+    shelf.dialling.add(THREAD)
+    shelf.dialled(connection, THREAD)
+    return connection
+
+
+def put_back(shelf: Shelf, connection: Connection) -> Closed:
+    """The lease of the named stream that the connection holds is over."""
+    mine = stream()
+    mine.token = connection.holds[0] if connection.holds else mine.token
+    return shelf.put_back(connection, mine, kept=True)
 
 
 def make(size: int = 9, max_idle: float = 50.0, max_lifetime: float | None = None) -> Shelf:
@@ -58,17 +70,17 @@ def make(size: int = 9, max_idle: float = 50.0, max_lifetime: float | None = Non
 
 def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:
     shelf = make()
-    assert shelf.pick(stream(), THREAD, None) == (None, [])
+    assert shelf.pick(stream(), THREAD) == (None, [])
     assert shelf.total == 1
     shelf.dialled(None, THREAD)
     assert shelf.total == 0
 
 
-def test_a_picked_connection_is_busy_and_not_picked_again(clock: Clock) -> None:
+def test_a_picked_connection_is_leased_and_not_picked_again(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    assert shelf.pick(stream(), THREAD, None)[0] is connection
-    assert shelf.pick(stream(), OTHER, None)[0] is None
+    assert shelf.pick(stream(), THREAD)[0] is connection
+    assert shelf.pick(stream(), OTHER)[0] is None
     assert shelf.total == 2
     assert connection.last_user is THREAD
 
@@ -82,129 +94,107 @@ def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the
     early = dial(shelf, clock, last_user=OTHER)
     clock.now += 1
     late = dial(shelf, clock, last_user=OTHER)
-    order = [shelf.pick(mine, THREAD, None)[0] for _ in range(5)]
+    order = [shelf.pick(mine, THREAD)[0] for _ in range(5)]
     assert order == [holding, own, late, early, None]
-
-
-def test_a_connection_with_faces_serves_their_stream_alone_and_before_all_others(clock: Clock) -> None:
-    mine, other = stream(), stream()
-    shelf = make()
-    dial(shelf, clock, holds=(mine.token, 3))
-    faces = dial(shelf, clock, faces_of=mine.token)
-    theirs = dial(shelf, clock, faces_of=other.token)
-    assert shelf.pick(mine, THREAD, None)[0] is faces
-    assert shelf.pick(mine, THREAD, None)[0] is not theirs
-    assert shelf.pick(mine, THREAD, None)[0] is None
 
 
 def test_a_connection_whose_clock_nobody_knows_serves_the_stream_it_holds_alone(clock: Clock) -> None:
     mine = stream()
+    mine.served = True
     shelf = make()
     unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
-    assert shelf.pick(stream(), THREAD, None)[0] is None
-    assert shelf.pick(mine, THREAD, None)[0] is unknown
+    assert shelf.pick(stream(), THREAD)[0] is None
+    assert shelf.pick(mine, THREAD)[0] is unknown
 
 
 def test_where_there_is_no_room_one_that_cannot_serve_makes_way(clock: Clock) -> None:
     shelf = make(size=1)
-    unknown = dial(shelf, clock, clock=None)
-    assert shelf.pick(stream(), THREAD, None) == (None, [(unknown, "evicted")])
+    unknown = dial(shelf, clock, clock=None, holds=(object(), 1))
+    assert shelf.pick(stream(), THREAD) == (None, [(unknown, "evicted")])
     assert shelf.total == 1
-
-
-def test_faces_of_another_lease_do_not_make_way(clock: Clock) -> None:
-    shelf = make(size=2)
-    faces = dial(shelf, clock, faces_of=object())
-    unknown = dial(shelf, clock, clock=None)
-    assert shelf.pick(stream(), THREAD, None) == (None, [(unknown, "evicted")])
-    assert list(shelf.idle) == [faces]
 
 
 def test_max_idle_is_looked_at_when_a_connection_is_taken_and_when_another_comes_back(clock: Clock) -> None:
     shelf = make(max_idle=50)
     old = dial(shelf, clock)
     clock.now += 50
-    assert shelf.pick(stream(), THREAD, None) == (old, [])
-    assert shelf.put_back(old) == []
-    busy, _ = shelf.pick(stream(), THREAD, None)
+    assert shelf.pick(stream(), THREAD) == (old, [])
+    old.idle_since = clock.now  # it was used
     young = dial(shelf, clock)
     clock.now += 51
-    assert busy is old
-    assert shelf.put_back(old) == [(young, "idle")]
+    old.idle_since = clock.now
+    assert put_back(shelf, old) == [(young, "idle")]
     clock.now += 51
-    assert shelf.pick(stream(), THREAD, None) == (None, [(old, "idle")])
+    assert shelf.pick(stream(), THREAD) == (None, [(old, "idle")])
 
 
 def test_max_lifetime_is_looked_at_when_a_connection_is_taken_and_when_it_comes_back(clock: Clock) -> None:
     shelf = make(max_lifetime=20)
     first = dial(shelf, clock)
     clock.now += 21
-    assert shelf.pick(stream(), THREAD, None) == (None, [(first, "lifetime")])
+    assert shelf.pick(stream(), THREAD) == (None, [(first, "lifetime")])
     shelf.dialled(None, THREAD)
     second = dial(shelf, clock)
-    assert shelf.pick(stream(), THREAD, None)[0] is second
+    assert shelf.pick(stream(), THREAD)[0] is second
     clock.now += 21
-    assert shelf.put_back(second) == [(second, "lifetime")]
+    assert put_back(shelf, second) == [(second, "lifetime")]
     assert shelf.total == 0
 
 
 def test_a_connection_that_is_no_longer_sound_is_not_kept(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD, None)
+    shelf.pick(stream(), THREAD)
     connection.discard()
-    assert shelf.put_back(connection) == [(connection, "error")]
+    assert put_back(shelf, connection) == [(connection, "error")]
     assert shelf.total == 0
 
 
 def test_one_that_had_gone_while_idle_is_dropped(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD, None)
+    shelf.pick(stream(), THREAD)
     shelf.drop(connection)
     assert shelf.total == 0
-
-
-def test_the_connection_that_served_a_lease_last_serves_it_again_unless_another_has_used_it(clock: Clock) -> None:
-    mine = stream()
-    shelf = make()
-    last = dial(shelf, clock, last_user=THREAD)
-    latest = dial(shelf, clock, last_user=THREAD)
-    assert shelf.pick(mine, THREAD, last)[0] is last
-    shelf.put_back(last)
-    last.last_user = OTHER
-    assert shelf.pick(mine, THREAD, last)[0] is latest
 
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_the_end_of_a_lease_takes_out_what_nobody_else_may_use(clock: Clock, kept: bool) -> None:
     mine = stream()
     shelf = make()
-    faces = dial(shelf, clock, faces_of=mine.token)
-    unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
-    good = dial(shelf, clock, clock=Fraction(1), holds=(mine.token, 1))
-    others = dial(shelf, clock, faces_of=object())
-    gone = Connection(cast("Any", Silent()))
-    closed = [end for last in (faces, unknown, good, others, gone, None) for end in shelf.end_of(mine, last, kept=kept)]
-    assert closed == [(faces, "faces")] + ([] if kept else [(unknown, "clock")])
-    assert list(shelf.idle) == ([unknown] if kept else []) + [good, others]
+    faces, unknown, good = leased(shelf), leased(shelf), leased(shelf)
+    faces.faces_of = mine.token
+    unknown.clock, unknown.holds = None, (mine.token, 1)
+    assert shelf.put_back(faces, mine, kept=kept) == [(faces, "faces")]
+    assert shelf.put_back(unknown, mine, kept=kept) == ([] if kept else [(unknown, "clock")])
+    assert shelf.put_back(good, mine, kept=kept) == []
+    assert list(shelf.idle) == ([unknown, good] if kept else [good])
+    assert shelf.leased == set()
 
 
 def test_what_a_signal_has_left_behind_is_taken_out_when_the_call_ends(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD, None)
-    shelf.pick(stream(), OTHER, None)
-    shelf.pick(stream(), THREAD, None)
-    assert shelf.left_by(THREAD) == [(connection, "error")]
+    shelf.pick(stream(), THREAD)
+    shelf.pick(stream(), OTHER)
+    shelf.pick(stream(), THREAD)
+    assert shelf.left_by(THREAD, None) == [(connection, "error")]
     assert shelf.dialling == {OTHER}
-    assert shelf.left_by(THREAD) == []
+    assert shelf.left_by(THREAD, None) == []
+
+
+def test_what_a_lease_is_known_to_have_is_not_left_behind(clock: Clock) -> None:
+    shelf = make()
+    connection = dial(shelf, clock)
+    shelf.pick(stream(), THREAD)
+    assert shelf.left_by(THREAD, connection) == []
+    assert shelf.leased == {connection}
 
 
 def test_clearing_takes_out_all_that_are_idle(clock: Clock) -> None:
     shelf = make()
     dial(shelf, clock)
-    busy, _ = shelf.pick(stream(), THREAD, None)
+    busy, _ = shelf.pick(stream(), THREAD)
     idle = dial(shelf, clock)
     assert shelf.clear() == [idle]
-    assert shelf.busy == {busy}
+    assert shelf.leased == {busy}

@@ -15,7 +15,6 @@ from hume_sync.emulator import Emulator
 from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.dial import Watch
-from hume_sync.net.lock import CallLock
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.sole import SoleSource
 
@@ -39,7 +38,7 @@ def test_one_connection_is_made_and_kept(source: SoleSource, stream: Stream, hum
     assert take(source, stream) is first
     assert stream.epoch == first.epoch
     assert hume_emulator.journal.counts["handshakes"] == 1
-    source.close(CallLock(), 1)
+    source.close(1)
 
 
 @pytest.mark.parametrize("code", [None, 1001])
@@ -54,14 +53,14 @@ def test_one_that_has_gone_is_replaced(
     assert second is not first
     assert not first.sound
     assert stream.epoch == second.epoch
-    source.close(CallLock(), 1)
+    source.close(1)
 
 
 def test_a_discarded_one_is_replaced(source: SoleSource, stream: Stream) -> None:
     first = take(source, stream)
     first.discard()
     assert take(source, stream).epoch != first.epoch
-    source.close(CallLock(), 1)
+    source.close(1)
 
 
 def test_a_dial_that_fails_leaves_no_epoch(stream: Stream) -> None:
@@ -76,19 +75,19 @@ def test_a_dial_that_fails_leaves_no_epoch(stream: Stream) -> None:
 
 def test_closing_says_goodbye(source: SoleSource, stream: Stream, hume_emulator: Emulator) -> None:
     take(source, stream)
-    source.close(CallLock(), 1)
+    source.close(1)
     assert hume_emulator.journal.wait_for(lambda journal: bool(journal.ends))
     assert [end.code for end in hume_emulator.journal.ends] == [1000]
 
 
 def test_closing_again_or_before_anything_is_open_does_nothing(source: SoleSource) -> None:
-    source.close(CallLock(), 1)
-    source.close(CallLock(), 1)
+    source.close(1)
+    source.close(1)
     assert source.closing
 
 
 def test_once_closed_nothing_is_begun(source: SoleSource, stream: Stream) -> None:
-    source.close(CallLock(), 1)
+    source.close(1)
     for call in (source.check, lambda: source.sleep(60), lambda: take(source, stream)):
         with pytest.raises(MisuseError, match="closed"):
             call()
@@ -97,7 +96,7 @@ def test_once_closed_nothing_is_begun(source: SoleSource, stream: Stream) -> Non
 def test_closing_wakes_a_sleep(source: SoleSource) -> None:
     with ThreadPoolExecutor(1) as pool:
         sleeping = pool.submit(source.sleep, 600)
-        source.close(CallLock(), 0.05)
+        source.close(0.05)
         assert isinstance(sleeping.exception(5), MisuseError)
 
 
@@ -136,7 +135,7 @@ def test_a_socket_that_begins_to_dial_after_the_close_is_refused(stream: Stream)
 def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
     source: SoleSource, stream: Stream, hume_emulator: Emulator
 ) -> None:
-    lock, held, end = CallLock(), threading.Event(), threading.Event()
+    lock, held, end = source.lock, threading.Event(), threading.Event()
     connection = take(source, stream)
 
     def call() -> None:
@@ -148,7 +147,7 @@ def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
     with ThreadPoolExecutor(1) as pool:
         busy = pool.submit(call)
         assert held.wait(5)
-        source.close(lock, 0.01)
+        source.close(0.01)
         assert connection._transport._wire._sock.recv(1) == b""  # shut down, not yet closed: that is the call's to do
         end.set()
         busy.result(5)
@@ -162,4 +161,4 @@ def test_the_end_of_a_call_leaves_the_connection_and_what_it_holds(source: SoleS
     source.finish()
     again = take(source, stream)
     assert (again.holds, again.clock) == ((stream.token, 3), Fraction(4))
-    source.close(CallLock(), 1)
+    source.close(1)
