@@ -41,7 +41,8 @@ class Connection:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._sound = True
+        self.sound = True
+        """Whether the next exchange may use this connection."""
         self._payload_prefix = secrets.token_hex(4)
         self._payload_number = 0
         self._echoes = False  # whether this server has ever named a request in its reply
@@ -49,6 +50,8 @@ class Connection:
         """The number of this connection, unique in the process."""
         self.born = self.idle_since = time.monotonic()
         """Monotonic times at which it was opened and last used."""
+        self.emulated = "x-hume-emulator" in transport.headers
+        """Whether the server is the local one, by its answer to the upgrade."""
         self.answered = False
         """Whether it has ever had a reply that is no error: until then it proves nothing about the server."""
         self.holds: tuple[object, int] | None = None
@@ -66,15 +69,6 @@ class Connection:
     def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Connection:
         """Dial and upgrade; raises as `Transport.open` does."""
         return cls(Transport.open(endpoint, deadline, watch))
-
-    @property
-    def sound(self) -> bool:
-        """Whether the next exchange may use this connection."""
-        return self._sound
-
-    def header(self, name: str) -> str | None:
-        """A field of the server's answer to the upgrade; the name in lower case."""
-        return self._transport.headers.get(name)
 
     def scrub(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
@@ -134,24 +128,24 @@ class Connection:
 
     def close(self, timeout: float) -> None:
         """Close in order, at most ``timeout`` seconds long; a connection no longer sound is just let go."""
-        if self._sound:
-            self._sound = False
+        if self.sound:
+            self.sound = False
             self._transport.close(timeout)
 
     def retire(self) -> None:
         """Close without waiting for the server's answer."""
-        if self._sound:
-            self._sound = False
+        if self.sound:
+            self.sound = False
             self._transport.retire()
 
     def discard(self) -> None:
         """Let go of the connection at once. Idempotent."""
-        self._sound = False
+        self.sound = False
         self._transport.discard()
 
     def let_go(self, *, close: bool) -> None:
         """In a forked child: drop the inherited descriptor in silence."""
-        self._sound = False
+        self.sound = False
         self._transport.let_go(close=close)
 
     def abort(self) -> None:

@@ -8,6 +8,7 @@ numbers behind each choice here are in ``benchmarks``.
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -15,11 +16,18 @@ from typing import Any, Final
 from ..errors import MessageTooLarge, ProtocolError
 from .wire import Received, Wire
 
-__all__ = ["FrameReader", "FrameWriter", "broken"]
+__all__ = ["FINAL", "FrameReader", "FrameWriter", "broken"]
 
-_FINAL: Final = 0x80
+FINAL: Final = 0x80
+"""In the first byte of a frame: it ends its message."""
+
 _MASKED: Final = 0x80
-_TEXT: Final = 0x1
+_RESERVED: Final = 0x70
+_FIRST: Final = FINAL | 0x1
+"""The first byte of a text frame that is a whole message."""
+
+_SHORT: Final = struct.Struct("!BBH")
+"""A header with two bytes of length; of other frames, its first two."""
 
 _HEADER: Final = 16
 """Bytes kept for a header, so that the payload behind it starts at a multiple of eight (the longest has 14)."""
@@ -51,7 +59,7 @@ class FrameWriter:
         """
         size = sum(map(len, parts))
         key = os.urandom(4)
-        header = _header(size)
+        header = _SHORT.pack(_FIRST, _MASKED | 126, size) if 126 <= size < 65536 else _header(size)
         if size < _SMALL:
             mask = int.from_bytes(key * (size >> 2) + key[: size & 3], "little")
             masked = int.from_bytes(b"".join(parts), "little") ^ mask
@@ -77,12 +85,10 @@ class FrameWriter:
 
 
 def _header(size: int) -> bytes:
-    """The header of a final, masked text frame, without the key."""
+    """The header of a very small frame, or a very large one."""
     if size < 126:
-        return bytes((_FINAL | _TEXT, _MASKED | size))
-    if size < 65536:
-        return bytes((_FINAL | _TEXT, _MASKED | 126)) + size.to_bytes(2, "big")
-    return bytes((_FINAL | _TEXT, _MASKED | 127)) + size.to_bytes(8, "big")
+        return bytes((_FIRST, _MASKED | size))
+    return struct.pack("!BBQ", _FIRST, _MASKED | 127, size)
 
 
 def _mask_by_words(numpy: Any, frame: bytearray, key: bytes) -> None:
@@ -114,8 +120,8 @@ class FrameReader:
         self.held = 0
         """Bytes of the fragments of a message so far: the business of who puts them together."""
 
-    def read(self) -> tuple[int, bool, Received]:
-        """The next frame: (opcode, final, payload).
+    def read(self) -> tuple[int, Received]:
+        """The next frame: its first byte (the opcode, and `FINAL` if nothing follows), and its payload.
 
         Raises:
             EOFError: the peer has ended the stream.
@@ -123,26 +129,33 @@ class FrameReader:
             MessageTooLarge: the message would be longer than the limit.
             OSError: as `Wire` says.
         """
-        data = self._at_least(2, b"")
-        first, size = data[0], data[1]
-        payload = 2
-        if size >= 126:
-            if size > 127:
-                raise broken("a masked frame")
-            payload = 4 if size == 126 else 10
-            if len(data) < payload:
-                data = self._at_least(payload, data)
-            size = int.from_bytes(data[2:payload], "big")
-        if first & 0x70:
+        data = self._wire.read()
+        try:
+            first, size, short = _SHORT.unpack_from(data)
+        except struct.error:  # there are less than four bytes
+            data = self._at_least(2, data)
+            if data[1] > 125:
+                data = self._at_least(4, data)
+            first, size, short = data[0], data[1], int.from_bytes(data[2:4], "big")
+        start = 2
+        if size == 126:
+            start, size = 4, short
+        elif size == 127:
+            data = self._at_least(10, data)
+            start, size = 10, int.from_bytes(data[2:10], "big")
+        elif size > 127:
+            raise broken("a masked frame")
+        if first & _RESERVED:
             raise broken("reserved bits that nobody has asked for")
         if self.held + size > self._limit:
             raise MessageTooLarge(f"the server announced a message of more than {self._limit} bytes")
-        end = payload + size
-        if len(data) > end:
-            self._wire.unread(memoryview(data)[end:])
-        elif len(data) < end:
-            return first & 0xF, first >= _FINAL, self._rest(memoryview(data)[payload:], size)
-        return first & 0xF, first >= _FINAL, memoryview(data)[payload:end]
+        end = start + size
+        if len(data) == end:  # the usual way: one frame, one read, no copy
+            return first, memoryview(data)[start:]
+        if len(data) < end:
+            return first, self._rest(memoryview(data)[start:], size)
+        self._wire.unread(memoryview(data)[end:])
+        return first, memoryview(data)[start:end]
 
     def _at_least(self, size: int, data: Received) -> Received:
         """Go on reading until there are so many bytes."""
@@ -150,7 +163,7 @@ class FrameReader:
             more = self._wire.read()
             if not more:
                 raise EOFError("the peer has ended the stream")
-            data = b"".join((data, more)) if data else more
+            data = b"".join((data, more))
         return data
 
     def _rest(self, begun: memoryview, size: int) -> bytearray:

@@ -26,7 +26,7 @@ from ..errors import (
 from .deadline import Deadline
 from .dial import Watch, dial
 from .endpoint import Endpoint
-from .frames import FrameReader, FrameWriter, broken
+from .frames import FINAL, FrameReader, FrameWriter, broken
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
@@ -34,6 +34,9 @@ __all__ = ["Transport", "check_websocket_client"]
 
 _MAX_IDLE_FRAMES: Final = 32
 """Control frames answered in one poll of an idle connection; a peer that sends more is not sound."""
+
+_OPCODE: Final = 0xF
+_WHOLE_TEXT: Final = FINAL | ABNF.OPCODE_TEXT
 
 _MAX_CONTROL: Final = 125  # RFC 6455, 5.5
 
@@ -114,37 +117,35 @@ class Transport:
         """
         self._wire.deadline = deadline
         try:
-            opcode, final, data = self._reader.read()
-            if final and opcode == ABNF.OPCODE_TEXT:  # the usual way: one frame
-                return data
-            return self._assemble(opcode, final, data, deadline)
+            first, data = self._reader.read()
+            return data if first == _WHOLE_TEXT else self._assemble(first, data, deadline)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             self._fail(exc, phase="receive")
 
-    def _assemble(self, opcode: int, final: bool, data: Received, deadline: Deadline) -> Received:
+    def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
         """A message whose first frame is not the whole of it."""
         message: bytearray | None = None  # the fragments so far; a million tiny ones must not cost more than they hold
         while True:
-            if opcode >= ABNF.OPCODE_CLOSE:
-                self._control(opcode, final, data)
+            if first & ABNF.OPCODE_CLOSE:  # the bit that all control frames have
+                self._control(first, data)
             else:
                 expected = ABNF.OPCODE_TEXT if message is None else ABNF.OPCODE_CONT
-                if opcode != expected:
+                if first & _OPCODE != expected:
                     raise broken("not a text message, or one inside another")
                 message = bytearray() if message is None else message
                 message += data
-                self._reader.held = 0 if final else len(message)
-                if final:
+                self._reader.held = 0 if first & FINAL else len(message)
+                if first & FINAL:
                     return message
             # Frames already in memory cost no system call, so the time is looked at here too.
             deadline.for_socket()
-            opcode, final, data = self._reader.read()
+            first, data = self._reader.read()
 
-    def _control(self, opcode: int, final: bool, data: Received, *, wait: bool = True) -> None:
+    def _control(self, first: int, data: Received, *, wait: bool = True) -> None:
         """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
-        if not final or len(data) > _MAX_CONTROL:
+        if not first & FINAL or len(data) > _MAX_CONTROL:
             raise broken("a control frame that is too long or in pieces")
-        said = bytes(data)
+        opcode, said = first & _OPCODE, bytes(data)
         ABNF(1, 0, 0, 0, opcode, 0, said).validate(skip_utf8_validation=True)
         if opcode == ABNF.OPCODE_PING:
             pong = ABNF.create_frame(said, ABNF.OPCODE_PONG).format()
@@ -171,10 +172,10 @@ class Transport:
                 return
             self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
             for _ in range(_MAX_IDLE_FRAMES):
-                opcode, final, data = self._reader.read()
-                if opcode < ABNF.OPCODE_CLOSE:
+                first, data = self._reader.read()
+                if not first & ABNF.OPCODE_CLOSE:
                     break
-                self._control(opcode, final, data, wait=False)
+                self._control(first, data, wait=False)
                 if not self._wire.poll():
                     return
         except ConnectionLost as exc:
@@ -193,7 +194,7 @@ class Transport:
         self._wire.deadline = deadline
         try:
             self._wire.send(ABNF.create_frame((1000).to_bytes(2, "big"), ABNF.OPCODE_CLOSE).format())
-            while self._reader.read()[0] != ABNF.OPCODE_CLOSE:
+            while self._reader.read()[0] & _OPCODE != ABNF.OPCODE_CLOSE:
                 deadline.for_socket()
         except (OSError, EOFError, ProtocolError):
             pass  # the peer is gone, slow or confused; all the same to a connection that ends

@@ -59,7 +59,8 @@ class Wire:
             self._surplus = b""
             return surplus
         while True:
-            self._set_timer()
+            if self._timer != _TICK or self.deadline.end - monotonic() < _TICK:
+                self._set_timer()
             try:
                 return self._sock.recv(_CHUNK)
             except (BlockingIOError, TimeoutError) as exc:
@@ -98,9 +99,8 @@ class Wire:
 
     def send(self, data: bytes | memoryview) -> int:
         """Send all of ``data``."""
-        size = len(data)
-        sent = self._send_some(data)
-        if sent < size:
+        sent, size = self._send_some(data), len(data)
+        if sent < size:  # only where time and again it has to wait
             with memoryview(data) as view:
                 while sent < size:
                     sent += self._send_some(view[sent:])
@@ -108,7 +108,8 @@ class Wire:
 
     def _send_some(self, data: bytes | memoryview) -> int:
         while True:
-            self._set_timer()
+            if self._timer != _TICK or self.deadline.end - monotonic() < _TICK:
+                self._set_timer()
             try:
                 return self._sock.send(data)
             except (BlockingIOError, TimeoutError) as exc:
@@ -143,17 +144,15 @@ class Wire:
             pass  # a courtesy to the peer; the connection ends either way
 
     def _set_timer(self) -> None:
-        """Have the next system call end in time.
+        """Have the next system call end in time. (Where it would not change anything, it need not be called.)
 
         Raises:
             TimeoutError: the deadline has passed.
         """
-        left = self.deadline.end - monotonic()
-        if left >= _TICK:
-            if self._timer == _TICK:
-                return  # the usual way: no system call
-            left = _TICK
-        elif left <= 0.0:
+        left = min(self.deadline.end - monotonic(), _TICK)
+        if left == self._timer:
+            return
+        if left <= 0.0:
             raise TimeoutError("the deadline has passed")
         if self._by_kernel:
             if self._timer == 0.0:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import math
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
 from ..net.retry import Attempts, RetryEvent, RetryPolicy, retry
-from .payloads import RESET_STREAM, Request
+from .payloads import RESET_STREAM, Effect, Members, Request
 from .responses import StreamResponse
 from .window import StreamWindow, WindowItem
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("hume_sync")
 
 __all__ = ["CONNECT", "Exchanges", "Source", "Stream"]
 
-CONNECT = Request(())
+CONNECT = Request((), Effect())
 """What asks for nothing but a connection that is ready; the reply is empty."""
 
 _NEVER = Deadline(math.inf)
@@ -43,7 +43,7 @@ class Stream:
         preserve: whether the window is kept, so that it can be replayed.
     """
 
-    __slots__ = ("__weakref__", "_preserve", "_window", "_window_ms", "clock", "epoch", "sent", "served", "token")
+    __slots__ = ("__weakref__", "_preserve", "_window", "_window_ms", "clock", "connection", "sent", "token")
 
     def __init__(self, window_ms: float | None = None, *, preserve: bool = True) -> None:
         self._window_ms = window_ms
@@ -53,10 +53,8 @@ class Stream:
         """Seconds of audio accepted; None after audio whose length nobody knows."""
         self.token = object()
         """Its name on connections, which must not keep its media alive."""
-        self.epoch: int | None = None
-        """The number of the connection it was last on, while that is sound."""
-        self.served = False
-        """Whether there may be a connection whose server knows of it."""
+        self.connection: Connection | None = None
+        """What served it last. None: no server knows of it."""
         self.sent = 0
         """Requests sent, replays aside; whoever keeps statistics takes them out."""
 
@@ -66,6 +64,12 @@ class Stream:
         if self._window is None:
             self._window = StreamWindow(self._window_ms, preserve=self._preserve)
         return self._window
+
+    @property
+    def epoch(self) -> int | None:
+        """The number of the connection it was last on, while that is sound."""
+        connection = self.connection
+        return connection.epoch if connection is not None and connection.sound else None
 
     def is_elsewhere(self, connection: Connection) -> bool:
         """Whether there is context that this connection does not hold."""
@@ -112,36 +116,49 @@ class Exchanges:
         Raises:
             HumeClientException: the last failure, with ``attempts`` set.
         """
-        if request.reset:
+        if request is RESET_STREAM:
             self.stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of this
         self._request, self._deadline = request, deadline
         try:
             return self._attempt()
         except HumeClientException as first:
             return self._go_on(first)
-        finally:
+        except BaseException:
             self.source.gate.leave(self)
+            raise
+        finally:
             self._request = CONNECT  # media need not live on
 
     def _attempt(self) -> StreamResponse:
-        stream, source, deadline = self.stream, self.source, self._deadline
-        connection = source.take(stream, self, deadline)
-        stream.served = True
-        used_before = connection.answered
+        stream, source = self.stream, self.source
+        stream.connection = connection = source.take(stream, self, self._deadline)
+        if not connection.answered:
+            return self._first_attempt_on(connection)
         try:
-            return _converse(stream, self._request, connection, source, deadline)
+            return _converse(stream, self._request, connection, source, self._deadline)
+        except BaseException as exc:
+            self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
+            if not isinstance(exc, HumeClientException):
+                connection.discard()  # Ctrl-C: what it holds is no longer known
+            raise
+
+    def _first_attempt_on(self, connection: Connection) -> StreamResponse:
+        """An attempt on a connection that has yet to prove that the server is well."""
+        gate, self._stale = self.source.gate, False
+        try:
+            reply = _converse(self.stream, self._request, connection, self.source, self._deadline)
         except HumeClientException as exc:
-            self._stale = used_before and isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
-            if not used_before and source.policy.allows(exc):
-                source.gate.failed(self, exc)
+            if self.source.policy.allows(exc):
+                gate.failed(self, exc)
             raise
         except BaseException:
-            connection.discard()  # Ctrl-C: what it holds is no longer known
+            connection.discard()
             raise
         finally:
-            if connection.answered and not used_before:
-                source.gate.open()  # a reply on a new connection: the server is back
-            stream.epoch = connection.epoch if connection.sound else None
+            if connection.answered:
+                gate.open()  # a reply: the server is back
+        gate.leave(self)
+        return reply
 
     def _go_on(self, first: HumeClientException) -> StreamResponse:
         """After a first failure: try again where the policy allows, and say how often it was."""
@@ -165,6 +182,8 @@ class Exchanges:
             exc.attempts = attempts.number
             source.count(errors=1)
             raise
+        finally:
+            source.gate.leave(self)
         reply.attempts = attempts.number
         return reply
 
@@ -189,32 +208,45 @@ def _converse(
     stream: Stream, request: Request, connection: Connection, source: Source, deadline: Deadline
 ) -> StreamResponse:
     """One attempt on one connection."""
+    effect = request.effect
+    if effect is None:
+        return _ask(stream, request.members, connection, deadline)
     if request is CONNECT:
         return StreamResponse()
-    state, reset = None, request.reset
-    if request.audio:
+    state, reset = None, effect.reset
+    if effect.audio:
         state, reset = _bring_up_to_date(stream, connection, source, deadline)
-    if request.identifies:
+    if effect.identifies:
         connection.faces_of = stream.token
     if reset:
         connection.holds = None  # the server forgets even where it then refuses the payload
-    members = request.with_reset() if reset and not request.reset else request.members
+    members = request.with_reset() if reset and not effect.reset else request.members
+    try:
+        reply = _ask(stream, members, connection, deadline)
+    except RequestError as exc:
+        if effect.audio and _is_servers_fault(exc.code):
+            connection.discard()  # nobody knows whether it has kept the payload
+        raise
+    if effect.reset:
+        connection.holds = (stream.token, stream.window.number)
+    elif effect.audio:
+        reply.window_state = state
+        _remember(stream, request.members, effect.seconds, connection, reply)
+    return reply
+
+
+def _ask(stream: Stream, members: Members, connection: Connection, deadline: Deadline) -> StreamResponse:
+    """Send a request of the caller's; an error in its reply is raised."""
     stream.sent += 1
     reply = StreamResponse(connection.exchange(members, deadline))
-    if connection.header("x-hume-emulator") is not None:
+    if connection.emulated:
         reply.emulated = True
     if "error" in reply:
-        if not _is_servers_fault(reply):
+        error = _request_error(reply, connection)
+        if not _is_servers_fault(error.code):
             connection.answered = True  # it objects to the request, and is well
-        elif request.audio:
-            connection.discard()  # nobody knows whether it has kept the payload
-        raise _request_error(reply, connection)
+        raise error
     connection.answered = True
-    if request.reset:
-        connection.holds = (stream.token, stream.window.number)
-    elif request.audio:
-        reply.window_state = state
-        _remember(stream, request, connection, reply)
     return reply
 
 
@@ -263,7 +295,7 @@ def _replay(
         exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
         raise
     if "error" in reply:
-        if _is_servers_fault(reply):
+        if _is_servers_fault(reply.get("code")):
             connection.clock = None  # nobody knows whether it has counted the payload
         return False
     connection.answered = True
@@ -272,15 +304,17 @@ def _replay(
     return True
 
 
-def _remember(stream: Stream, request: Request, connection: Connection, reply: StreamResponse) -> None:
+def _remember(
+    stream: Stream, members: Members, seconds: Fraction | None, connection: Connection, reply: StreamResponse
+) -> None:
     """The server has accepted a payload of audio: so do window and clocks."""
     if stream.clock is None or connection.clock is None:
         reply.clock_offset = None
     else:
         reply.shift_times(stream.clock - connection.clock)
-    stream.window.push(request.members, request.seconds)
-    stream.clock = _sum(stream.clock, request.seconds)
-    connection.clock = _sum(connection.clock, request.seconds)
+    stream.window.push(members, seconds)
+    stream.clock = _sum(stream.clock, seconds)
+    connection.clock = _sum(connection.clock, seconds)
     connection.touched = True
     connection.holds = (stream.token, stream.window.number)
 
@@ -289,9 +323,9 @@ def _sum(clock: Fraction | None, seconds: Fraction | None) -> Fraction | None:
     return None if clock is None or seconds is None else clock + seconds
 
 
-def _is_servers_fault(reply: StreamResponse | dict[str, Any]) -> bool:
+def _is_servers_fault(code: object) -> bool:
     """Whether an error reply speaks of a fault of the server's own, not of the request (codes that begin with "I")."""
-    return str(reply.get("code")).startswith("I")
+    return str(code).startswith("I")
 
 
 def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:

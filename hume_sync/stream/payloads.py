@@ -27,17 +27,16 @@ from .duration import media_seconds
 from .landmarks import serialize_landmarks
 from .media import Media, check_size, decode_base64
 
-__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "Members", "Models", "Request", "check_window"]
+__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "Effect", "Members", "Models", "Request", "check_window"]
 
 Members = tuple[bytes, ...]
 """The members of a JSON object, without braces; their bytes joined are its text."""
 
 
 @attrs.frozen
-class Request:
-    """One request, and what it does to what the server holds."""
+class Effect:
+    """What a request does to what the server holds."""
 
-    members: Members = attrs.field(repr=False)
     audio: bool = False
     """Whether an audio model hears it: only then does the server's window matter, and change."""
     seconds: Fraction | None = None
@@ -47,12 +46,21 @@ class Request:
     reset: bool = False
     """Whether it is a reset of the window."""
 
+
+@attrs.frozen
+class Request:
+    """One request."""
+
+    members: Members = attrs.field(repr=False)
+    effect: Effect | None = None
+    """None: nothing is left behind. So it is for text and landmarks."""
+
     def with_reset(self) -> Members:
         """Its members, with the order to empty the window first."""
         return (*RESET_STREAM.members, b",", *self.members)
 
 
-RESET_STREAM = Request((b'"reset_stream":true',), reset=True)
+RESET_STREAM = Request((b'"reset_stream":true',), Effect(reset=True))
 GET_JOB_DETAILS = Request((b'"job_details":true',))
 
 _AUDIO_MODELS = frozenset({ModelType.BURST, ModelType.PROSODY})
@@ -159,12 +167,11 @@ class Models:
         return Request((b'"data":"', pybase64.b64encode(written), b'"', self._tail[False]))
 
     def _media(self, media: Media, encoded: bytes) -> Request:
-        return Request(
-            (b'"data":"', encoded, b'"', self._tail[False]),
-            audio=self.audio,
-            seconds=media_seconds(media) if self.audio else None,
-            identifies=self.identifies,
-        )
+        members = (b'"data":"', encoded, b'"', self._tail[False])
+        if not self.audio and not self.identifies:
+            return Request(members)
+        seconds = media_seconds(media) if self.audio else None
+        return Request(members, Effect(self.audio, seconds, self.identifies))
 
     def _require(self, accepted: type[ModelConfigBase], method: str) -> None:
         for config in self.configs:

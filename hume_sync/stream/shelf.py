@@ -64,13 +64,13 @@ class Shelf:
     def _best(self, stream: Stream, thread: object) -> Connection | None:
         best, own = None, False
         for connection in reversed(self.idle):
-            if stream.served and _holds(connection, stream):
+            if stream.connection is not None and _holds(connection, stream):
                 return connection
             if connection.clock is None:
                 continue  # nobody knows how much audio the server has counted: its times make sense to no other
             if connection.last_user is thread and not own:
                 best, own = connection, True
-                if not stream.served:  # nothing can hold it
+                if stream.connection is None:  # nothing can hold it
                     break
             best = best or connection
         return best

@@ -57,20 +57,17 @@ class SoleSource:
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """The connection, made anew where there is none that is sound."""
         connection = self._connection
-        stream.epoch = None
         if connection is not None and connection.sound:
             try:
                 connection.poll()
             except ConnectionLost:
                 pass  # gone while idle: nothing was sent, so a new one does just as well
             else:
-                stream.epoch = connection.epoch
                 return connection
         self._connection = connection = self.gate.dial(self._dial, caller, deadline)
         if self._closing.is_set():  # closed while it was being made: nobody else will let go of it
             connection.discard()
             raise _closed()
-        stream.epoch = connection.epoch
         return connection
 
     def _dial(self, deadline: Deadline) -> Connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -34,6 +34,8 @@ def stream() -> Stream:
 
 class Silent:
     """A transport that nothing is asked of."""
+
+    headers: ClassVar[dict[str, str]] = {}
 
     def discard(self) -> None: ...
 
@@ -87,7 +89,7 @@ def test_a_picked_connection_is_leased_and_not_picked_again(clock: Clock) -> Non
 
 def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the_one_used_last(clock: Clock) -> None:
     mine = stream()
-    mine.served = True
+    mine.connection = leased(make())
     shelf = make()
     holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
     own = dial(shelf, clock, last_user=THREAD)
@@ -100,7 +102,7 @@ def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the
 
 def test_a_connection_whose_clock_nobody_knows_serves_the_stream_it_holds_alone(clock: Clock) -> None:
     mine = stream()
-    mine.served = True
+    mine.connection = leased(make())
     shelf = make()
     unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
     assert shelf.pick(stream(), THREAD)[0] is None
