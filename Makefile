@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 CODE = hume_sync tests benchmarks scripts setup.py
 
-.PHONY: demo test test-peers test-slow test-lowest test-pythons lint clean
+.PHONY: demo test test-peers test-slow test-lowest test-pythons bench lint clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -41,6 +41,16 @@ test-pythons:
 	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=$$python .venv-$$version/.with-test && \
 	    .venv-$$version/bin/python -m pytest -q </dev/null || exit 1; \
 	done
+
+# Beside the official client, others and a raw socket, each in an environment of its own. BENCH: families and options,
+# as in `make bench BENCH="roundtrip --quick"`.
+bench: $(VENV)/.with-bench .peers/hume_0_6/.installed .peers/clients/.installed
+	$(BIN)/python -m pytest -q tests/benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
+
+.peers/clients/.installed: benchmarks/clients.txt
+	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
+	touch $@
 
 lint: $(VENV)/.with-lint
 	$(BIN)/ruff format --check $(CODE)

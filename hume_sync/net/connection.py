@@ -80,6 +80,8 @@ class Connection:
         Raises:
             ConnectionLost: it has ended, or something came that nobody asked for (``phase="idle"``); it is discarded.
         """
+        if self._transport.is_quiet():
+            return
         try:
             self._transport.poll()
         except BaseException:

@@ -35,8 +35,8 @@ _HEADER: Final = 16
 _SMALL: Final = 2048
 """Bytes below which one integer masks faster than anything that has to be set up."""
 
-_IMPORT_NUMPY_AFTER: Final = 4 * 2**20
-"""Bytes masked the slower way before numpy is imported for it: about as much time as the import itself takes."""
+_IMPORT_NUMPY_AFTER: Final = 256 * 1024
+"""Bytes masked the slower way before numpy is imported for it: who sends a text or a few does without."""
 
 _BLOCK: Final = 65536
 """Bytes masked at a time without numpy: what stays in the cache between its four passes."""

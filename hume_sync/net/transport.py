@@ -54,6 +54,7 @@ class Transport:
         self._scrub = endpoint.scrub
         self._reader = FrameReader(wire, endpoint.max_message_size)
         self._writer = FrameWriter()
+        self.is_quiet = wire.is_quiet  # the method itself: it is asked before each request
         self.headers = headers
         """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
 
@@ -161,23 +162,21 @@ class Transport:
             raise ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)
 
     def poll(self) -> None:
-        """Look at an idle connection without waiting: answer pings, refuse anything else.
+        """Look at what is not quiet, without waiting: answer pings, refuse anything else.
 
         Raises:
             ConnectionLost: the peer has closed, sent what nobody asked for, or more than 32 control frames
                 (``phase="idle"``). Nothing of a request has been sent.
         """
         try:
-            if not self._wire.poll():
-                return
             self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
             for _ in range(_MAX_IDLE_FRAMES):
+                if not self._wire.poll():
+                    return
                 first, data = self._reader.read()
                 if not first & ABNF.OPCODE_CLOSE:
                     break
                 self._control(first, data, wait=False)
-                if not self._wire.poll():
-                    return
         except ConnectionLost as exc:
             exc.phase = "idle"
             raise

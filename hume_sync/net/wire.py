@@ -115,6 +115,10 @@ class Wire:
             except (BlockingIOError, TimeoutError) as exc:
                 _only_a_tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
 
+    def is_quiet(self) -> bool:
+        """Without waiting: whether there is nothing to read, not even the end of the stream. (Or not: see `poll`.)"""
+        return not (self._surplus or self._readable.poll(0) or (self._tls and self._tls.pending()))
+
     def poll(self) -> bool:
         """Without waiting: whether there is anything to read.
 
@@ -123,7 +127,7 @@ class Wire:
         """
         if self._surplus:
             return True
-        if not self._readable.poll(0) and not (self._tls and self._tls.pending()):
+        if self.is_quiet():
             return False
         # A real read, not just the look: TLS sends records that carry no data (session tickets).
         self._wait_for_nothing()

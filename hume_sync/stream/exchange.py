@@ -8,7 +8,6 @@ nothing had happened.
 from __future__ import annotations
 
 import logging
-import math
 from fractions import Fraction
 from typing import Protocol
 
@@ -28,7 +27,6 @@ __all__ = ["CONNECT", "Exchanges", "Source", "Stream"]
 CONNECT = Request((), Effect())
 """What asks for nothing but a connection that is ready; the reply is empty."""
 
-_NEVER = Deadline(math.inf)
 _NO_TIME = Fraction(0)
 
 _GONE_WHILE_IDLE = frozenset({None, 1000, 1001})
@@ -100,15 +98,13 @@ class Source(Protocol):
 class Exchanges:
     """The requests of one stream, one after another. The gate knows its caller by this object."""
 
-    __slots__ = ("_deadline", "_request", "_stale", "source", "stream")
+    __slots__ = ("_stale", "source", "stream")
 
     def __init__(self, stream: Stream, source: Source) -> None:
         self.stream = stream
         self.source = source
-        self._request = CONNECT  # the one under way
-        self._deadline = _NEVER  # of the call under way
-        self._stale = False  # whether the last attempt failed for a connection that had gone unnoticed: not the
-        # server's failure
+        # Whether the last attempt failed for a connection that had gone unnoticed, which is not the server's failure:
+        self._stale = False
 
     def run(self, request: Request, deadline: Deadline) -> StreamResponse:
         """Send a request and return its reply, as often as the source's policy allows.
@@ -118,35 +114,32 @@ class Exchanges:
         """
         if request is RESET_STREAM:
             self.stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of this
-        self._request, self._deadline = request, deadline
         try:
-            return self._attempt()
+            return self._attempt(request, deadline)
         except HumeClientException as first:
-            return self._go_on(first)
+            return self._go_on(first, request, deadline)
         except BaseException:
             self.source.gate.leave(self)
             raise
-        finally:
-            self._request = CONNECT  # media need not live on
 
-    def _attempt(self) -> StreamResponse:
+    def _attempt(self, request: Request, deadline: Deadline) -> StreamResponse:
         stream, source = self.stream, self.source
-        stream.connection = connection = source.take(stream, self, self._deadline)
+        stream.connection = connection = source.take(stream, self, deadline)
         if not connection.answered:
-            return self._first_attempt_on(connection)
+            return self._first_attempt_on(connection, request, deadline)
         try:
-            return _converse(stream, self._request, connection, source, self._deadline)
+            return _converse(stream, request, connection, source, deadline)
         except BaseException as exc:
             self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
             if not isinstance(exc, HumeClientException):
                 connection.discard()  # Ctrl-C: what it holds is no longer known
             raise
 
-    def _first_attempt_on(self, connection: Connection) -> StreamResponse:
+    def _first_attempt_on(self, connection: Connection, request: Request, deadline: Deadline) -> StreamResponse:
         """An attempt on a connection that has yet to prove that the server is well."""
         gate, self._stale = self.source.gate, False
         try:
-            reply = _converse(self.stream, self._request, connection, self.source, self._deadline)
+            reply = _converse(self.stream, request, connection, self.source, deadline)
         except HumeClientException as exc:
             if self.source.policy.allows(exc):
                 gate.failed(self, exc)
@@ -160,7 +153,7 @@ class Exchanges:
         gate.leave(self)
         return reply
 
-    def _go_on(self, first: HumeClientException) -> StreamResponse:
+    def _go_on(self, first: HumeClientException, request: Request, deadline: Deadline) -> StreamResponse:
         """After a first failure: try again where the policy allows, and say how often it was."""
         source = self.source
         attempts = Attempts()
@@ -170,10 +163,10 @@ class Exchanges:
             reply = retry(
                 source.policy,
                 first,
-                self._attempt,
+                lambda: self._attempt(request, deadline),
                 sleep=source.sleep,
                 wait=self._wait,
-                deadline=self._deadline,
+                deadline=deadline,
                 attempts=attempts,
                 is_free=lambda _: self._stale,
                 tell=lambda event: _tell(source.policy, event),

@@ -47,28 +47,35 @@ class ThreadMark:
             self._left.append(self.lease)
 
 
-@attrs.define(eq=False)
 class Lease:
-    """The right to one stream and one slot, for one thread."""
+    """The right to one stream and one slot, for one thread.
 
-    key: Hashable | None
-    stream: Stream
-    thread: weakref.ref[ThreadMark]
-    owner: object
-    """The name of its thread."""
-    where: Place
-    """What asked for it, for errors."""
-    lock: CallLock = attrs.field(factory=CallLock)
-    """Held by the call under way; guards ``connection``. Taken before the pool's lock, never behind it."""
+    Args:
+        key: the stream's name, if it has one.
+        stream: the stream.
+        mark: the thread.
+        where: what asked for it, for errors.
+    """
+
+    # Defaults live in the class: a lease that is used for one request only sets little.
     connection: Connection | None = None
     """Its own for as long as the lease lasts: a request looks for none, and takes no lock of the pool."""
-    active: bool = True
-    ending: bool = False
+    active = True
+    ending = False
     """Whether it was given back: the end of the call under way is its end."""
-    interrupted: bool = False
+    interrupted = False
     """Whether a call may have left a connection half taken."""
-    flagged: bool = False
+    flagged = False
     """Whether there is something to be looked at before or after its next call."""
+
+    def __init__(self, key: Hashable | None, stream: Stream, mark: ThreadMark, where: Place) -> None:
+        self.key = key
+        self.stream = stream
+        self.thread = mark.weakly
+        self.owner = mark.name
+        self.where = where
+        self.lock = CallLock()
+        """Held by the call under way; guards ``connection``. Taken before the pool's lock, never behind it."""
 
 
 @attrs.define(eq=False)
@@ -136,7 +143,7 @@ class Leases:
         else:
             resting = self._resting.pop(key, None)
             self._held[key] = stream = resting[0] if resting else self._new_stream()
-        lease = mark.lease = Lease(key, stream, mark.weakly, mark.name, where)
+        lease = mark.lease = Lease(key, stream, mark, where)
         self.out.add(lease)
         return lease
 
@@ -191,7 +198,9 @@ class Leases:
 
     def forget_idle(self) -> None:
         """Forget the named streams that nobody has used for too long."""
-        limit = time.monotonic() - self._max_stream_idle if self._resting else 0.0
+        if not self._resting:
+            return
+        limit = time.monotonic() - self._max_stream_idle
         while self._resting:
             oldest = next(iter(self._resting))
             if self._resting[oldest][1] >= limit:

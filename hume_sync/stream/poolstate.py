@@ -92,8 +92,9 @@ class PoolState:
                 if lease is None:
                     waiter = Waiter(key, mark, where)
                     self.leases.queue(waiter)
-            self.close_all(closed)
-            return lease if waiter is None else self._wait(waiter, Deadline(timeout))  # type: ignore[return-value]  # one of them
+            if closed:
+                self.close_all(closed)
+            return lease or self._wait(waiter, Deadline(timeout))
         except BaseException:  # Ctrl-C too: whatever it had come to is given back
             with self.lock:
                 if waiter is not None:
@@ -113,7 +114,8 @@ class PoolState:
                 f"this thread has a lease of this pool already, taken at {file}:{line}: end that one first"
             )
 
-    def _wait(self, waiter: Waiter, deadline: Deadline) -> Lease:
+    def _wait(self, waiter: Waiter | None, deadline: Deadline) -> Lease:
+        assert waiter is not None
         began = time.monotonic()
         try:
             while not waiter.wait(min(deadline.remaining(), _DRAIN_EVERY)):
@@ -151,8 +153,16 @@ class PoolState:
 
     def end_lease(self, lease: Lease) -> None:
         """Give a lease back, from any thread; where a call is under way, at its end."""
-        lease.ending = lease.flagged = True
-        self.settle(lease)
+        if lease.lock.holder is not None or lease.owner is not self.mark().name:
+            lease.ending = lease.flagged = True
+            self.settle(lease)
+            return
+        with self.lock:  # its own thread, which is in no call: nobody else can begin one
+            closed = self._take_back(lease)
+            if self.returned:
+                closed += self.drain()
+        if closed:
+            self.close_all(closed)
 
     def settle(self, lease: Lease) -> None:
         """Do what a lease was flagged for, unless a call is under way: the end of that one comes here too."""
@@ -219,11 +229,12 @@ class PoolState:
     def take(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         """The connection for an exchange, polled: the lease's own, else one from the shelf, else a new one."""
         connection = lease.connection
-        if connection is not None and connection.sound and self.shelf.had_its_time(connection) is None:
-            if self._is_there(lease, connection):
+        if connection is not None:
+            why = self.shelf.had_its_time(connection) if connection.sound else "error"
+            if why is not None:
+                self._drop(lease, connection, why)
+            elif self._is_there(lease, connection):
                 return connection
-        elif connection is not None:
-            self._drop(lease, connection, self.shelf.had_its_time(connection) if connection.sound else "error")
         try:
             found = self._find(lease, caller, deadline)
         except BaseException:
@@ -241,21 +252,24 @@ class PoolState:
             return False
         return True
 
-    def _drop(self, lease: Lease, connection: Connection, why: str | None) -> None:
+    def _drop(self, lease: Lease, connection: Connection, why: str) -> None:
         """Take a connection from its lease, which cannot go on with it."""
         with self.lock:
             lease.connection = None
             self.shelf.drop(connection)
-        self.close_all([(connection, why or "error")])
+        self.close_all([(connection, why)])
 
     def _find(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         while True:
             with self.lock:
+                if not lease.active:  # a signal handler has just ended it
+                    self.check(lease)
                 if not self.patient:
                     raise closed_error()
                 connection, closed = self.shelf.pick(lease.stream, lease.owner)
                 lease.connection = connection
-            self.close_all(closed)
+            if closed:
+                self.close_all(closed)
             if connection is None:
                 return self._dial(lease, caller, deadline)
             if self._is_there(lease, connection):
