@@ -8,7 +8,6 @@ read beyond a sentence; and cookies go neither way, whatever other users of webs
 
 from __future__ import annotations
 
-import email.utils
 import time
 
 from ..errors import AuthenticationError, HandshakeRejected, ProtocolError
@@ -107,6 +106,8 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if value.isascii() and value.isdigit():
         return float(value[:9])
+    import email.utils  # noqa: PLC0415 - for the few servers that send a date
+
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, OverflowError):

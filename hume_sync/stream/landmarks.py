@@ -62,27 +62,36 @@ def serialize_landmarks(landmarks: object) -> bytes:
 
 def _to_faces(landmarks: Any) -> Any:
     """An array as it is; anything else as a list of faces of sequences of points."""
-    for attribute in ("face_landmarks", "multi_face_landmarks"):
-        if hasattr(landmarks, attribute):
-            landmarks = getattr(landmarks, attribute)
-            break
-    if landmarks is None:
-        landmarks = []  # what MediaPipe's older results hold when there is no face
-    if _is_array(landmarks):
-        return landmarks
-    if hasattr(landmarks, "landmark"):
-        landmarks = [landmarks]
-    if not _is_sequence(landmarks):
-        raise InputError(
-            "landmarks must be nested sequences or an array of shape (n, 478, 3) or (478, 3), or a MediaPipe result;"
-            f" got {type(landmarks).__name__}"
-        )
+    if type(landmarks) is not list:
+        landmarks = _unwrap(landmarks)
+        if _is_array(landmarks):
+            return landmarks
     if len(landmarks) > 0 and (_is_point(landmarks[0]) or _is_row(landmarks[0])):
         landmarks = [landmarks]  # one face, given by itself
     return [_to_face(face) for face in landmarks]
 
 
+def _unwrap(landmarks: Any) -> Any:
+    """Take a sequence or an array out of one of MediaPipe's results."""
+    for attribute in ("face_landmarks", "multi_face_landmarks"):
+        if hasattr(landmarks, attribute):
+            landmarks = getattr(landmarks, attribute)
+            break
+    if landmarks is None:
+        return []  # what MediaPipe's older results hold when there is no face
+    if hasattr(landmarks, "landmark"):
+        return [landmarks]
+    if not _is_array(landmarks) and not _is_sequence(landmarks):
+        raise InputError(
+            "landmarks must be nested sequences or an array of shape (n, 478, 3) or (478, 3), or a MediaPipe result;"
+            f" got {type(landmarks).__name__}"
+        )
+    return landmarks
+
+
 def _to_face(face: Any) -> Any:
+    if type(face) is list and face and type(face[0]) is list:
+        return face  # the usual way
     points = getattr(face, "landmark", face)
     if _is_array(points):
         return points.tolist()
