@@ -125,7 +125,8 @@ class Models:
 
     def media(self, media: Media) -> Request:
         """A payload of raw media, base64-encoded here. The size was checked when it was read."""
-        return self._media(media, pybase64.b64encode(media))
+        seconds = self._seconds(media)  # first: it may need the media once more
+        return self._payload(pybase64.b64encode(media), seconds)
 
     def encoded(self, bytes_data: object) -> Request:
         """A payload of media that is base64 already.
@@ -134,7 +135,7 @@ class Models:
             InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded.
         """
         encoded, media = decode_base64(bytes_data, self.max_payload_size)
-        return self._media(media, encoded)
+        return self._payload(encoded, self._seconds(media))
 
     def text(self, text: object) -> Request:
         """A payload of plain text for the language model.
@@ -166,12 +167,13 @@ class Models:
         check_size("landmarks", len(written), self.max_payload_size)
         return Request((b'"data":"', pybase64.b64encode(written), b'"', self._tail[False]))
 
-    def _media(self, media: Media, encoded: bytes) -> Request:
+    def _seconds(self, media: Media) -> Fraction | None:
+        return media_seconds(media) if self.audio else None
+
+    def _payload(self, encoded: bytes, seconds: Fraction | None) -> Request:
         members = (b'"data":"', encoded, b'"', self._tail[False])
-        if not self.audio and not self.identifies:
-            return Request(members)
-        seconds = media_seconds(media) if self.audio else None
-        return Request(members, Effect(self.audio, seconds, self.identifies))
+        lasting = self.audio or self.identifies
+        return Request(members, Effect(self.audio, seconds, self.identifies) if lasting else None)
 
     def _require(self, accepted: type[ModelConfigBase], method: str) -> None:
         for config in self.configs:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from hume_sync.net import wire as module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.wire import Wire
 
@@ -108,3 +112,102 @@ def test_closing_again_or_aborting_afterwards_does_nothing(pair: tuple[Wire, soc
     wire.abort()
     wire.try_send(b"x")
     assert wire.fileno() == -1
+
+
+@pytest.fixture(params=["kernel", "python"])
+def timed(request: pytest.FixtureRequest, pair: tuple[Wire, socket.socket]) -> tuple[Wire, socket.socket]:
+    """Both ways a wire can have its system calls end in time."""
+    pair[0]._by_kernel = request.param == "kernel"
+    return pair
+
+
+def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
+    timed: tuple[Wire, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, peer = timed
+    monkeypatch.setattr(module, "_TICK", 0.01)
+    ticks = threading.Semaphore(0)
+    only_a_tick = module._only_a_tick
+
+    def counted(exc: OSError) -> None:
+        only_a_tick(exc)
+        ticks.release()
+
+    def answer() -> None:
+        for _ in range(3):
+            assert ticks.acquire(timeout=5)
+        peer.sendall(b"at last")
+
+    monkeypatch.setattr(module, "_only_a_tick", counted)
+    thread = threading.Thread(target=answer)
+    thread.start()
+    assert wire.read() == b"at last"
+    thread.join()
+
+
+def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
+    timed: tuple[Wire, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire, peer = timed
+    monkeypatch.setattr(module, "_TICK", 0.01)
+    message = random.Random(1).randbytes(3_000_000)
+    ticked = threading.Event()
+    only_a_tick = module._only_a_tick
+
+    def counted(exc: OSError) -> None:
+        only_a_tick(exc)
+        ticked.set()
+
+    def receive() -> None:
+        assert ticked.wait(5)  # nothing more fits, and the sender has waited
+        while len(got) < len(message):
+            got.extend(peer.recv(100_000))
+
+    monkeypatch.setattr(module, "_only_a_tick", counted)
+    got = bytearray()
+    thread = threading.Thread(target=receive)
+    thread.start()
+    assert wire.send(message) == len(message)
+    thread.join()
+    assert got == message
+
+
+@pytest.mark.parametrize("timeout", [0.02, 0.2])
+def test_the_deadline_holds_in_either_way_after_a_longer_one(timed: tuple[Wire, socket.socket], timeout: float) -> None:
+    wire, peer = timed
+    peer.sendall(b"x")
+    assert wire.read() == b"x"  # under five seconds
+    wire.deadline = Deadline(timeout)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match="deadline"):
+        wire.read()
+    assert timeout <= time.monotonic() - began < timeout + 0.5
+    peer.sendall(b"y")
+    wire.deadline = Deadline(5)
+    assert wire.read() == b"y"
+
+
+def test_after_a_look_without_waiting_reads_wait_again(timed: tuple[Wire, socket.socket]) -> None:
+    wire, peer = timed
+    peer.sendall(b"x")
+    assert wire.poll()
+    assert wire.read() == b"x"
+    answer = threading.Timer(0.05, peer.sendall, [b"y"])
+    answer.start()
+    assert wire.read() == b"y"
+    answer.join()
+
+
+def test_a_socket_that_never_really_blocks_is_timed_by_python() -> None:
+    class Cooperative(socket.socket):
+        """As gevent's: its descriptor does not block, whatever its time-out."""
+
+        def settimeout(self, value: float | None) -> None:
+            super().settimeout(value)
+            os.set_blocking(self.fileno(), False)
+
+    ours, theirs = socket.socketpair()
+    wires = [Wire(ours, Deadline(5)), Wire(Cooperative(fileno=theirs.detach()), Deadline(5))]
+    assert [wire._by_kernel for wire in wires] == [True, False]
+    for wire in wires:
+        wire.close()

@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import threading
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,14 +26,17 @@ from hume_sync import (
     InputError,
     LanguageConfig,
     MisuseError,
+    ModelConfigBase,
     NerConfig,
     ProsodyConfig,
     RequestError,
+    RetryPolicy,
     StreamResponse,
     StreamSocket,
     Timeout,
 )
 from hume_sync.emulator import Emulator
+from hume_sync.net.wire import Wire
 from hume_sync.stream.wav import Wav
 
 from ..faultproxy import FaultProxy, Peer
@@ -434,3 +438,31 @@ def test_the_repr_tells_models_and_state_and_nothing_else(hume_client: HumeStrea
     with socket:
         assert repr(socket) == f"<StreamSocket [language, face] epoch {socket.epoch}>"
     assert repr(socket) == "<StreamSocket [language, face] closed>"
+
+
+@pytest.mark.parametrize("config", [FaceConfig(), ProsodyConfig()])
+def test_a_large_file_is_never_in_memory_more_than_twice(
+    tmp_path: Path, hume_emulator: Emulator, config: ModelConfigBase
+) -> None:
+    size = 6 * 2**20
+    path = tmp_path / "large.mp3"
+    path.write_bytes(b"\xff\xfb\x90\x44" + bytes(size))
+    peaks: list[int] = []
+
+    def watched(wire: Wire, data: bytes) -> int:
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        raise BrokenPipeError  # the server shares this memory, so it is not to have it
+
+    client = HumeStreamClient("k", base_url=hume_emulator.url, proxy=False, retry=RetryPolicy.none())
+    with client.connect([config], preserve_window=False) as socket:
+        for _ in range(2):  # what is imported is imported the first time
+            peaks.clear()
+            tracemalloc.start()
+            try:
+                socket.get_job_details()  # connects, where that is to be done
+                with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionLost):
+                    patch.setattr(Wire, "send", watched)
+                    socket.send_file(path)
+            finally:
+                tracemalloc.stop()
+    assert 2 * size < max(peaks) < 2.9 * size  # twice as base64, which is a third longer

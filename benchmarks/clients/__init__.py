@@ -1,0 +1,1 @@
+"""One module a client: how its user would send the cases. Each runs in that client's environment."""

@@ -1,0 +1,47 @@
+"""websocket-client as one finds it, with its default options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import websocket
+
+from benchmarks.cases import Case
+from benchmarks.hosts import Host
+
+from .plain import PATH, request_text
+
+__all__ = ["host"]
+
+
+def host(directory: Path) -> Host:
+    """With the standard library's json."""
+    return Host(_Client(), directory)
+
+
+class _Client:
+    """``create_connection``, and nothing else."""
+
+    def connect(self, url: str, model: str) -> _Connection:
+        return _Connection(websocket.create_connection(url + PATH))
+
+
+class _Connection:
+    """One WebSocket."""
+
+    def __init__(self, socket: websocket.WebSocket) -> None:
+        self._socket = socket
+
+    def caller(self, case: Case) -> Callable[[], Any]:
+        return partial(self._exchange, case)
+
+    def _exchange(self, case: Case) -> Any:
+        self._socket.send(request_text(case))
+        return json.loads(self._socket.recv())
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,103 @@
+"""Facemesh landmarks to a whole request, without a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..bench import Bench
+from ..figures import Figure, figure, ratio
+from ..processes import rotated
+from ..results import Chart, Result, Table, Target
+
+__all__ = ["run"]
+
+_FACES = (1, 10, 100)
+_FORMS = ("lists", "float64", "float32")
+_TIMES = {1: 150, 10: 20, 100: 4}
+_OURS, _NO_NUMPY, _HUME = "serialization", "serialization, no numpy", "serialization of hume"
+
+
+def run(bench: Bench) -> Result:
+    """Measure every size and form, by turns."""
+    found: dict[str, list[Any]] = {}
+    with bench.workers([_OURS, _NO_NUMPY, _HUME], core=bench.core) as workers:
+        orders: dict[str, tuple[str, dict[str, Any]]] = {}
+        for faces in _FACES:
+            orders |= {f"{form} {faces}": (_OURS, {"faces": faces, "form": form}) for form in _FORMS}
+            orders[f"no numpy {faces}"] = (_NO_NUMPY, {"faces": faces, "form": "lists"})
+            orders[f"hume {faces}"] = (_HUME, {"faces": faces})
+        for worker, arguments in orders.values():
+            workers[worker].do("verify", **arguments)
+        found = {name: [] for name in orders}
+        for number in range(bench.rounds):
+            for name in rotated(list(orders), number):
+                worker, arguments = orders[name]
+                times = bench.few(_TIMES[arguments["faces"]])
+                found[name].append(workers[worker].do("run", times=times, **arguments))
+    return _result(found)
+
+
+def _result(found: dict[str, list[Any]]) -> Result:
+    hume = {faces: figure(found[f"hume {faces}"]) for faces in _FACES}
+    rows: list[list[str]] = []
+    targets: list[Target] = []
+    faster: dict[str, list[float]] = {}
+    for form in (*_FORMS, "no numpy"):
+        faster[form] = []
+        for faces in _FACES:
+            rounds = found[f"{form} {faces}"]
+            ours, unchecked, alone = (
+                figure([round_[name] for round_ in rounds]) for name in ("ours", "unchecked", "orjson")
+            )
+            faster[form].append(ratio(hume[faces], ours).median)
+            share = _share(ours, unchecked)
+            rows.append(
+                [
+                    f"{form}, n = {faces}",
+                    f"{faster[form][-1]:.1f}",
+                    f"{ratio(ours, alone).median:.2f}",
+                    f"{share.median:.0%}",
+                    f"{ours.median * 1e6:.0f}",
+                    f"{hume[faces].median * 1e6:.0f}",
+                ]
+            )
+            work = f"facemesh serialisation, {form}, n = {faces}"
+            detail = (form, faces) != ("lists", 1)
+            if form != "no numpy":
+                targets += [
+                    Target(
+                        work, "hume", ratio(hume[faces], ours), "x faster", 18, 22, more_is_better=True, detail=detail
+                    ),
+                    Target(work, "orjson.dumps", ratio(ours, alone), "x its time", 1.15, 1.05, detail=detail),
+                ]
+            if form in {"lists", "no numpy"}:
+                most = 45 if form == "lists" else 65
+                targets.append(
+                    Target(
+                        f"validation of {work.partition(' ')[2]}",
+                        "itself",
+                        share.scaled(100),
+                        "%",
+                        most,
+                        detail=faces > 1,
+                    )
+                )
+    head = ["landmarks as", "x hume", "x orjson", "validation", "us", "hume us"]
+    return Result(
+        family="serialization",
+        tables=[Table("Serialisation (hume always gets lists: it takes nothing else)", head, rows)],
+        targets=targets,
+        data={"rounds": found},
+        chart=Chart(
+            title="Facemesh serialisation: times faster than hume 0.6.0 (medians of the rounds' ratios)",
+            unit="x faster",
+            places=[f"n = {faces}" for faces in _FACES],
+            series=faster,
+            logarithmic=False,
+        ),
+    )
+
+
+def _share(ours: Figure, unchecked: Figure) -> Figure:
+    """What checking adds, as a part of making the bytes."""
+    return figure([value - 1 for value in ratio(ours, unchecked).rounds])

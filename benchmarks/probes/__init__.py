@@ -1,0 +1,1 @@
+"""Measurements inside one process, each a module that a worker runs."""

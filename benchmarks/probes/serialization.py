@@ -1,0 +1,80 @@
+"""Facemesh landmarks to a whole request, in this library; and what orjson alone takes for the numbers."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import orjson
+import pybase64
+
+from benchmarks.cases import Landmarks, landmarks
+from benchmarks.checks import WrongReply
+from hume_sync import FacemeshConfig
+from hume_sync.stream.payloads import Models
+
+__all__ = ["Probe", "probe"]
+
+_MODELS = Models.of([FacemeshConfig()], None, 64 * 2**20)
+
+
+def probe(directory: Path) -> Probe:
+    """What a worker runs."""
+    return Probe()
+
+
+class Probe:
+    """Landmarks in each form a caller may hold them."""
+
+    def verify(self, faces: int, form: str) -> None:
+        """Prove that the request holds the landmarks."""
+        value = _in_form(landmarks(faces), form)
+        request = orjson.loads(_ours(value))
+        written = orjson.loads(base64.b64decode(request["data"]))
+        if form != "lists":
+            # A float32 array is written at float32 precision: read so again, nothing is lost.
+            written = value.dtype.type(written).tolist()
+            value = value.tolist()
+        if written != value or request["models"] != {"facemesh": {}}:
+            raise WrongReply(f"{faces} faces as {form} are not what was written")
+
+    def run(self, faces: int, form: str, times: int) -> dict[str, float]:
+        """Seconds, medians of so many calls by turns."""
+        value = _in_form(landmarks(faces), form)
+        return {name: median(found) for name, found in _by_turns(value, times).items()}
+
+
+def _by_turns(value: Any, times: int) -> dict[str, list[float]]:
+    variants: dict[str, Callable[[Any], bytes]] = {"ours": _ours, "unchecked": _unchecked, "orjson": _orjson}
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(times):
+        for name, write in variants.items():
+            begun = time.perf_counter()
+            write(value)
+            found[name].append(time.perf_counter() - begun)
+    return found
+
+
+def _ours(value: Any) -> bytes:
+    return b"".join((b"{", *_MODELS.facemesh(value).members, b"}"))
+
+
+def _unchecked(value: Any) -> bytes:
+    encoded = pybase64.b64encode(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
+    return b"".join((b"{", b'"data":"', encoded, b'"', b',"models":{"facemesh":{}},"raw_text":false', b"}"))
+
+
+def _orjson(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _in_form(value: Landmarks, form: str) -> Any:
+    if form == "lists":
+        return value
+    import numpy as np  # noqa: PLC0415 - not importable in every worker
+
+    return np.array(value, dtype=form)

@@ -1,0 +1,102 @@
+"""Results as people read them, and as programs do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .results import Result, Table, Target
+
+__all__ = ["BEGIN", "END", "lines", "summary", "target_table", "write_json", "write_readme"]
+
+BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+
+
+def lines(result: Result) -> Iterator[str]:
+    """A family's tables and notes."""
+    for table in result.tables:
+        yield from ("", *_text(table))
+    for note in result.notes:
+        yield from ("", note)
+
+
+def target_table(targets: Sequence[Target]) -> Iterator[str]:
+    """Every target beside what was found."""
+    rows = [
+        [f"{target.work}: {target.against}", *_numbers(target), target.verdict.upper().replace("TARGET", "ok")]
+        for target in targets
+    ]
+    return _text(Table("Targets", ["work", "figure", "spread", "target", "stretch", "reached"], rows))
+
+
+def summary(targets: Sequence[Target], note: str) -> str:
+    """The table of README."""
+    head = "| work | against | figure | spread | target | stretch |\n|---|---|---|---|---|---|\n"
+    rows = "".join(
+        f"| {target.work} | {target.against} | {' | '.join(_numbers(target))} |\n"
+        for target in targets
+        if not target.detail
+    )
+    return f"{head}{rows}\n{note}\n"
+
+
+def write_readme(path: Path, table: str) -> None:
+    """Put the table between the markers; nothing else changes.
+
+    Raises:
+        ValueError: the markers are not there, once each and in order.
+    """
+    text = path.read_text("utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in before + after:
+        raise ValueError(f"{path.name} must hold {BEGIN} and, behind it, {END}, once each")
+    path.write_text(f"{before}{BEGIN}\n{table}{END}{after}", "utf-8")
+
+
+def write_json(result: Result, directory: Path, about: Mapping[str, Any]) -> None:
+    """All rounds, with what they were measured on."""
+    content = {
+        "family": result.family,
+        "measured on": {**about, "cores": os.cpu_count()},
+        "targets": [{**attrs.asdict(target), "verdict": target.verdict} for target in result.targets],
+        "data": result.data,
+        "notes": list(result.notes),
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=1, default=list)
+    (directory / f"{result.family}.json").write_text(text + "\n", "utf-8")
+
+
+def _numbers(target: Target) -> list[str]:
+    found = target.figure
+    return [
+        f"{_short(found.median)} {target.unit}",
+        f"{_short(found.low)}-{_short(found.high)}",
+        _short(target.target),
+        "-" if target.stretch is None else _short(target.stretch),
+    ]
+
+
+def _short(number: float) -> str:
+    """Three digits that matter; whole numbers whole."""
+    if number == int(number) or abs(number) >= 100:
+        return f"{number:.0f}"
+    return f"{number:.3g}"
+
+
+def _text(table: Table) -> Iterator[str]:
+    columns = list(zip(table.head, *table.rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    yield table.title
+    for row in (table.head, *table.rows):
+        first, *rest = (
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join([f"  {first}", *rest]).rstrip()
