@@ -19,7 +19,7 @@ from .configs import ModelConfigBase
 from .exchange import Stream
 from .payloads import Models
 from .pool import StreamPool
-from .poolstate import PoolSettings
+from .settings import PoolSettings
 from .socket import StreamSocket
 from .sole import SoleSource
 

@@ -16,7 +16,8 @@ from ..net.deadline import Deadline, seconds
 from .exchange import Stream
 from .leases import Lease, Place
 from .payloads import Models
-from .poolstate import PoolSettings, PoolState, closed_error
+from .poolstate import PoolState, closed_error
+from .settings import PoolSettings
 from .socket import StreamSocket
 
 __all__ = ["StreamPool"]

@@ -9,41 +9,19 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
 
-import attrs
-
 from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
 from ..net import fork
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
-from ..net.retry import RetryPolicy
-from .exchange import Stream
 from .leases import Lease, Leases, Place, ThreadMark, Waiter
+from .settings import PoolSettings
 from .shelf import Closed, Shelf
-from .sole import Connect
 
-__all__ = ["PoolSettings", "PoolState", "closed_error"]
+__all__ = ["PoolState", "closed_error"]
 
 _DRAIN_EVERY = 1.0
 """Seconds between two looks at what finalisers have given back, while somebody waits."""
-
-
-@attrs.frozen
-class PoolSettings:
-    """What a client hands to its pools; times in seconds."""
-
-    connect: Connect
-    policy: RetryPolicy
-    call_timeout: float
-    max_size: int
-    max_waiting: int | None
-    timeout: float
-    max_idle: float
-    max_lifetime: float | None
-    max_stream_idle: float
-    preserve_window: bool
-    window_ms: float | None
-    """Length of the server's window."""
 
 
 class PoolState:
@@ -70,7 +48,7 @@ class PoolState:
             settings.max_size,
             settings.max_waiting,
             settings.max_stream_idle,
-            functools.partial(_new_stream, settings),
+            settings.new_stream,
         )
         fork.watch(self)
 
@@ -356,10 +334,6 @@ class PoolState:
             connection.let_go(close=hooked)
         self.shelf.idle.clear()
         self.shelf.leased.clear()
-
-
-def _new_stream(settings: PoolSettings) -> Stream:
-    return Stream(settings.window_ms, preserve=settings.preserve_window)
 
 
 def closed_error() -> PoolClosed:

@@ -1,0 +1,33 @@
+"""What a client hands to its pools."""
+
+from __future__ import annotations
+
+import attrs
+
+from ..net.retry import RetryPolicy
+from .exchange import Stream
+from .sole import Connect
+
+__all__ = ["PoolSettings"]
+
+
+@attrs.frozen
+class PoolSettings:
+    """What a client hands to its pools; times in seconds."""
+
+    connect: Connect
+    policy: RetryPolicy
+    call_timeout: float
+    max_size: int
+    max_waiting: int | None
+    timeout: float
+    max_idle: float
+    max_lifetime: float | None
+    max_stream_idle: float
+    preserve_window: bool
+    window_ms: float | None
+    """Length of the server's window."""
+
+    def new_stream(self) -> Stream:
+        """A stream nobody has used."""
+        return Stream(self.window_ms, preserve=self.preserve_window)
