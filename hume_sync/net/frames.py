@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..errors import MessageTooLarge, ProtocolError
+from .optional import loaded_numpy
 from .wire import Received, Wire
 
 __all__ = ["FINAL", "FrameReader", "FrameWriter", "broken"]
@@ -71,7 +71,7 @@ class FrameWriter:
         return memoryview(frame)[start : _HEADER + size]
 
     def _masker(self, size: int) -> Callable[[bytearray, bytes], None]:
-        numpy = sys.modules.get("numpy")
+        numpy = loaded_numpy()
         if numpy is None and self._slowly >= 0:
             self._slowly += size
             if self._slowly > _IMPORT_NUMPY_AFTER:

@@ -6,13 +6,13 @@ point with a bare error code, so every face and every point is checked here, and
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from ..errors import InputError, described
+from ..net.optional import loaded_numpy
 
 __all__ = ["serialize_landmarks"]
 
@@ -107,7 +107,7 @@ def _checked_array(array: Any) -> Any:
 
     float32 stays float32, so that its shorter texts are written.
     """
-    numpy = sys.modules["numpy"]
+    numpy = loaded_numpy()
     faces = array[numpy.newaxis] if array.ndim == 2 else array
     if faces.ndim != 3:
         raise InputError(f"landmarks must have the shape (n, 478, 3) or (478, 3), got {array.shape}")
@@ -131,7 +131,7 @@ def _checked_array(array: Any) -> Any:
 
 
 def _is_array(value: object) -> bool:
-    numpy = sys.modules.get("numpy")  # never imported here: without it nobody can hold an array
+    numpy = loaded_numpy()  # never imported here: without it nobody can hold an array
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
@@ -148,7 +148,7 @@ def _is_point(value: object) -> bool:
 def _is_number(value: object) -> bool:
     if isinstance(value, bool):
         return False
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     return isinstance(value, int | float) or (numpy is not None and isinstance(value, numpy.floating | numpy.integer))
 
 
