@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
@@ -15,8 +15,10 @@ from ..errors import ProtocolError, ReplyMismatch
 from .deadline import Deadline
 from .dial import Watch
 from .endpoint import Endpoint
-from .transport import Transport
 from .wire import Received
+
+if TYPE_CHECKING:
+    from .transport import Transport
 
 __all__ = ["Connection"]
 
@@ -68,6 +70,8 @@ class Connection:
     @classmethod
     def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Connection:
         """Dial and upgrade; raises as `Transport.open` does."""
+        from .transport import Transport  # noqa: PLC0415 - 10 ms of imports, which a first connection does not notice
+
         return cls(Transport.open(endpoint, deadline, watch))
 
     def scrub(self, text: str) -> str:
