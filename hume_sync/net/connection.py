@@ -43,6 +43,8 @@ class Connection:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.is_quiet = transport.is_quiet
+        """Asks, without waiting, whether nothing has come since the last exchange. (If something has: `poll`.)"""
         self.sound = True
         """Whether the next exchange may use this connection."""
         self._payload_prefix = secrets.token_hex(4)
@@ -84,7 +86,7 @@ class Connection:
         Raises:
             ConnectionLost: it has ended, or something came that nobody asked for (``phase="idle"``); it is discarded.
         """
-        if self._transport.is_quiet():
+        if self.is_quiet():
             return
         try:
             self._transport.poll()

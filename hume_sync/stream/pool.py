@@ -206,8 +206,17 @@ class LeaseSource:
             self._state.settle(self._lease)
 
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
-        """See `PoolState.take`."""
-        return self._state.take(self._lease, caller, deadline)
+        """The lease's own connection, or another one: see `PoolState.take`."""
+        lease = self._lease
+        connection = lease.connection
+        if (
+            connection is not None
+            and connection.sound
+            and connection.is_quiet()
+            and self._state.shelf.had_its_time(connection) is None
+        ):
+            return connection  # the usual way: its own, as it was left
+        return self._state.take(lease, caller, deadline)
 
     def sleep(self, delay: float) -> None:
         """Wait, unless the pool is closed meanwhile."""

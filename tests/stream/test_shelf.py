@@ -37,6 +37,9 @@ class Silent:
 
     headers: ClassVar[dict[str, str]] = {}
 
+    def is_quiet(self) -> bool:
+        return True
+
     def discard(self) -> None: ...
 
 
