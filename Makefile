@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 CODE = hume_sync tests benchmarks scripts setup.py
 
-.PHONY: demo test test-peers test-slow test-lowest test-pythons bench lint clean
+.PHONY: demo test test-fastrtc test-peers test-slow test-lowest test-pythons bench lint clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -19,6 +19,16 @@ test: $(VENV)/.with-test
 # each other's. Made anew only when those have changed.
 test-peers: $(VENV)/.with-test .peers/hume_0_6/.installed .peers/hume_0_13/.installed
 	$(BIN)/python -m pytest -m peers tests/peers
+
+# Real FastRTC servers, in an environment of their own (about 1 GB). Where this machine has no address but loopback,
+# WebRTC is skipped: scripts/loopback_alias.sh adds one.
+test-fastrtc: $(VENV)/.with-test-fastrtc .peers/fastrtc/.installed
+	$(BIN)/python -m pytest -m fastrtc tests/fastrtc
+	$(BIN)/python -m pytest -q tests/fastrtc/test_webrtc.py
+
+.peers/fastrtc/.installed: tests/fastrtc/real.txt setup.cfg
+	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $< -e ."
+	touch $@
 
 # Web servers, and long runs.
 test-slow: $(VENV)/.with-slow

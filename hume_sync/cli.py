@@ -1,4 +1,4 @@
-"""The ``hume-sync`` command: demo, serve, send.
+"""The ``hume-sync`` command: demo, serve, send, fastrtc.
 
 Exit status: 0; 2 for bad input, use or configuration, found here or by the server (codes E01.. and E02..); 1 when the
 server cannot be reached or fails; 130 on Ctrl-C.
@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn
 
+from . import turns
 from ._version import __version__
 from .errors import ConfigurationError, HumeClientException, InputError, RequestError
 from .inputs import DRY_RUN, LIMIT, MODELS, Payload, payloads, table, text_payload
@@ -93,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for each payload (default 60)")
     command.add_argument("--json", action="store_true", help="a JSON object a line and payload, instead of a table")
     command.set_defaults(run=_send)
+
+    command = commands.add_parser("fastrtc", help="do one turn with a FastRTC handler")
+    command.set_defaults(run=turns.run)
+    turns.add_arguments(command)
     return parser
 
 

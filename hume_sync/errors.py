@@ -6,6 +6,7 @@
     |-- ConfigurationError              a client that cannot work as it was built: URL, key, headers, a missing extra
     |-- InputError (ValueError)         an argument was refused before anything was sent
     |-- RequestError                    the server answered the request with an error; the connection stays good
+    |-- HookError                       an application's own URL answered with an error (``status``); FastRTC only
     |-- MisuseError                     a call that can never be right here: a closed socket, for one
     |-- PoolError                       the pool has no lease to give
     |   |-- PoolClosed                  it is closed
@@ -14,9 +15,13 @@
     |-- TransportError                  the connection failed; it is discarded
     |   |-- ConnectError                no connection could be made
     |   |   |-- AuthenticationError     HTTP 401 in answer to the upgrade
-    |   |   `-- HandshakeRejected       any other answer than 101 (``status``, ``retry_after``)
+    |   |   |-- ConnectionAlreadyExists the server has a connection of that name; FastRTC only
+    |   |   |-- HandshakeRejected       any other answer than 101 (``status``, ``retry_after``)
+    |   |   `-- TooManyConnections      the handler's ``limit`` is reached; FastRTC only
     |   |-- ConnectionLost              the connection ended in or before an exchange (``close_code``, ``close_reason``)
+    |   |-- InboxOverflow               more messages came than were received; FastRTC only
     |   |-- Timeout (TimeoutError)      the call's deadline passed (``phase`` says where)
+    |   |   `-- ReplyTimeout            no reply came in time; FastRTC only
     |   `-- ProtocolError               the server broke the protocol
     |       |-- MessageTooLarge         a message beyond ``max_message_size``
     |       `-- ReplyMismatch           a reply that answers another request
@@ -34,9 +39,12 @@ __all__ = [
     "AuthenticationError",
     "ConfigurationError",
     "ConnectError",
+    "ConnectionAlreadyExists",
     "ConnectionLost",
     "HandshakeRejected",
+    "HookError",
     "HumeClientException",
+    "InboxOverflow",
     "InputError",
     "MessageTooLarge",
     "MisuseError",
@@ -46,8 +54,10 @@ __all__ = [
     "PoolTimeout",
     "ProtocolError",
     "ReplyMismatch",
+    "ReplyTimeout",
     "RequestError",
     "Timeout",
+    "TooManyConnections",
     "TransportError",
 ]
 
@@ -64,6 +74,13 @@ def described(value: object) -> str:
     except Exception:  # noqa: BLE001 - integers of thousands of digits refuse, other people's reprs may do anything
         text = f"an unprintable {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def copy_of(error: HumeClientException) -> HumeClientException:
+    """An error of one's own: a shared one would collect all threads' tracebacks, and keep their requests alive."""
+    twin = type(error)(str(error))
+    vars(twin).update(vars(error))
+    return twin
 
 
 def _cut(text: str, limit: int) -> str:
@@ -135,6 +152,10 @@ class MisuseError(HumeClientException):
     """A call that can never be right at this place."""
 
 
+class HookError(HumeClientException):
+    """An application's own URL, for additional inputs or outputs, answered with an error."""
+
+
 class PoolError(HumeClientException):
     """The pool has no lease to give."""
 
@@ -163,6 +184,17 @@ class AuthenticationError(ConnectError):
     """The server refused the key (HTTP 401)."""
 
 
+class ConnectionAlreadyExists(ConnectError):
+    """The server has a connection of that name already."""
+
+
+class TooManyConnections(ConnectError):
+    """The handler takes no more connections at present."""
+
+    limit: int | None = None
+    """How many it takes, where the server says so."""
+
+
 class HandshakeRejected(ConnectError):
     """The server answered the upgrade with another status than 101."""
 
@@ -173,6 +205,14 @@ class ConnectionLost(TransportError):
 
 class Timeout(TransportError, TimeoutError):
     """The deadline of the call passed."""
+
+
+class ReplyTimeout(Timeout):
+    """No reply came before the deadline."""
+
+
+class InboxOverflow(TransportError):
+    """More messages came than were received: the session was ended, since none may be dropped in silence."""
 
 
 class ProtocolError(TransportError):

@@ -18,10 +18,12 @@ ROOMS = {
     "errors": set(),
     "net": {"errors", "net"},
     "stream": {"errors", "net", "stream", "_version"},
+    "fastrtc": {"errors", "net", "fastrtc", "_version"},
     "emulator": {"emulator"},
     "inputs": {"errors", "stream"},
     "demo": {"inputs", "stream", "emulator"},
-    "cli": {"errors", "stream", "inputs", "demo", "emulator", "_version"},
+    "cli": {"errors", "stream", "inputs", "demo", "emulator", "turns", "_version"},
+    "turns": {"errors", "net", "fastrtc"},
     "testing": {"emulator", "stream"},
     "_version": set(),
     "__init__": {"errors", "net", "stream", "_version"},
@@ -56,12 +58,14 @@ def test_a_module_is_one_idea_of_at_most_350_lines(module: Path) -> None:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(hume_sync.__all__) == [
-        "AuthenticationError", "BurstConfig", "ConfigurationError", "ConnectError", "ConnectionLost", "FaceConfig",
-        "FacemeshConfig", "HandshakeRejected", "HumeClientException", "HumeStreamClient", "InputError",
-        "LanguageConfig", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig", "PoolClosed",
-        "PoolError", "PoolFull", "PoolTimeout", "ProsodyConfig", "ProtocolError", "ReplyMismatch", "RequestError",
-        "RetryEvent", "RetryPolicy", "StreamPool", "StreamResponse", "StreamSocket",
-        "Timeout", "TransportError", "__version__", "deserialize_configs", "serialize_configs",
+        "AuthenticationError", "BurstConfig", "ConfigurationError", "ConnectError",
+        "ConnectionAlreadyExists", "ConnectionLost", "FaceConfig", "FacemeshConfig", "HandshakeRejected",
+        "HookError", "HumeClientException", "HumeStreamClient", "InboxOverflow", "InputError",
+        "LanguageConfig", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig",
+        "PoolClosed", "PoolError", "PoolFull", "PoolTimeout", "ProsodyConfig", "ProtocolError",
+        "ReplyMismatch", "ReplyTimeout", "RequestError", "RetryEvent", "RetryPolicy", "StreamPool",
+        "StreamResponse", "StreamSocket", "Timeout", "TooManyConnections", "TransportError", "__version__",
+        "deserialize_configs", "serialize_configs",
     ]  # fmt: skip
     for name in hume_sync.__all__:
         assert name.startswith("__") or inspect.getdoc(getattr(hume_sync, name))

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,16 @@ from hume_sync import cli
 from hume_sync.emulator import Emulator
 from hume_sync.stream.wav import Wav
 
+from .fastrtc.fake import FakeFastRTC
 from .stream.support import DATA, FACE, SPEECH
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PYTHON = [
+    code
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    if "# application: serves FastRTC" not in code  # that one is run by test-fastrtc, with the real FastRTC
+]
+FASTRTC = "http://127.0.0.1:7860"
 COMMANDS = [line[2:] for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
 
@@ -28,16 +35,23 @@ def folder(tmp_path: Path, hume_emulator: Emulator, monkeypatch: pytest.MonkeyPa
     assert speech
     (tmp_path / "clip.wav").write_bytes(next(speech.cut(4.0)))
     (tmp_path / "face.jpg").write_bytes(FACE)
+    (tmp_path / "question.wav").write_bytes(next(speech.cut(4.0)))
     monkeypatch.setenv("HUME_BASE_URL", hume_emulator.url)
     monkeypatch.setenv("HUME_API_KEY", "any")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def fastrtc() -> Iterator[str]:
+    with FakeFastRTC() as fake:
+        yield fake.url
+
+
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_every_python_example_runs(code: str, folder: Path) -> None:
+def test_every_python_example_runs(code: str, folder: Path, fastrtc: str) -> None:
     script = folder / "test_example.py"
-    script.write_text(code)
+    script.write_text(code.replace(FASTRTC, fastrtc))
     runner = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "def test_" in code else []
     done = subprocess.run(
         [sys.executable, "-W", "error", *runner, script.name], capture_output=True, text=True, check=False
@@ -47,7 +61,8 @@ def test_every_python_example_runs(code: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "hume-sync" in c])
-def test_every_command_runs(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_runs(command: str, folder: Path, fastrtc: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = command.replace(FASTRTC, fastrtc)
     if "|" in command:
         monkeypatch.setattr(sys, "stdin", (folder / "clip.wav").open())
         command = command.split("|")[1].strip()

@@ -12,7 +12,15 @@ import attrs
 from ..errors import ConfigurationError
 from .secret import Secret
 
-__all__ = ["Endpoint", "Proxy", "check_key", "environment_proxy", "private_headers"]
+__all__ = [
+    "Endpoint",
+    "Proxy",
+    "check_key",
+    "choose_proxy",
+    "default_context",
+    "environment_proxy",
+    "private_headers",
+]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -170,3 +178,21 @@ def environment_proxy(host: str, port: int, *, encrypted: bool) -> Proxy | None:
     variable = "https" if encrypted else "http"
     url = urllib.request.getproxies().get(variable)
     return Proxy.from_url(url, name=f"{variable}_proxy") if url else None
+
+
+def default_context() -> ssl.SSLContext:
+    """One context a client: making it reads the system's certificates, which costs more than a handshake."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def choose_proxy(proxy: object, host: str, port: int, *, encrypted: bool) -> Proxy | None:
+    """What a client's ``proxy`` argument means: None, the environment's; False, none; else a URL."""
+    if proxy is None:
+        return environment_proxy(host, port, encrypted=encrypted)
+    if proxy is False:
+        return None
+    if not isinstance(proxy, str):
+        raise ConfigurationError(f"proxy must be a URL, False (none) or None (environment), got {type(proxy).__name__}")
+    return Proxy.from_url(proxy)

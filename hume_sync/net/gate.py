@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import HumeClientException, Timeout
+from ..errors import HumeClientException, Timeout, copy_of
 from .deadline import Deadline
 from .retry import RetryPolicy
 
@@ -59,9 +59,9 @@ class Gate:
             arrived = self._round
             while True:
                 if self._ended is not None:
-                    raise _copy(self._ended)
+                    raise copy_of(self._ended)
                 if self._fatal is not None and self._fatal[0] == arrived:
-                    raise _copy(self._fatal[1])
+                    raise copy_of(self._fatal[1])
                 if self._failures == 0:
                     return
                 if self._prober is None:
@@ -73,7 +73,7 @@ class Gate:
                         return
                     if pause >= wait:
                         self._hand_on(caller)
-                        raise _copy(self._last)  # a wait that does not fit is not begun: this is why
+                        raise copy_of(self._last)  # a wait that does not fit is not begun: this is why
                     wait = pause
                 elif wait == 0.0:
                     raise _too_late()
@@ -96,7 +96,7 @@ class Gate:
         if self._policy.max_attempts == 1:
             return  # who never tries again has nobody wait
         with self._changed:
-            self._last = _copy(error)
+            self._last = copy_of(error)
             if self._prober is None:
                 self._prober = caller
             now = time.monotonic()
@@ -123,7 +123,7 @@ class Gate:
         """The failure will not go away: give it to all who wait. Newcomers may try for themselves."""
         with self._changed:
             if self._failures and self._prober is caller:
-                self._fatal = (self._round, _copy(error))
+                self._fatal = (self._round, copy_of(error))
                 self._reopen()
 
     def leave(self, caller: object) -> None:
@@ -152,10 +152,3 @@ class Gate:
 
 def _too_late() -> Timeout:
     return Timeout("no time left waiting for the server to come back", phase="connect")
-
-
-def _copy(error: HumeClientException) -> HumeClientException:
-    """An error of one's own: a shared one would collect all threads' tracebacks, and keep their requests alive."""
-    twin = type(error)(str(error))
-    vars(twin).update(vars(error))
-    return twin

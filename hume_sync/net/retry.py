@@ -127,6 +127,15 @@ class RetryPolicy:
         most = min(self.maximum, self.initial * 2.0 ** min(failures - 1, 60))
         return random.uniform(0.0, most)  # noqa: S311 - it spreads callers in time, and guards no secret
 
+    def tell(self, event: RetryEvent) -> None:
+        """Run the caller's callback, inside the call and on its thread; what it raises changes nothing."""
+        if self.on_retry is None:
+            return
+        try:
+            self.on_retry(event)
+        except Exception:  # noqa: BLE001 - a callback must not change what the call does
+            _log.exception("on_retry failed")
+
     def allows(self, error: HumeClientException, earlier: int = 0) -> bool:
         """Whether a failure may be tried again; ``earlier`` counts broken replies before this one."""
         match error:

@@ -7,7 +7,7 @@ fragments counted in, strict control frames, and an ending that cannot hang.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 import websocket
@@ -30,13 +30,29 @@ from .frames import FINAL, FrameReader, FrameWriter, broken
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
-__all__ = ["Transport", "check_websocket_client"]
+__all__ = [
+    "CLOSE",
+    "PING",
+    "PONG",
+    "TEXT",
+    "Transport",
+    "check_websocket_client",
+    "control_frame",
+    "goodbye",
+    "upgrade",
+]
+
+TEXT: Final = 0x1
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+_CONTINUATION: Final = 0x0
 
 _MAX_IDLE_FRAMES: Final = 32
 """Control frames answered in one poll of an idle connection; a peer that sends more is not sound."""
 
 _OPCODE: Final = 0xF
-_WHOLE_TEXT: Final = FINAL | ABNF.OPCODE_TEXT
+_WHOLE_TEXT: Final = FINAL | TEXT
 
 _MAX_CONTROL: Final = 125  # RFC 6455, 5.5
 
@@ -67,29 +83,7 @@ class Transport:
             AuthenticationError, HandshakeRejected: the server answered 401, or anything else but 101.
             ConnectError, ProtocolError, Timeout: as they say, with ``phase="connect"``.
         """
-        check_websocket_client()
-        wire = dial(endpoint, deadline, watch) if watch else dial(endpoint, deadline)
-        guard = UpgradeGuard(wire, endpoint)
-        ws = websocket.WebSocket(enable_multithread=False)
-        try:
-            ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
-                endpoint.url,
-                socket=guard,
-                host=endpoint.authority,
-                header=[f"{name}: {value}" for name, value in endpoint.headers],
-                suppress_origin=True,
-                redirect_limit=0,
-            )
-        except BaseException as exc:
-            wire.close()
-            if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not isinstance(
-                exc, HumeClientException
-            ):
-                # "from None": websocket-client's texts hold the whole answer, headers and all.
-                raise _connect_error(exc, endpoint) from None
-            raise
-        fields = guard.head.fields if guard.head else ()
-        return cls(wire, {name: endpoint.scrub(v) for name, v in fields if name != "set-cookie"}, endpoint)
+        return cls(*upgrade(endpoint, deadline, watch), endpoint)
 
     def scrub(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
@@ -127,10 +121,10 @@ class Transport:
         """A message whose first frame is not the whole of it."""
         message: bytearray | None = None  # the fragments so far; a million tiny ones must not cost more than they hold
         while True:
-            if first & ABNF.OPCODE_CLOSE:  # the bit that all control frames have
+            if first & CLOSE:  # the bit that all control frames have
                 self._control(first, data)
             else:
-                expected = ABNF.OPCODE_TEXT if message is None else ABNF.OPCODE_CONT
+                expected = TEXT if message is None else _CONTINUATION
                 if first & _OPCODE != expected:
                     raise broken("not a text message, or one inside another")
                 message = bytearray() if message is None else message
@@ -147,19 +141,17 @@ class Transport:
         if not first & FINAL or len(data) > _MAX_CONTROL:
             raise broken("a control frame that is too long or in pieces")
         opcode, said = first & _OPCODE, bytes(data)
-        ABNF(1, 0, 0, 0, opcode, 0, said).validate(skip_utf8_validation=True)
-        if opcode == ABNF.OPCODE_PING:
-            pong = ABNF.create_frame(said, ABNF.OPCODE_PONG).format()
+        if opcode == PING:
             if wait:
-                self._wire.send(pong)
+                self._wire.send(control_frame(PONG, said))
             else:
-                self._wire.try_send(pong)
-        elif opcode == ABNF.OPCODE_CLOSE:
-            code = int.from_bytes(said[:2], "big") if said else _NO_CODE
-            reason = self._scrub(said[2:].decode("utf-8", "replace"))
-            self._wire.try_send(ABNF.create_frame(said[:2], ABNF.OPCODE_CLOSE).format())
-            why = f"{code}, {reason!r}" if reason else f"{code}"
-            raise ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)
+                self._wire.try_send(control_frame(PONG, said))
+        elif opcode == CLOSE:
+            end = goodbye(said, self._scrub)
+            self._wire.try_send(control_frame(CLOSE, said[:2]))
+            raise end
+        elif opcode != PONG:
+            raise broken(f"opcode {opcode}, which nobody knows")
 
     def poll(self) -> None:
         """Look at what is not quiet, without waiting: answer pings, refuse anything else.
@@ -174,7 +166,7 @@ class Transport:
                 if not self._wire.poll():
                     return
                 first, data = self._reader.read()
-                if not first & ABNF.OPCODE_CLOSE:
+                if not first & CLOSE:
                     break
                 self._control(first, data, wait=False)
         except ConnectionLost as exc:
@@ -192,8 +184,8 @@ class Transport:
         deadline = Deadline(timeout)
         self._wire.deadline = deadline
         try:
-            self._wire.send(ABNF.create_frame((1000).to_bytes(2, "big"), ABNF.OPCODE_CLOSE).format())
-            while self._reader.read()[0] & _OPCODE != ABNF.OPCODE_CLOSE:
+            self._wire.send(control_frame(CLOSE, (1000).to_bytes(2, "big")))
+            while self._reader.read()[0] & _OPCODE != CLOSE:
                 deadline.for_socket()
         except (OSError, EOFError, ProtocolError):
             pass  # the peer is gone, slow or confused; all the same to a connection that ends
@@ -234,7 +226,59 @@ class Transport:
         raise ConnectionLost(f"the connection was lost: {why}", phase=phase, maybe_processed=sent) from exc
 
     def _last_word(self, code: int) -> None:
-        self._wire.try_send(ABNF.create_frame(code.to_bytes(2, "big"), ABNF.OPCODE_CLOSE).format())
+        self._wire.try_send(control_frame(CLOSE, code.to_bytes(2, "big")))
+
+
+def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> tuple[Wire, dict[str, str]]:
+    """Dial and upgrade; raises as `Transport.open` does.
+
+    Returns:
+        The wire, and the fields of the server's answer, names in lower case, without cookies.
+    """
+    check_websocket_client()
+    wire = dial(endpoint, deadline, watch) if watch else dial(endpoint, deadline)
+    guard = UpgradeGuard(wire, endpoint)
+    ws = websocket.WebSocket(enable_multithread=False)
+    try:
+        ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
+            endpoint.url,
+            socket=guard,
+            host=endpoint.authority,
+            header=[f"{name}: {value}" for name, value in endpoint.headers],
+            suppress_origin=True,
+            redirect_limit=0,
+        )
+    except BaseException as exc:
+        wire.close()
+        if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not isinstance(
+            exc, HumeClientException
+        ):
+            # "from None": websocket-client's texts hold the whole answer, headers and all.
+            raise _connect_error(exc, endpoint) from None
+        raise
+    fields = guard.head.fields if guard.head else ()
+    return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
+
+
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """A masked control frame."""
+    return ABNF.create_frame(payload, opcode).format()
+
+
+def goodbye(payload: bytes, scrub: Callable[[str], str]) -> ConnectionLost:
+    """What a server's close frame says, as an error.
+
+    Raises:
+        ProtocolError: it is no valid one.
+    """
+    try:
+        ABNF(1, 0, 0, 0, CLOSE, 0, payload).validate(skip_utf8_validation=True)
+    except websocket.WebSocketProtocolException as exc:
+        raise broken(str(exc)) from None
+    code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
+    reason = scrub(payload[2:].decode("utf-8", "replace"))
+    why = f"{code}, {reason!r}" if reason else f"{code}"
+    return ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)
 
 
 def _connect_error(exc: Exception, endpoint: Endpoint) -> HumeClientException:
@@ -257,7 +301,7 @@ def check_websocket_client() -> None:
     """
     needed = [
         (websocket.WebSocket, ("connect",)),
-        (ABNF, ("create_frame", "format", "validate", "OPCODE_TEXT", "OPCODE_CLOSE", "OPCODE_PING")),
+        (ABNF, ("create_frame", "format", "validate")),
     ]
     for owner, names in needed:
         for name in names:

@@ -182,6 +182,10 @@ class Wire:
         self._sock.close()
         self._surplus = b""
 
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """Hand the socket over, with what was received and not yet asked for; this wire is nobody's any more."""
+        return self._sock, bytes(self._surplus)
+
     def let_go(self, *, close: bool) -> None:
         """In a forked child: drop the descriptor without a byte or a shutdown that the parent would feel."""
         if close:

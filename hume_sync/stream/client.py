@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, InputError, described
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from ..net.endpoint import Endpoint, Proxy, check_key, environment_proxy, private_headers
+from ..net.endpoint import Endpoint, check_key, choose_proxy, default_context, private_headers
 from ..net.retry import RetryPolicy
 from .configs import ModelConfigBase
 from .exchange import Stream
@@ -101,10 +101,10 @@ class HumeStreamClient:
             host=host,
             port=port,
             path=prefix if prefix.endswith(_PATH) else prefix + _PATH,
-            tls=(ssl_context or _default_context()) if encrypted else None,
+            tls=(ssl_context or default_context()) if encrypted else None,
             headers=tuple((name, value) for name, value in _GREETING if name.lower() not in own),
             private=private,
-            proxy=_choose_proxy(proxy, host, port, encrypted=encrypted),
+            proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
             allow_plaintext=allow_plaintext,
             max_message_size=_size("max_message_size", max_message_size),
         )
@@ -214,23 +214,6 @@ class HumeStreamClient:
 
     def _connect(self, deadline: Deadline, watch: Watch) -> Connection:
         return Connection.open(self._endpoint, deadline.within(self._open_timeout), watch)
-
-
-def _default_context() -> ssl.SSLContext:
-    """One context a client: making it reads the system's certificates, which costs more than a handshake."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _choose_proxy(proxy: object, host: str, port: int, *, encrypted: bool) -> Proxy | None:
-    if proxy is None:
-        return environment_proxy(host, port, encrypted=encrypted)
-    if proxy is False:
-        return None
-    if not isinstance(proxy, str):
-        raise ConfigurationError(f"proxy must be a URL, False (none) or None (environment), got {type(proxy).__name__}")
-    return Proxy.from_url(proxy)
 
 
 def _size(name: str, value: object) -> int:

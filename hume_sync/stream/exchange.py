@@ -7,7 +7,6 @@ nothing had happened.
 
 from __future__ import annotations
 
-import logging
 from fractions import Fraction
 from typing import Protocol
 
@@ -15,12 +14,10 @@ from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout,
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
-from ..net.retry import Attempts, RetryEvent, RetryPolicy, retry
+from ..net.retry import Attempts, RetryPolicy, retry
 from .payloads import RESET_STREAM, Effect, Members, Request
 from .responses import StreamResponse
 from .window import StreamWindow, WindowItem
-
-_log = logging.getLogger("hume_sync")
 
 __all__ = ["CONNECT", "Exchanges", "Source", "Stream"]
 
@@ -169,7 +166,7 @@ class Exchanges:
                 deadline=deadline,
                 attempts=attempts,
                 is_free=lambda _: self._stale,
-                tell=lambda event: _tell(source.policy, event),
+                tell=source.policy.tell,
             )
         except HumeClientException as exc:
             exc.attempts = attempts.number
@@ -185,16 +182,6 @@ class Exchanges:
         if not self.source.gate.is_open:
             return self.source.gate.delay(self)
         return error.retry_after if error.retry_after is not None else self.source.policy.delay(failures)
-
-
-def _tell(policy: RetryPolicy, event: RetryEvent) -> None:
-    """Run the caller's callback, inside the call and on its thread."""
-    if policy.on_retry is None:
-        return
-    try:
-        policy.on_retry(event)
-    except Exception:  # noqa: BLE001 - what a callback does must not change what the call does
-        _log.exception("on_retry failed")
 
 
 def _converse(

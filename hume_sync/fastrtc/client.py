@@ -1,0 +1,152 @@
+"""The client: one FastRTC handler, and the sessions made with it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from typing import NoReturn
+
+from .._version import __version__
+from ..errors import ConfigurationError, InputError, described
+from ..net.deadline import Deadline, seconds
+from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers
+from ..net.retry import RetryPolicy
+from .audio import check_rate
+from .connecting import connect_patiently
+from .http import Http, Origin
+from .link import Link
+from .server import Server, Shape
+from .session import Inputs, Session
+from .websocket import WebSocketLink
+
+__all__ = ["FastRTCClient"]
+
+_MAX_MESSAGE = 64 * 2**20
+_TRANSPORTS = ("websocket", "webrtc")
+
+
+class FastRTCClient:
+    """Makes blocking sessions with one handler of a FastRTC application.
+
+    It holds no connection and may be shared by threads.
+
+    Args:
+        url: the application, http(s):// or ws(s)://.
+        path: where the stream is mounted: ``/echo`` for ``/echo/websocket/offer``.
+        input_hook: where additional inputs are posted, below the application's origin or as a URL; None: nowhere.
+        outputs: where additional outputs come as server-sent events; None: nowhere.
+        latest: where one additional output can be asked for; None: nowhere.
+        input_sample_rate: of the handler, samples a second. It is not negotiated: audio at another rate is heard at
+            the wrong speed, and nobody says so.
+        output_sample_rate: of the audio the handler sends; likewise.
+        headers: sent with every request to the application's origin, and nowhere else; kept secret.
+        timeout: seconds a call may take, unless it says otherwise.
+        shape: makes the hook's JSON of a connection's id and the fields; None: ``{"webrtc_id": id, **fields}``.
+        ssl_context: your own TLS settings; default: the system's certificates, verified.
+        proxy: as for `HumeStreamClient`.
+        allow_plaintext: let the headers go over unencrypted http:// and ws:// to another machine.
+
+    Raises:
+        ConfigurationError, InputError: an argument that cannot be used; it is named.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        path: str = "",
+        input_hook: str | None = "/input_hook",
+        outputs: str | None = "/updates",
+        latest: str | None = None,
+        input_sample_rate: int = 48000,
+        output_sample_rate: int = 24000,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        shape: Shape | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxy: str | bool | None = None,
+        allow_plaintext: bool = False,
+    ) -> None:
+        encrypted, host, port, prefix = Endpoint.split(url, name="url")
+        if not isinstance(path, str) or (path and not path.startswith("/")):
+            raise ConfigurationError(f"path must be a str that begins with a slash, or empty; got {described(path)}")
+        tls = (ssl_context or default_context()) if encrypted else None
+        self._endpoint = Origin(
+            host=host,
+            port=port,
+            path=f"{prefix}{path.rstrip('/')}/websocket/offer",
+            tls=tls,
+            headers=(("User-Agent", f"hume_sync/{__version__}"),),
+            private=private_headers(headers),
+            proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
+            allow_plaintext=allow_plaintext,
+            max_message_size=_MAX_MESSAGE,
+        )
+        self._offer = f"{prefix}{path.rstrip('/')}/webrtc/offer"
+        http = Http(self._endpoint, ssl_context=ssl_context, proxy=proxy)
+        for name, given in (("input_hook", input_hook), ("outputs", outputs), ("latest", latest)):
+            if given is not None:
+                http.resolve(given, name=name)  # a bad URL is refused here, not in the middle of a turn
+        self._server = Server(
+            http=http,
+            input_hook=input_hook,
+            outputs_url=outputs,
+            latest_url=latest,
+            shape=shape,
+            input_sample_rate=check_rate("input_sample_rate", input_sample_rate),
+            output_sample_rate=check_rate("output_sample_rate", output_sample_rate),
+            timeout=seconds("timeout", timeout),
+        )
+
+    def connect(
+        self,
+        transport: str = "websocket",
+        *,
+        inputs: Inputs | None = None,
+        reconnect: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> Session:
+        """Connect, and be registered with the handler.
+
+        Args:
+            transport: "websocket" or "webrtc" (the extra ``webrtc``).
+            inputs: makes the fields that answer a handler which waits for additional inputs; called in the thread that
+                waits for a reply or iterates.
+            reconnect: whether a connection that is cut is made anew: under another id, with the last inputs given
+                again. What was on its way is gone, and a `Reconnected` event says so.
+            retry: how often and how patiently to try again where there are too many connections; None: never.
+
+        Raises:
+            TooManyConnections: the handler's ``concurrency_limit`` is reached.
+            ConnectError, ConnectionLost, ProtocolError, Timeout: there is no connection.
+        """
+        if transport not in _TRANSPORTS:
+            raise InputError(f"transport must be one of {_TRANSPORTS}, got {described(transport)}")
+        if inputs is not None and not callable(inputs):
+            raise InputError(f"inputs must be callable, or None; got {described(inputs)}")
+        policy = RetryPolicy.none() if retry is None else retry
+
+        def link(deadline: Deadline) -> Link:
+            make = self._websocket if transport == "websocket" else self._webrtc
+            return connect_patiently(make, policy, deadline)
+
+        return Session(self._server, link, inputs=inputs, reconnect=reconnect)
+
+    def _websocket(self, deadline: Deadline) -> Link:
+        return WebSocketLink.open(self._endpoint, sample_rate=self._server.output_sample_rate, deadline=deadline)
+
+    def _webrtc(self, deadline: Deadline) -> Link:
+        from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
+
+        return WebRTCLink.open(
+            lambda offer, until: self._server.http.post_json(self._offer, offer, until).parts(),
+            input_sample_rate=self._server.input_sample_rate,
+            output_sample_rate=self._server.output_sample_rate,
+            deadline=deadline,
+        )
+
+    def __repr__(self) -> str:
+        return f"<FastRTCClient {self._endpoint.url}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a FastRTCClient is never pickled: build it in the process that uses it")

@@ -1,0 +1,42 @@
+"""Connecting where there may be too many connections: as patiently as was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..errors import HumeClientException
+from ..net.deadline import Deadline
+from ..net.retry import Attempts, RetryPolicy, retry
+from .link import Link
+
+__all__ = ["connect_patiently"]
+
+
+def connect_patiently(connect: Callable[[Deadline], Link], policy: RetryPolicy, deadline: Deadline) -> Link:
+    """Connect; where the limit is reached, or the server is away, as often as the policy says.
+
+    Raises:
+        HumeClientException: the last failure, with ``attempts`` set.
+    """
+    attempts = Attempts()
+    try:
+        try:
+            return connect(deadline)
+        except HumeClientException as first:
+            if policy.max_attempts == 1 or not policy.allows(first):
+                raise
+            return retry(
+                policy,
+                first,
+                lambda: connect(deadline),
+                sleep=time.sleep,
+                wait=lambda error, failures: policy.delay(failures) if error.retry_after is None else error.retry_after,
+                deadline=deadline,
+                attempts=attempts,
+                is_free=lambda _: False,
+                tell=policy.tell,
+            )
+    except HumeClientException as exc:
+        exc.attempts = attempts.number
+        raise

@@ -1,0 +1,151 @@
+"""What a FastRTC server says, as typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+__all__ = [
+    "AudioChunk",
+    "Custom",
+    "EndStream",
+    "ErrorMessage",
+    "Event",
+    "FetchOutput",
+    "LogMessage",
+    "Reconnected",
+    "SendInput",
+    "StopWord",
+    "UpdateConnection",
+    "WarningMessage",
+    "to_event",
+]
+
+
+@attrs.frozen
+class AudioChunk:
+    """Audio of the handler, in the pieces it yields."""
+
+    samples: bytes = attrs.field(repr=lambda samples: f"<{len(samples)} bytes>")
+    """s16le, mono."""
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """How long it plays."""
+        return len(self.samples) / 2 / self.sample_rate
+
+
+@attrs.frozen
+class LogMessage:
+    """Where a turn is: ``started_talking``, ``pause_detected``, ``response_starting`` (once a chunk), or other text."""
+
+    text: str
+
+
+@attrs.frozen
+class SendInput:
+    """The handler waits for additional inputs, without limit."""
+
+
+@attrs.frozen
+class FetchOutput:
+    """There is an additional output to be fetched. (Over WebSocket servers never say so.)"""
+
+
+@attrs.frozen
+class StopWord:
+    """The stop word was heard."""
+
+    text: str
+
+
+@attrs.frozen
+class ErrorMessage:
+    """The handler has failed. Over WebSocket servers never say so; over WebRTC nothing more comes of it."""
+
+    text: str
+
+
+@attrs.frozen
+class WarningMessage:
+    """The handler warns."""
+
+    text: str
+
+
+@attrs.frozen
+class EndStream:
+    """The handler has closed the stream, with a text of its own."""
+
+    text: str
+
+
+@attrs.frozen
+class UpdateConnection:
+    """The application has changed the connection's state: ``closed``."""
+
+    text: str
+
+
+@attrs.frozen
+class Reconnected:
+    """The connection was lost and made anew under another id: whatever was on its way is gone."""
+
+    webrtc_id: str
+    """Of the new connection."""
+    error: str
+    """What ended the old one."""
+
+
+@attrs.frozen
+class Custom:
+    """A message of a type that nobody else has: an application's own."""
+
+    type: str | None
+    data: Any
+    """The whole of it, where it is no object with ``data`` or ``message``."""
+
+
+Event = (
+    AudioChunk
+    | Custom
+    | EndStream
+    | ErrorMessage
+    | FetchOutput
+    | LogMessage
+    | Reconnected
+    | SendInput
+    | StopWord
+    | UpdateConnection
+    | WarningMessage
+)
+
+_TEXTS: dict[str, Callable[[str], Event]] = {
+    "log": LogMessage,
+    "stopword": StopWord,
+    "error": ErrorMessage,
+    "warning": WarningMessage,
+    "end_stream": EndStream,
+    "update_connection": UpdateConnection,
+}
+
+
+def to_event(message: object) -> Event:
+    """The event a control message tells of. Whatever nobody knows is `Custom`: it never fails.
+
+    The published page puts the text in ``data``, real servers that of errors and warnings in ``message``.
+    """
+    if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
+        return Custom(None, message)
+    kind = message["type"]
+    data = message.get("data", message.get("message"))
+    if kind == "send_input":
+        return SendInput()
+    if kind == "fetch_output":
+        return FetchOutput()
+    if kind in _TEXTS and isinstance(data, str):
+        return _TEXTS[kind](data)
+    return Custom(kind, data if "data" in message or "message" in message else dict(message))

@@ -1,0 +1,349 @@
+"""HTTP to the application around a FastRTC server: hooks, outputs and offers, one connection a request.
+
+The connection is dialled as a WebSocket's is, so the same holds for its proxy, for TLS, and for what may go in the
+clear; every system call on it has what is left of the call's deadline, whatever the server does. urllib3 writes the
+request and reads the head of the answer. The body is read here: neither urllib3 nor http.client can go on after a
+time-out (what they have half read is lost), and a reader of events runs into one all the time.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+import attrs
+import orjson
+
+from ..errors import (
+    ConfigurationError,
+    ConnectionLost,
+    HookError,
+    InputError,
+    MessageTooLarge,
+    ProtocolError,
+    Timeout,
+    described,
+)
+from ..net.deadline import Deadline
+from ..net.dial import Watch, dial
+from ..net.endpoint import Endpoint, default_context, environment_proxy
+from ..net.wire import Wire
+from .body import framing
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+__all__ = ["Answer", "Fields", "Http", "OpenResponse", "Origin", "json_or_text"]
+
+Fields = Mapping[str, Any] | None
+"""What goes into the query of a URL."""
+
+_MAX_BODY = 16 * 2**20
+_SENTENCE = 200
+_TELLING = 8
+"""Characters from which a word of a private header is a secret by itself: servers repeat a token without "Bearer"."""
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_PORTS = {"http": 80, "https": 443}
+_ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
+
+
+@attrs.frozen
+class Answer:
+    """A whole answer."""
+
+    status: int
+    text: str = attrs.field(repr=False)
+    json: Any = attrs.field(default=None, repr=False)
+    """The body as JSON; None where it is not."""
+    sentence: str = attrs.field(default="", repr=False)
+    """Of an error: how the body begins, as our error may show it: one printable line without a private header in it."""
+
+    def parts(self) -> tuple[int, Any]:
+        """The status; and the body, as JSON where it is JSON, else as text."""
+        return self.status, json_or_text(self.text)
+
+
+@attrs.frozen
+class Origin(Endpoint):
+    """An endpoint whose private headers all count as credentials: nobody knows what applications call their keys."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether it has any."""
+        return bool(self.private)
+
+
+class Http:
+    """Speaks to the application's URLs. It holds no connection and may be shared by threads.
+
+    Private headers go to the endpoint's own origin (scheme, host and port) alone: never to another URL, never after a
+    redirect (none is followed), and never unencrypted to an address that is not this machine's, whatever its name,
+    unless the endpoint allows plaintext.
+
+    Args:
+        endpoint: the server; its path does not count.
+        ssl_context: the caller's own TLS settings, for other origins too; default: the endpoint's, else the system's.
+        proxy: as the client got it: None looks in the environment for each origin, all else is the endpoint's.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, ssl_context: ssl.SSLContext | None = None, proxy: str | bool | None = None
+    ) -> None:
+        self._base = endpoint
+        self._tls = ssl_context or endpoint.tls
+        self._ask_environment = proxy is None
+
+    def resolve(self, url: str, *, name: str = "url") -> str:
+        """The absolute URL: "/path" is at the root of the server's origin; http(s) URLs stay as they are.
+
+        Raises:
+            ConfigurationError: anything else, user:password or a fragment given; ``name`` is the argument it names.
+        """
+        origin, target = self._locate(url, name)
+        return f"http{'s' if origin.tls else ''}://{origin.authority}{target}"
+
+    def post_json(self, url: str, payload: Any, deadline: Deadline, *, watch: Watch | None = None) -> Answer:
+        """POST a value as JSON, and read the whole answer, whatever its status, but a redirect.
+
+        ``watch`` is told how to interrupt it from another thread: it then raises ConnectError or ConnectionLost.
+
+        Raises:
+            InputError: the value is not JSON.
+            HookError: a redirect.
+            ConfigurationError: the URL, or headers that would go unencrypted to another machine.
+            ConnectError, ConnectionLost, Timeout, ProtocolError, MessageTooLarge: no answer; above 16 MiB it is none.
+        """
+        try:
+            body = orjson.dumps(payload)
+        except TypeError as exc:  # (orjson's error is one: it names a type, never a value)
+            raise InputError(f"this cannot be sent as JSON: {exc}") from None
+        return self._open(url, None, deadline, watch, body=body).answer(deadline)
+
+    def get(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch | None = None) -> Answer:
+        """GET the URL, with these fields in its query; otherwise as `post_json`."""
+        return self._open(url, fields, deadline, watch).answer(deadline)
+
+    def stream(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch | None = None) -> OpenResponse:
+        """GET a stream of events: the response with its body still to come; to be closed. Raises as `post_json`."""
+        return self._open(url, fields, deadline, watch, accept="text/event-stream")
+
+    def __repr__(self) -> str:
+        return f"<Http {self.resolve('/')}>"
+
+    def _locate(self, url: object, name: str) -> tuple[Origin, str]:
+        """Where a URL leads: the origin, and path and query."""
+        if not isinstance(url, str):
+            raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}")
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").replace("%25", "%"), parts.port  # RFC 6874: a zone's mark
+        except ValueError:
+            raise ConfigurationError(f"{name} has a host or port that cannot be read; {_ACCEPTED}") from None
+        if "@" in parts.netloc or "#" in url:
+            # The URL is not repeated: a password may well be in these very parts.
+            raise ConfigurationError(f"{name} must not hold user:password or a fragment; {_ACCEPTED}")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if _VISIBLE.fullmatch(url) and not parts.scheme and not parts.netloc and url.startswith("/"):
+            return self._origin(self._base.tls is not None, self._base.host, self._base.port), target
+        if not _VISIBLE.fullmatch(url) or parts.scheme not in _PORTS or not host or port == 0:
+            raise ConfigurationError(f"{name} is {described(url.partition('?')[0])}; {_ACCEPTED}")
+        return self._origin(parts.scheme == "https", host, port or _PORTS[parts.scheme]), target
+
+    def _origin(self, encrypted: bool, host: str, port: int) -> Origin:
+        base = self._base
+        own = (encrypted, host, port) == (base.tls is not None, base.host, base.port)
+        ask = self._ask_environment and not own
+        if encrypted and self._tls is None:
+            self._tls = default_context()
+        return Origin(
+            host=host,
+            port=port,
+            path="",
+            tls=self._tls if encrypted else None,
+            headers=base.headers,
+            private=base.private if own else (),
+            proxy=environment_proxy(host, port, encrypted=encrypted) if ask else base.proxy,
+            allow_plaintext=base.allow_plaintext,
+        )
+
+    def _open(
+        self,
+        url: str,
+        fields: Fields,
+        deadline: Deadline,
+        watch: Watch | None,
+        *,
+        body: bytes | None = None,
+        accept: str = "application/json",
+    ) -> OpenResponse:
+        origin, target = self._locate(url, "url")
+        if fields:
+            target += ("&" if "?" in target else "?") + urlencode(fields)
+        try:
+            wire = dial(origin, deadline, watch) if watch else dial(origin, deadline)
+        except ConfigurationError:  # it speaks of keys and wss://
+            raise ConfigurationError(
+                f"headers would go unencrypted to {origin.authority}: use https://, or pass allow_plaintext=True"
+            ) from None
+        try:
+            head = _exchange(wire, origin, target, body, accept)
+            if 300 <= head.status < 400:
+                what = f"{origin.authority} redirects (HTTP {head.status}), which is never followed: give the final URL"
+                raise HookError(what, status=head.status)
+            return OpenResponse(wire, head, self._scrub)
+        except BaseException:
+            wire.close()
+            raise
+
+    def _scrub(self, text: str) -> str:
+        text = self._base.scrub(text)
+        for _, secret in self._base.private:
+            for word in secret.reveal().split():
+                text = text.replace(word, "***") if len(word) >= _TELLING else text
+        return text
+
+
+class OpenResponse:
+    """An answer whose head has come. One thread at a time reads it; `abort` is for any."""
+
+    def __init__(self, wire: Wire, head: BaseHTTPResponse, scrub: Callable[[str], str]) -> None:
+        self.status = head.status
+        self.content_type = (head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        """The media type alone, in lower case; empty where none is named."""
+        self._body = framing(head.status, head.headers)
+        self._wire = wire
+        self._scrub = scrub
+
+    def read(self, deadline: Deadline) -> bytes:
+        """The next bytes of the body, as they come; none at its end.
+
+        Raises:
+            Timeout: the deadline passed. Nothing is lost by it: the next call goes on.
+            ConnectionLost: the body was cut short.
+            ProtocolError: it is not put together as HTTP/1.1 says.
+        """
+        self._wire.deadline = deadline
+        while not self._body.ended:
+            try:
+                data = bytes(self._wire.read())
+            except TimeoutError:
+                raise Timeout("no more of the answer in time", phase="receive", maybe_processed=True) from None
+            except OSError as exc:
+                raise ConnectionLost(f"the answer was cut short: {exc}", phase="receive", maybe_processed=True) from exc
+            if piece := self._body.feed(data):
+                return piece
+        return b""
+
+    def answer(self, deadline: Deadline) -> Answer:
+        """Read all of it, and close.
+
+        Raises:
+            MessageTooLarge: more than 16 MiB.
+            Timeout, ConnectionLost, ProtocolError: as `read`.
+        """
+        body = bytearray()
+        try:
+            while piece := self.read(deadline):
+                body += piece
+                if len(body) > _MAX_BODY:
+                    raise MessageTooLarge(f"the answer is larger than {_MAX_BODY} bytes", phase="receive")
+        finally:
+            self.close()
+        text = body.decode("utf-8", "replace")
+        value = json_or_text(text)
+        sentence = "" if self.status < 400 else " ".join(self._scrub(text).split())[:_SENTENCE]
+        shown = "".join(c if c.isprintable() else "?" for c in sentence)
+        return Answer(self.status, text, None if value is text else value, shown)
+
+    def abort(self) -> None:
+        """From any thread: end it; whoever reads gets what has come, and then the end or ConnectionLost."""
+        self._wire.abort()
+
+    def close(self) -> None:
+        """Let the connection go. Idempotent."""
+        self._wire.close()
+
+    def let_go(self, *, close: bool) -> None:
+        """In a forked child: let the descriptor go without a word to the server."""
+        self._wire.let_go(close=close)
+
+
+def json_or_text(text: str) -> Any:
+    """The value, where the text is JSON; else the text itself."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _headers(origin: Endpoint, accept: str, body: bytes | None) -> dict[str, str]:
+    """What the request says; what it needs to be right is not for the caller to change."""
+    needed = {"Host": origin.authority, "Connection": "close", "Accept": accept, "Accept-Encoding": "identity"}
+    if body is not None:
+        needed["Content-Type"] = "application/json"
+    given = {name.lower(): value for name, value in origin.headers}
+    given |= {name.lower(): secret.reveal() for name, secret in origin.private}
+    return needed | {name: value for name, value in given.items() if name.title() not in needed}
+
+
+class _Plug:
+    """What urllib3 and http.client see as a connected socket, and as the file made of it.
+
+    They neither set its time-out nor close it: the wire has the call's deadline, and an owner.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self.sendall = wire.send
+        self._wire = wire
+
+    def readline(self, limit: int) -> bytes:
+        line = self._wire.recv_line(limit)
+        if not line.endswith(b"\n") and len(line) < limit:
+            raise ConnectionAbortedError  # http.client would take it for the end of the head
+        return line
+
+    def makefile(self, _mode: str) -> _Plug:
+        return self
+
+    def settimeout(self, timeout: float | None) -> None: ...
+
+    def close(self) -> None: ...
+
+    flush = close
+
+
+def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, accept: str) -> BaseHTTPResponse:
+    """Send the request, and read the head of its answer."""
+    try:
+        from urllib3.connection import HTTPConnection  # noqa: PLC0415 - an extra
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+    except ImportError:
+        raise ConfigurationError('hooks and outputs need: pip install "hume_sync[fastrtc]"') from None
+    connection = HTTPConnection(origin.host, origin.port)
+    connection.set_debuglevel(0)  # somebody else's trace would show the headers
+    connection.sock = _Plug(wire)
+    sent = False
+    try:
+        try:
+            method = "GET" if body is None else "POST"
+            headers = _headers(origin, accept, body)
+            connection.request(method, target, body, headers, preload_content=False, decode_content=False)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the server may have answered before it has heard everything, and that answer says why
+        sent = True
+        return connection.getresponse()
+    except TimeoutError:
+        phase = "receive" if sent else "send"
+        raise Timeout(f"no answer from {origin.authority} in time", phase=phase, maybe_processed=sent) from None
+    except OSError as exc:
+        what = f"no answer from {origin.authority}: {exc.strerror or 'it ended the connection'}"
+        raise ConnectionLost(what, phase="receive", maybe_processed=True) from exc
+    except (HTTPException, HTTPError, ValueError) as exc:
+        # Their texts repeat what the server sent, at any length.
+        what = f"the answer from {origin.authority} is not HTTP/1.1 ({type(exc).__name__})"
+        raise ProtocolError(what, phase="receive") from None

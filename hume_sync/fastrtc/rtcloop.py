@@ -1,0 +1,345 @@
+"""The thread in which a WebRTC connection lives, and the queues between it and the callers.
+
+aiortc works on an asyncio event loop only. Each connection gets a loop of its own, in a thread of its own, which ends
+with it. Callers put audio into one queue and take events out of another; the thread waits for neither of them, and no
+code of a user's runs on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from fractions import Fraction
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from ..errors import (
+    ConnectError,
+    ConnectionLost,
+    HumeClientException,
+    InboxOverflow,
+    MisuseError,
+    ProtocolError,
+    Timeout,
+    copy_of,
+)
+from ..net.deadline import Deadline
+from .events import AudioChunk, Custom, Event, to_event
+
+__all__ = ["RTCLoop"]
+
+_T = TypeVar("_T")
+
+_FRAMES: Final = 50
+"""Frames of audio a second, both ways."""
+
+_QUEUED: Final = 10
+"""Seconds of audio that may wait to be sent before `RTCLoop.put` waits."""
+
+_LATE: Final = 0.2
+"""Seconds the thread may be late before it lets go of the time that was lost, rather than send it all in a burst."""
+
+_PAUSE: Final = 2.0
+"""Seconds of silence that come through before the rest of it is left out."""
+
+_GAP: Final = 0.2
+"""Seconds without a frame after which the next begins something new."""
+
+_MESSAGE: Final = 100
+"""What an event counts beyond its text or samples, in bytes: many small ones are to count as well."""
+
+_GOODBYE: Final = 0.4
+"""Seconds for each of the two things that are waited for at the end."""
+
+_LOST: Final = 1006
+_ENDED: Final = 1000
+
+
+class RTCLoop:
+    """Runs `thread`, the only one to touch the peer connection. It ends by itself once the connection has.
+
+    Args:
+        configuration: aiortc's, for the peer connection.
+        input_rate: of the audio to be sent, samples a second.
+        output_rate: of the audio in events.
+        inbox: bytes of events that may wait to be received.
+    """
+
+    def __init__(self, configuration: Any, *, input_rate: int, output_rate: int, inbox: int) -> None:
+        self._configuration = configuration
+        self._input_rate = input_rate
+        self._output_rate = output_rate
+        self._inbox_limit = inbox
+        self._loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self._run, name="hume_sync webrtc", daemon=True)
+        # The thread's alone:
+        self._peer: Any = None
+        self._stop = asyncio.Event()
+        self._why: HumeClientException | None = None
+        self._listeners: set[asyncio.Task[None]] = set()
+        self._sent = 0  # samples
+        self._due = 0.0  # when the next frame is to be sent
+        self._heard = 0.0  # when the last frame came
+        self._silence = 0  # bytes of it in a row
+        # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
+        # move a few bytes.
+        self._changed = threading.Condition(threading.Lock())
+        self._inbox: deque[tuple[Event, int]] = deque()
+        self._inbox_bytes = 0
+        self._speech = bytearray()
+        self._open = False
+        self.ended: HumeClientException | None = None
+
+    # --- the callers' side
+
+    def offer(self, deadline: Deadline) -> str:
+        """Make the peer connection, and the SDP with which it is offered; raises whatever aiortc does, and Timeout."""
+        return self._call(self._offer, deadline)
+
+    def accept(self, answer: Any, deadline: Deadline) -> None:
+        """Take the server's answer (aiortc's RTCSessionDescription); raises whatever aiortc does, and Timeout."""
+        self._call(lambda: self._accept(answer), deadline)
+
+    def await_open(self, deadline: Deadline) -> None:
+        """Wait until the data channel is open; raises Timeout, or what has ended the connection."""
+        with self._changed:
+            while not self._open:
+                if self.ended is not None:
+                    raise copy_of(self.ended)
+                if not self._changed.wait(_left(deadline)):
+                    raise _too_late()
+
+    def _call(self, work: Callable[[], Coroutine[Any, Any, _T]], deadline: Deadline) -> _T:
+        """Have the thread do something, and wait for it."""
+        future = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        try:
+            return future.result(_left(deadline))
+        except TimeoutError:
+            raise _too_late() from None
+        finally:
+            future.cancel()
+
+    def put(self, samples: bytes, deadline: Deadline) -> None:
+        """Queue audio, as room comes; see `Link.send_audio`."""
+        rest = memoryview(samples)
+        limit = 2 * _QUEUED * self._input_rate
+        while True:
+            with self._changed:
+                while self.ended is None and len(self._speech) >= limit:
+                    if not self._changed.wait(_left(deadline)):
+                        raise Timeout("no time left waiting for audio sent before to be spoken", phase="send")
+                if self.ended is not None:
+                    raise copy_of(self.ended)
+                room = limit - len(self._speech)
+                self._speech += rest[:room]
+            rest = rest[room:]
+            if not rest:
+                return
+
+    def get(self, deadline: Deadline) -> Event | None:
+        """Take the next event; see `Link.receive`."""
+        with self._changed:
+            while not self._inbox:
+                if self.ended is not None:
+                    raise copy_of(self.ended)
+                if not self._changed.wait(_left(deadline)):
+                    return None
+            event, size = self._inbox.popleft()
+            self._inbox_bytes -= size
+            return event
+
+    def close(self, timeout: float) -> None:
+        """End the connection, and wait for the thread to end."""
+        self._tell(MisuseError("this session is closed"))
+        self.thread.join(min(timeout, threading.TIMEOUT_MAX))
+
+    def stop(self) -> None:
+        """End it at once, from any thread or finaliser: no lock is taken, and nothing waited for."""
+        self._tell(ConnectionLost("the session was ended", close_code=_LOST))
+
+    def _tell(self, why: HumeClientException) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
+            self._loop.call_soon_threadsafe(self._end, why)
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._live())
+        finally:  # whatever it was, nobody is to wait for ever
+            with self._changed:
+                self.ended = self._why or ConnectionLost("the session failed", close_code=_LOST)
+                self._speech.clear()
+                self._changed.notify_all()
+
+    async def _live(self) -> None:
+        await self._stop.wait()
+        if self._peer is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE):
+                    await self._peer.close()
+        if self._listeners and self._open:  # what has come is received before the end
+            await asyncio.wait(self._listeners, timeout=_GOODBYE)
+
+    def _end(self, why: HumeClientException) -> None:
+        if self._why is None:
+            self._why = why
+        self._stop.set()
+
+    async def _offer(self) -> str:
+        from aiortc import RTCPeerConnection  # noqa: PLC0415 - an extra
+
+        self._peer = peer = RTCPeerConnection(self._configuration)
+        channel = peer.createDataChannel("text")  # servers wait for one of the client's making
+        channel.on("open", self._on_open)
+        channel.on("message", self._on_message)
+        channel.on("close", self._on_end)
+        peer.on("connectionstatechange", self._on_state)
+        peer.on("track", self._on_track)
+        peer.addTransceiver(_as_track(self._next_frame), direction="sendrecv")
+        await peer.setLocalDescription(await peer.createOffer())
+        sdp: str = peer.localDescription.sdp
+        return sdp
+
+    async def _accept(self, answer: Any) -> None:
+        await self._peer.setRemoteDescription(answer)
+
+    def _on_open(self) -> None:
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()
+
+    def _on_state(self) -> None:
+        if self._peer.connectionState in {"failed", "closed"}:
+            self._on_end()
+
+    def _on_end(self) -> None:
+        """The first of what tells of an end: while it does, the transports are still as the end has found them."""
+        lost = self._peer.connectionState == "failed" or self._peer.sctp.transport.transport.state == "failed"
+        if not self._open:
+            self._end(ConnectError("no connection: none of the server's addresses can be reached", phase="connect"))
+        elif lost:
+            self._end(ConnectionLost("the connection was lost: the server is heard no more", close_code=_LOST))
+        else:
+            self._end(ConnectionLost("the server ended the session", close_code=_ENDED))
+
+    def _on_message(self, message: str | bytes) -> None:
+        try:
+            event = to_event(orjson.loads(message))
+        except orjson.JSONDecodeError:
+            event = Custom(None, message)
+        self._take_in(event, len(message))
+
+    def _on_track(self, track: Any) -> None:
+        if track.kind == "audio":
+            listener = self._loop.create_task(self._listen(track))
+            listener.add_done_callback(self._on_heard)
+            self._listeners.add(listener)
+
+    def _on_heard(self, listener: asyncio.Task[None]) -> None:
+        if not listener.cancelled() and (error := listener.exception()) is not None:
+            self._end(ProtocolError(f"the server's audio cannot be read ({type(error).__name__})"))
+
+    async def _listen(self, track: Any) -> None:
+        """Take in what the track carries, until it ends. (Connections go on without it.)"""
+        from aiortc.mediastreams import MediaStreamError  # noqa: PLC0415 - an extra
+        from av import AudioResampler  # noqa: PLC0415
+
+        resampler = AudioResampler(format="s16", layout="mono", rate=self._output_rate)
+        try:
+            while True:
+                for frame in resampler.resample(await track.recv()):
+                    samples = bytes(frame.planes[0])[: 2 * frame.samples]
+                    if self._is_worth_hearing(samples):
+                        self._take_in(AudioChunk(samples, self._output_rate), len(samples))
+        except MediaStreamError:
+            pass
+
+    def _is_worth_hearing(self, samples: bytes) -> bool:
+        """All is, but for silence that goes on and on: what a handler makes of ours if it just hands on what it hears.
+
+        Servers send nothing while a handler yields nothing, so a pause inside a reply is part of it.
+        """
+        now = self._loop.time()
+        if now - self._heard > _GAP or any(samples):
+            self._silence = 0
+        else:
+            self._silence += len(samples)
+        self._heard = now
+        return self._silence <= 2 * _PAUSE * self._output_rate
+
+    def _take_in(self, event: Event, size: int) -> None:
+        if isinstance(self._why, InboxOverflow):  # behind a gap nothing is to come
+            return
+        with self._changed:
+            self._inbox.append((event, size + _MESSAGE))
+            self._inbox_bytes += size + _MESSAGE
+            overflow = self._inbox_bytes > self._inbox_limit
+            self._changed.notify_all()
+        if overflow:
+            self._end(InboxOverflow(f"more than {self._inbox_limit} bytes of events wait to be received"))
+
+    async def _next_frame(self) -> Any:
+        """The next frame to be sent, when it is due: of what is queued, filled up with silence."""
+        from av import AudioFrame  # noqa: PLC0415 - an extra
+
+        count = self._input_rate // _FRAMES
+        now = self._loop.time()
+        if now - self._due > _LATE:
+            self._due = now
+        await asyncio.sleep(self._due - now)
+        self._due += count / self._input_rate
+        frame = AudioFrame(format="s16", layout="stereo", samples=count)
+        frame.planes[0].update(_both(self._take_out(2 * count)))
+        frame.sample_rate = self._input_rate
+        frame.time_base = Fraction(1, self._input_rate)
+        frame.pts = self._sent
+        self._sent += count
+        return frame
+
+    def _take_out(self, size: int) -> bytes:
+        with self._changed:
+            taken = bytes(self._speech[:size])
+            if taken:
+                del self._speech[:size]
+                self._changed.notify_all()
+        return taken.ljust(size, b"\0")
+
+
+def _both(samples: bytes) -> bytes:
+    """The same on both channels: made of one by aiortc it would lose 3 dB, which servers do not give back."""
+    doubled = bytearray(2 * len(samples))
+    doubled[0::4] = doubled[2::4] = samples[0::2]
+    doubled[1::4] = doubled[3::4] = samples[1::2]
+    return bytes(doubled)
+
+
+def _as_track(next_frame: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """An audio track of these frames."""
+    from aiortc.mediastreams import MediaStreamError, MediaStreamTrack  # noqa: PLC0415 - an extra
+
+    base: Any = MediaStreamTrack
+
+    class Track(base):  # type: ignore[misc]
+        kind = "audio"
+
+        async def recv(self) -> Any:
+            frame = await next_frame()
+            if not threading.main_thread().is_alive():
+                raise MediaStreamError  # the interpreter ends, and would refuse to encode it
+            return frame
+
+    return Track()
+
+
+def _left(deadline: Deadline) -> float:
+    return min(deadline.remaining(), threading.TIMEOUT_MAX)
+
+
+def _too_late() -> Timeout:
+    return Timeout("no time left while the connection was being made", phase="connect")

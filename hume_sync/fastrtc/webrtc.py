@@ -1,0 +1,215 @@
+"""A FastRTC connection over WebRTC: audio in real time, and control messages on a data channel."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from ..errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionAlreadyExists,
+    HandshakeRejected,
+    MisuseError,
+    ProtocolError,
+    Timeout,
+    TooManyConnections,
+)
+from ..net import fork
+from ..net.deadline import Deadline
+from .events import Event
+from .rtcloop import RTCLoop
+from .websocket import refusal
+
+__all__ = ["IceServer", "Offer", "WebRTCLink"]
+
+Offer = Callable[[dict[str, Any], Deadline], tuple[int, Any]]
+"""POSTs an offer's JSON; returns the HTTP status, and the body as JSON where it is JSON, else as text."""
+
+IceServer = str | Mapping[str, Any]
+"""A STUN server's URL ("stun:host:3478"), or ``urls``, ``username`` and ``credential`` of a TURN server."""
+
+_INBOX: Final = 64 * 2**20
+
+
+class WebRTCLink:
+    """See `Link`; needs the extra ``webrtc``. What differs from WebSocket:
+
+    - Audio is spoken, in real time: what is sent goes into a queue of at most 10 seconds, and silence follows it for as
+      long as there is nothing else, as from a microphone. A minute takes a minute, of which `send_audio` waits 50 s.
+    - Audio comes as it is played, in frames of 20 ms. Servers send none while their handler yields none, so pauses
+      inside a reply come with it; but of silence that goes on, as from a handler that hands on what it hears, only
+      the first 2 seconds do.
+    - The last 5 frames, 100 ms, of a reply wait in aiortc (a buffer against jitter) for more to come behind them: they
+      are the first of the next reply, and a reply that is no longer than that seems not to come at all. Silence the
+      handler yields behind its reply lets them out.
+    - Audio that a handler yields on one channel comes 3 dB quieter than it does over WebSocket: FastRTC puts it on two.
+    - ``close_code`` is 1000 where the server ended the connection, and 1006 where it was heard no more; that takes half
+      a minute to be noticed. There are no pings: ICE has its own.
+
+    Its event loop and its sockets belong to one thread, which starts in `open` and ends with the connection.
+    """
+
+    def __init__(self, loop: RTCLoop, webrtc_id: str) -> None:
+        self.webrtc_id = webrtc_id
+        self._pid = os.getpid()
+        self._loop = loop
+        self._forgotten = weakref.finalize(self, _forgotten, loop, self._pid)
+        fork.watch(self)
+
+    @classmethod
+    def open(
+        cls,
+        offer: Offer,
+        *,
+        input_sample_rate: int,
+        output_sample_rate: int,
+        deadline: Deadline,
+        inbox_bytes: int = _INBOX,
+        ice_servers: Sequence[IceServer] = (),
+    ) -> Self:
+        """Connect, and be registered: the data channel is open, both ways.
+
+        Args:
+            offer: called once, in the calling thread.
+            input_sample_rate: of the audio that is sent, Hz. Servers hear it at the rate of their handler.
+            output_sample_rate: of the audio in events, Hz; what comes (48000) is resampled.
+            deadline: of all of it.
+            inbox_bytes: of events that may wait to be received; more ends the connection. Default: 64 MiB.
+            ice_servers: what tells this machine its public address, or relays; default: none, for servers that can be
+                reached without.
+
+        Raises:
+            ConfigurationError: the extra is not installed, ``ice_servers`` cannot be used, or this machine has no
+                address but loopback, over which WebRTC does not work; nothing was posted.
+            TooManyConnections: the handler's ``concurrency_limit`` is reached.
+            ConnectionAlreadyExists: the server has a connection of this id (a uuid4) already.
+            AuthenticationError, HandshakeRejected: HTTP 401; any other answer that is no success (``status``).
+            ProtocolError: a success that holds no usable SDP.
+            ConnectError: none of the server's addresses can be reached.
+            Timeout: no connection before the deadline (``phase="connect"``).
+            HumeClientException: whatever ``offer`` raises.
+        """
+        description, configuration = _aiortc(ice_servers)
+        webrtc_id = str(uuid.uuid4())
+        loop = RTCLoop(configuration, input_rate=input_sample_rate, output_rate=output_sample_rate, inbox=inbox_bytes)
+        loop.thread.start()
+        try:
+            sdp = _local_sdp(loop, deadline)
+            status, body = offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline)
+            answer = _answer(status, body)
+            try:
+                loop.accept(description(answer, "answer"), deadline)
+            except Timeout:
+                raise
+            except Exception as exc:  # aiortc takes text apart without a fuss: AttributeError, IndexError, ...
+                raise ProtocolError("the server's answer holds no SDP that can be used", phase="connect") from exc
+            loop.await_open(deadline)
+        except BaseException:
+            loop.stop()
+            raise
+        return cls(loop, webrtc_id)
+
+    def send_audio(self, samples: bytes, deadline: Deadline) -> None:
+        """See `Link`. Returns once all of it is queued; while 10 seconds are, it waits.
+
+        Raises:
+            Timeout: part of it is queued, and will be sent (``phase="send"``).
+            ConnectionLost, ...: what has ended the connection.
+            MisuseError: it was closed on this side, or the process was forked meanwhile.
+        """
+        self._check_process()
+        self._loop.put(samples, deadline)
+
+    def receive(self, deadline: Deadline) -> Event | None:
+        """See `Link`.
+
+        Raises:
+            ConnectionLost, InboxOverflow: as `Link` says.
+            MisuseError: it was closed on this side, or the process was forked meanwhile.
+        """
+        self._check_process()
+        return self._loop.get(deadline)
+
+    def close(self, timeout: float) -> None:
+        """See `Link`; from any thread. What is queued is not waited for. In a forked child it does nothing."""
+        if self._pid == os.getpid():
+            self._forgotten.detach()
+            self._loop.close(timeout)
+
+    def abort(self) -> None:
+        """See `Link`: whoever waits gets ConnectionLost. In a forked child it does nothing."""
+        if self._pid == os.getpid():
+            self._forgotten.detach()
+            self._loop.stop()
+
+    def let_go(self, *, hooked: bool) -> None:  # noqa: ARG002 - the protocol's
+        """In a forked child: the connection is the parent's, and lives in a thread that is not here.
+
+        Nothing is closed: the loop's selector is one and the same in both processes, and would forget the parent's
+        sockets. The descriptors go with the child.
+        """
+        self._pid = -1  # even should a child of the child's get the number
+        self._forgotten.detach()
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise MisuseError("this session was opened before the process was forked: open one in the child")
+
+
+def _aiortc(ice_servers: Sequence[IceServer]) -> tuple[Any, Any]:
+    """RTCSessionDescription, and the configuration of a peer connection."""
+    try:
+        from aiortc import RTCConfiguration, RTCIceServer, RTCSessionDescription  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ConfigurationError('WebRTC needs: pip install "hume_sync[webrtc]"') from None
+    try:
+        servers = [RTCIceServer(**({"urls": one} if isinstance(one, str) else one)) for one in ice_servers]
+    except TypeError:  # no value of it is repeated: it may hold a password
+        raise ConfigurationError("ice_servers must be URLs, or mappings of urls, username, credential") from None
+    return RTCSessionDescription, RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)
+
+
+def _local_sdp(loop: RTCLoop, deadline: Deadline) -> str:
+    try:
+        sdp = loop.offer(deadline)
+    except ValueError as exc:
+        raise ConfigurationError(f"ice_servers cannot be used: {exc}") from None
+    if "a=candidate:" not in sdp:
+        raise ConfigurationError(
+            "WebRTC needs a network address other than loopback, and this machine has none (on Linux an alias will do:"
+            " ip address add 10.99.0.1/32 dev lo)"
+        )
+    return sdp
+
+
+def _answer(status: int, body: Any) -> str:
+    """The SDP in the answer to an offer, or the error it tells of."""
+    meta = body.get("meta") if isinstance(body, dict) else None
+    reason = meta.get("error") if isinstance(meta, dict) else None
+    failed = isinstance(body, dict) and body.get("status") == "failed"
+    if failed and reason == "connection_already_exists":
+        raise ConnectionAlreadyExists("the server has a connection of this id already", phase="connect", status=status)
+    if status == 429 or (failed and reason == "concurrency_limit_reached"):
+        error = refusal(body) or TooManyConnections("the server has reached its limit of connections", phase="connect")
+        error.status = status
+        raise error
+    if status == 401:
+        raise AuthenticationError("the server refused the offer (HTTP 401)", phase="connect", status=status)
+    if failed or not 200 <= status < 300:
+        raise HandshakeRejected(f"the server refused the offer (HTTP {status})", phase="connect", status=status)
+    sdp = body.get("sdp") if isinstance(body, dict) else None
+    if not isinstance(sdp, str) or not sdp.strip():
+        raise ProtocolError("the server's answer holds no SDP", phase="connect", status=status)
+    return sdp
+
+
+def _forgotten(loop: RTCLoop, pid: int) -> None:
+    """A link was dropped, or the interpreter ends, without `close`."""
+    if pid == os.getpid() and loop.thread.is_alive():
+        loop.stop()
+        warnings.warn("a session was not closed", ResourceWarning, stacklevel=1)

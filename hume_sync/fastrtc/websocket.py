@@ -1,0 +1,179 @@
+"""A FastRTC connection over WebSocket: mu-law audio and control messages as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections import deque
+from typing import Any, Final, Self
+
+import orjson
+import pybase64
+
+from ..errors import (
+    ConnectionAlreadyExists,
+    ConnectionLost,
+    HandshakeRejected,
+    HumeClientException,
+    Timeout,
+    TooManyConnections,
+)
+from ..net.deadline import Deadline
+from ..net.duplex import Beat, Duplex
+from ..net.endpoint import Endpoint
+from . import mulaw
+from .events import AudioChunk, Custom, Event, to_event
+
+__all__ = ["WebSocketLink", "refusal"]
+
+_PING: Final = b'{"event":"ping"}'
+_STOP: Final = b'{"event":"stop"}'
+
+_BEAT: Final = Beat(_PING, every=5.0, patience=20.0)
+"""A server notices that its handler has closed the stream only when the next message comes, and drops clients it does
+not hear of for 40 seconds."""
+
+_TOO_MANY: Final = 429
+
+_NOTHING: Final = object()
+"""No message, which is not JSON's null."""
+
+_MOST: Final = 8 * 2**20
+"""Bytes of audio in one message: as base64 well below the 16 MiB at which servers drop the connection."""
+
+
+class WebSocketLink:
+    """See `Link`."""
+
+    def __init__(self, duplex: Duplex, webrtc_id: str, sample_rate: int) -> None:
+        self.webrtc_id = webrtc_id
+        self._duplex = duplex
+        self._sample_rate = sample_rate  # of what comes
+        self._early: deque[Event] = deque()  # came before the pong
+
+    @classmethod
+    def open(cls, endpoint: Endpoint, *, sample_rate: int, deadline: Deadline) -> Self:
+        """Connect, and be registered: messages are handled in order, so the pong proves that the start was.
+
+        Args:
+            endpoint: ``{path}/websocket/offer``.
+            sample_rate: of the audio the handler sends; the protocol does not tell.
+            deadline: of all of it.
+
+        Raises:
+            TooManyConnections: the handler's ``concurrency_limit`` is reached.
+            ConnectionLost: the server ended the connection instead of answering.
+            ConnectError, ProtocolError, Timeout: as `Duplex.open` does.
+        """
+        webrtc_id = str(uuid.uuid4())  # never one that is in use: a refusal would free the other's slot
+        try:
+            duplex = Duplex.open(endpoint, deadline, beat=_BEAT)
+        except HandshakeRejected as exc:
+            raise _too_many(exc) if exc.status == _TOO_MANY else exc from None
+        link = cls(duplex, webrtc_id, sample_rate)
+        try:
+            with contextlib.suppress(ConnectionLost):  # what it said before it ended is still to be received
+                duplex.send([orjson.dumps({"event": "start", "websocket_id": webrtc_id})], deadline)
+                duplex.send([_PING], deadline)
+            link._await_pong(deadline)
+        except BaseException:
+            duplex.abort()
+            raise
+        return link
+
+    def _await_pong(self, deadline: Deadline) -> None:
+        while True:
+            message = self._next(deadline)
+            if message is _NOTHING:
+                raise Timeout("the server did not register the connection in time", phase="connect")
+            if isinstance(message, dict) and message.get("event") == "pong":
+                return
+            if (error := refusal(message)) is not None:
+                raise error
+            self._early.append(self._to_event(message))
+
+    def send_audio(self, samples: bytes, deadline: Deadline) -> None:
+        """See `Link`. Sent as fast as the server takes it: it needs no pacing."""
+        view = memoryview(samples)
+        for start in range(0, len(view), 2 * _MOST):
+            encoded = pybase64.b64encode(mulaw.encode(view[start : start + 2 * _MOST]))
+            self._duplex.send([b'{"event":"media","media":{"payload":"', encoded, b'"}}'], deadline)
+
+    def receive(self, deadline: Deadline) -> Event | None:
+        """See `Link`."""
+        if self._early:
+            return self._early.popleft()
+        while True:
+            message = self._next(deadline)
+            if message is _NOTHING:
+                return None
+            if not isinstance(message, dict) or message.get("event") != "pong":
+                return self._to_event(message)
+
+    def _next(self, deadline: Deadline) -> Any:
+        """The next message, as JSON where it is JSON, else as text; `_NOTHING` once the deadline has passed."""
+        try:
+            received = self._duplex.receive(deadline)
+        except ConnectionLost as exc:
+            if exc.close_code == 1000:
+                raise ConnectionLost(
+                    "the server ended the session: its handler has closed the stream, or could not read a message",
+                    close_code=1000,
+                    close_reason=exc.close_reason,
+                ) from None
+            raise
+        if received is None:
+            return _NOTHING
+        try:
+            return orjson.loads(received)
+        except orjson.JSONDecodeError:
+            return received.decode("utf-8", "replace")
+
+    def _to_event(self, message: object) -> Event:
+        if isinstance(message, dict) and message.get("event") == "media":
+            media = message.get("media")
+            payload: Any = media.get("payload") if isinstance(media, dict) else None
+            try:
+                return AudioChunk(mulaw.decode(pybase64.b64decode(payload, validate=True)), self._sample_rate)
+            except (TypeError, ValueError):  # an application's own idea of media: it is not to end the session
+                return Custom("media", media)
+        return to_event(message)
+
+    def close(self, timeout: float) -> None:
+        """See `Link`."""
+        if not self._duplex.ended:
+            with contextlib.suppress(HumeClientException):  # it ends either way
+                self._duplex.send([_STOP], Deadline(timeout))
+        self._duplex.close(timeout)
+
+    def abort(self) -> None:
+        """See `Link`."""
+        self._duplex.abort()
+
+
+def _too_many(rejected: HandshakeRejected) -> TooManyConnections:
+    """What the published page has servers answer; the limit may stand in the body."""
+    limit = re.search(r'"limit": *(\d{1,9})', str(rejected))
+    error = _limited(int(limit[1]) if limit else None)
+    error.status, error.retry_after = rejected.status, rejected.retry_after
+    return error
+
+
+def refusal(message: object) -> TooManyConnections | ConnectionAlreadyExists | None:
+    """The error that a server's refusal tells of; None for any other message."""
+    if not isinstance(message, dict) or message.get("status") != "failed":
+        return None
+    meta = message.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    if meta.get("error") == "connection_already_exists":
+        return ConnectionAlreadyExists("the server has a connection of this name already", phase="connect")
+    limit = meta.get("limit")
+    return _limited(limit if isinstance(limit, int) else None)
+
+
+def _limited(limit: int | None) -> TooManyConnections:
+    told = "" if limit is None else f" ({limit})"
+    error = TooManyConnections(f"the handler takes no more connections at present{told}", phase="connect")
+    error.limit = limit
+    return error

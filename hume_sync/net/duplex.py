@@ -1,0 +1,151 @@
+"""A full-duplex session: both sides speak when they like, and one thread owns the socket.
+
+A TLS connection must not be read by one thread while another writes to it. So nobody touches the socket but the owner
+thread, which never waits for one direction alone: it reads what comes, writes what the socket takes, and sleeps until
+either goes on (see `owner`). Callers put messages into one queue and take them out of another; both are bounded in
+bytes. No code of a user's runs on the owner thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import Self
+
+from ..errors import MisuseError
+from . import fork
+from .deadline import Deadline
+from .endpoint import Endpoint
+from .frames import FrameWriter
+from .owner import Beat, Owner
+from .transport import upgrade
+
+__all__ = ["Beat", "Duplex"]
+
+
+class Duplex:
+    """The callers' side. Any number of threads may send and receive; each message is received by one of them.
+
+    Args:
+        sock: connected and upgraded; the session's from here on, and closed should this fail.
+        surplus: bytes that have come behind the upgrade's answer.
+        endpoint: whose limits and secrets count.
+        beat: what keeps the connection alive; None: nothing does.
+        inbox: bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
+            is dropped in silence.
+        outbox: bytes of frames that may wait to be sent before `send` waits.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        surplus: bytes,
+        endpoint: Endpoint,
+        *,
+        beat: Beat | None = None,
+        inbox: int = 64 * 2**20,
+        outbox: int = 2**20,
+    ) -> None:
+        self._pid = os.getpid()
+        self._writer = FrameWriter()  # of all callers: what it remembers may be wrong by a race, and does no harm then
+        try:
+            self._owner = Owner(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
+            self._owner.start()
+        except BaseException:
+            sock.close()
+            raise
+        self._forgotten = weakref.finalize(self, _forgotten, self._owner, self._pid)
+        fork.watch(self)
+
+    @classmethod
+    def open(
+        cls,
+        endpoint: Endpoint,
+        deadline: Deadline,
+        *,
+        beat: Beat | None = None,
+        inbox: int = 64 * 2**20,
+        outbox: int = 2**20,
+    ) -> Self:
+        """Dial and upgrade; raises as `Transport.open` does."""
+        wire, _ = upgrade(endpoint, deadline)
+        sock, surplus = wire.detach()
+        return cls(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection has ended, for this process; what came before may still wait to be received."""
+        return self._owner.ended is not None or self._pid != os.getpid()
+
+    def send(self, parts: Sequence[bytes], deadline: Deadline) -> None:
+        """Hand over one text message (UTF-8), given in parts. It is on its way then, not there.
+
+        Raises:
+            Timeout: no room in time (``phase="send"``): nothing of it is sent.
+            ConnectionLost, ...: what has ended the session.
+            MisuseError: it was closed on this side, or the process was forked meanwhile.
+        """
+        self._check_process()
+        self._owner.put(self._writer.build(parts), deadline)
+
+    def receive(self, deadline: Deadline) -> bytes | None:
+        """The next text message; None once the deadline has passed.
+
+        Raises: once all that came before was received, and from then on at each call
+
+            ConnectionLost: the connection has ended. ``close_code`` 1006: it was cut, or aborted on this side; others:
+                the server's.
+            ProtocolError, MessageTooLarge, InboxOverflow: why this side has ended it; the server is told.
+            MisuseError: it was closed on this side, or the process was forked meanwhile.
+        """
+        self._check_process()
+        return self._owner.get(deadline)
+
+    def close(self, timeout: float, last: Sequence[bytes] = ()) -> None:
+        """Say goodbye once all is sent, wait for the server's, at most ``timeout`` seconds; then let go. Idempotent.
+
+        What comes meanwhile may still be received. In a forked child nothing is done.
+
+        Args:
+            timeout: for all of it.
+            last: a message, in parts as for `send`, that goes before the goodbye. It waits for no room; and whatever
+                the server does in answer, the session counts as closed on this side.
+        """
+        if self._is_mine():
+            self._owner.close(timeout, self._writer.build(last) if last else b"")
+            self._forgotten.detach()
+
+    def abort(self) -> None:
+        """From any thread: end it at once, without a word; whoever waits gets ConnectionLost. Nothing in a child."""
+        if self._is_mine():
+            self._owner.stop()
+            self._forgotten.detach()
+
+    def let_go(self, *, hooked: bool) -> None:
+        """In a forked child: the session is the parent's. No lock is taken: its holder may not exist here."""
+        self._owner.let_go(close=hooked)
+
+    def _is_mine(self) -> bool:
+        """Whether it was opened by this process; if not, the descriptors are let go."""
+        if self._pid == os.getpid():
+            return True
+        self.let_go(hooked=False)
+        return False
+
+    def _check_process(self) -> None:
+        if not self._is_mine():
+            raise MisuseError("this session was opened before the process was forked: open one in the child")
+
+
+def _forgotten(owner: Owner, pid: int) -> None:
+    """A session was dropped, or the interpreter ends, without `close`."""
+    if pid != os.getpid():
+        owner.let_go(close=False)
+        return
+    running = owner.ended is None
+    owner.forget()
+    if running:
+        warnings.warn("a session was not closed", ResourceWarning, stacklevel=1)

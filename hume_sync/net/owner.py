@@ -1,0 +1,352 @@
+"""The thread that owns the socket of a full-duplex session, and the queues between it and the callers."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+import socket
+import ssl
+import threading
+from collections import deque
+from time import monotonic
+from typing import Final
+
+import attrs
+
+from ..errors import (
+    ConnectionLost,
+    HumeClientException,
+    InboxOverflow,
+    MessageTooLarge,
+    MisuseError,
+    ProtocolError,
+    Timeout,
+    copy_of,
+)
+from .deadline import Deadline
+from .endpoint import Endpoint
+from .frames import FrameWriter
+from .parser import MessageParser
+from .transport import CLOSE, PING, PONG, TEXT, control_frame, goodbye
+
+__all__ = ["Beat", "Owner"]
+
+_CHUNK: Final = 65536
+_LOST: Final = 1006  # RFC 6455, 7.4.1: the end came without a close frame
+
+_TURNS: Final = 16
+"""System calls in a row in one direction before the other, the clock and the callers get their turn."""
+
+_LONGEST: Final = 3600.0
+"""Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
+
+_FAREWELLS: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
+"""With which code (RFC 6455, 7.4.1) this side ends a connection, the first that fits; for others without a word."""
+
+_GRACE: Final = 1.0
+"""Seconds in which a stopped thread ends, unless a signal's handler calls `close` right where it holds the lock."""
+
+_PER_MESSAGE: Final = 64
+"""Bytes that a waiting message takes besides its own: a million empty ones are not nothing."""
+
+
+@attrs.frozen
+class Beat:
+    """A message that is sent again and again, so that both sides notice the other's end."""
+
+    message: bytes
+    every: float
+    """Seconds."""
+    patience: float
+    """Seconds without a sign of the server's (a byte, or that it takes more of what has waited to be sent) after which
+    the connection counts as lost. Time in which this process did not run does not count."""
+
+
+class Owner:
+    """Runs `thread`, which nobody but it touches the socket from; it never waits in a send or a receive."""
+
+    def __init__(
+        self, sock: socket.socket, surplus: bytes, endpoint: Endpoint, *, beat: Beat | None, inbox: int, outbox: int
+    ) -> None:
+        sock.settimeout(0.0)
+        self._sock = sock
+        self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else int  # received, where no poll sees it
+        self._scrub = endpoint.scrub
+        self._parser = MessageParser(endpoint.max_message_size)
+        self._surplus = surplus
+        self._beat = beat
+        self._inbox_limit = inbox
+        self._outbox_limit = outbox
+        # A byte, or the end of the stream, wakes the thread. It alone closes the bell, and never touches the button: no
+        # caller can ring at a number that was given to another file meanwhile.
+        self._bell, self._button = socket.socketpair()
+        self._bell.setblocking(False)
+        self._button.setblocking(False)
+        self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
+        # The thread's alone:
+        self._writing: memoryview | None = None  # what is left of the frame being sent
+        self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
+        self._said_goodbye = False  # RFC 6455, 5.5.1: nothing is sent behind a close frame
+        self._heard = monotonic()  # the last sign of the server's
+        self._blocked = False  # the socket took no more the last time
+        self._read_waits_for = select.POLLIN  # TLS may have to write in order to read, and the other way round
+        self._write_waits_for = select.POLLOUT
+        # Between the callers and the thread. The lock guards all below and the button; it is never held over anything
+        # that waits. Reentrant: a signal's handler may close the session that its own thread is just using.
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)  # a message is there, or it is over
+        self._room = threading.Condition(lock)  # in the outbox, or nothing more is taken
+        self._inbox: deque[bytes] = deque()
+        self._inbox_bytes = 0
+        self._outbox: deque[bytes | memoryview] = deque()
+        self._outbox_bytes = 0  # the frame being sent included
+        self._closing = False  # from here on nothing new is sent but the close frame
+        self._close_by = math.inf  # monotonic
+        self._stopped = False
+        self.ended: HumeClientException | None = None
+
+    def start(self) -> None:
+        """Start the thread. Where that fails nothing stays open."""
+        try:
+            self.thread.start()
+        except BaseException:
+            self.stop()
+            if self.thread.ident is None:
+                self.let_go(close=True)
+            raise
+
+    # --- the callers' side
+
+    def put(self, frame: bytes | memoryview, deadline: Deadline) -> None:
+        """Queue a frame; see `Duplex.send`."""
+        with self._room:
+            self._room.wait_for(lambda: not self._open() or self._outbox_bytes <= self._outbox_limit, _left(deadline))
+            if not self._open():
+                raise copy_of(self.ended) if self.ended else _closed() if self._closing else _aborted()
+            if self._outbox_bytes > self._outbox_limit:
+                raise Timeout("no time left waiting for the server to take what was sent before", phase="send")
+            self._outbox.append(frame)
+            self._outbox_bytes += len(frame)
+            self._ring()
+
+    def _open(self) -> bool:
+        return self.ended is None and not self._closing and not self._stopped
+
+    def get(self, deadline: Deadline) -> bytes | None:
+        """Take the next message; see `Duplex.receive`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._inbox or self.ended is not None, _left(deadline))
+            if self._inbox:
+                message = self._inbox.popleft()
+                self._inbox_bytes -= len(message) + _PER_MESSAGE
+                return message
+            if self.ended is not None:
+                raise copy_of(self.ended)
+            return None
+
+    def close(self, timeout: float, last: bytes | memoryview) -> None:
+        """Send the last frame, and goodbye, behind all that waits to be sent; wait for the thread to end."""
+        with self._room:
+            if not self._closing:
+                self._closing, self._close_by = True, monotonic() + timeout
+                if last:
+                    self._outbox.append(last)
+                    self._outbox_bytes += len(last)
+                self._room.notify_all()
+                self._ring()
+        self._join(timeout)
+        self.stop()
+        self._join(_GRACE)
+
+    def _join(self, timeout: float) -> None:
+        if self.thread is not threading.current_thread():  # finalisers, of whomever, run anywhere
+            self.thread.join(min(timeout, threading.TIMEOUT_MAX))
+
+    def stop(self) -> None:
+        """From any thread: end at once."""
+        with self._room:
+            self._stopped = True
+            self._button.close()  # the end of the stream rings too, for good
+            self._room.notify_all()
+
+    def forget(self) -> None:
+        """For the finaliser, once there are no callers any more: as `stop`, but no lock is taken."""
+        self._stopped = True
+        self._button.close()
+
+    def let_go(self, *, close: bool) -> None:
+        """In a forked child: drop the descriptors in silence."""
+        for sock in (self._sock, self._bell, self._button):
+            (sock.close if close else sock.detach)()
+
+    def _ring(self) -> None:
+        """Wake the thread; under the lock, so that nobody closes the button meanwhile. It does not wait."""
+        if self.ended is None:
+            with contextlib.suppress(OSError):  # full: it rings already; closed: that rings as well
+                self._button.send(b"\0")
+
+    # --- the owner thread
+
+    def _run(self) -> None:
+        error: HumeClientException = ConnectionLost("the session failed", close_code=_LOST)
+        try:
+            error = self._converse()
+        except HumeClientException as exc:
+            error = copy_of(exc.with_traceback(None))  # tracebacks, and their circles, would keep all of this alive
+        except OSError as exc:
+            error = ConnectionLost(f"the connection was lost: {exc.strerror or type(exc).__name__}", close_code=_LOST)
+        finally:  # whatever it was, nobody is to wait for ever
+            if code := next((code for kind, code in _FAREWELLS if isinstance(error, kind)), None):
+                self._last_word(code.to_bytes(2, "big"))
+            self._sock.close()
+            with self._changed:
+                self.ended = _closed() if self._closing and isinstance(error, ConnectionLost) else error
+                self._outbox.clear()
+                self._outbox_bytes = 0
+                self._changed.notify_all()
+                self._room.notify_all()
+            self._bell.close()
+
+    def _converse(self) -> HumeClientException:
+        """Read and write until either side ends it; returns why."""
+        poller = select.poll()
+        poller.register(self._bell, select.POLLIN)
+        poller.register(self._sock, select.POLLIN)
+        bell = self._bell.fileno()
+        next_beat = monotonic() + self._beat.every if self._beat else math.inf
+        self._take_in(self._surplus)
+        self._surplus = b""
+        while not self._stopped:
+            now = monotonic()
+            if self._beat and now >= next_beat:
+                next_beat = now + self._beat.every
+                self._queue_beat(self._beat)
+            more = self._write()
+            more |= self._read()
+            if self._write_waits_for == select.POLLIN:
+                more |= self._write()  # what it waits for may just have been read
+            if now >= self._close_by:
+                break
+            if more or self._pending():
+                continue
+            give_up = self._heard + self._beat.patience if self._beat else math.inf
+            if self._beat and now >= give_up:  # judged by when there was nothing left to read
+                return ConnectionLost(f"nothing was heard for {now - self._heard:.1f} s", close_code=_LOST)
+            poller.modify(self._sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
+            until = min(next_beat, self._close_by, give_up, now + _LONGEST)
+            woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
+            # Stopped, or held up by others of this process: no fault of the server's.
+            self._heard += max(0.0, monotonic() - until)
+            if any(descriptor == bell for descriptor, _ in woken):
+                self._bell.recv(_CHUNK)
+        return _aborted()
+
+    def _queue_beat(self, beat: Beat) -> None:
+        frame = FrameWriter().build([beat.message])
+        with self._room:
+            if not self._outbox and self._open():  # while others wait to be sent they do as well
+                self._outbox.append(frame)
+                self._outbox_bytes += len(frame)
+
+    def _read(self) -> bool:
+        """Read what there is, for a while; whether there may be more."""
+        for _ in range(_TURNS):
+            try:
+                data = self._sock.recv(_CHUNK)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._read_waits_for = select.POLLIN
+                return False
+            except ssl.SSLWantWriteError:
+                self._read_waits_for = select.POLLOUT
+                return False
+            if not data:
+                raise ConnectionLost("the connection was lost: the peer is gone", close_code=_LOST)
+            self._heard = monotonic()
+            self._take_in(data)
+        return True
+
+    def _take_in(self, data: bytes) -> None:
+        messages = []
+        try:
+            for opcode, payload in self._parser.feed(data):
+                if opcode == TEXT:
+                    messages.append(payload)
+                elif opcode == PING:
+                    self._pong = control_frame(PONG, payload)
+                elif opcode == CLOSE:
+                    end = goodbye(payload, self._scrub)
+                    self._last_word(payload[:2])
+                    raise end
+        finally:  # what came before the end is received before it
+            if messages:
+                with self._changed:
+                    self._inbox.extend(messages)
+                    self._inbox_bytes += sum(len(message) + _PER_MESSAGE for message in messages)
+                    self._changed.notify_all()
+        if messages and self._inbox_bytes > self._inbox_limit:
+            raise InboxOverflow(f"more than {self._inbox_limit} bytes of messages wait to be received")
+
+    def _has_to_write(self) -> bool:
+        waiting = self._pong is not None or bool(self._outbox) or self._closing
+        return self._writing is not None or (waiting and not self._said_goodbye)
+
+    def _write(self) -> bool:
+        """Send what the socket takes, for a while; whether it may take more."""
+        for _ in range(_TURNS):
+            if self._writing is None:
+                self._writing = self._next_frame()
+                if self._writing is None:
+                    return False
+            try:
+                sent = self._sock.send(self._writing)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as exc:
+                self._write_waits_for = select.POLLIN if isinstance(exc, ssl.SSLWantReadError) else select.POLLOUT
+                self._blocked = True
+                return False
+            except OSError:
+                while self._read():  # the peer is gone, but what it said before may be here, its close frame above all
+                    pass
+                raise
+            if self._blocked:  # the server has made room: it lives, though it may have nothing to say meanwhile
+                self._blocked, self._heard, self._write_waits_for = False, monotonic(), select.POLLOUT
+            self._writing = self._writing[sent:] or None
+            with self._room:
+                self._outbox_bytes -= sent
+                if self._outbox_bytes <= self._outbox_limit:
+                    self._room.notify_all()
+        return True
+
+    def _next_frame(self) -> memoryview | None:
+        if self._said_goodbye:
+            return None
+        with self._room:
+            if self._pong is not None:
+                frame, self._pong = self._pong, None
+            elif self._outbox:
+                return memoryview(self._outbox.popleft())
+            elif self._closing:
+                frame, self._said_goodbye = control_frame(CLOSE, (1000).to_bytes(2, "big")), True
+            else:
+                return None
+            self._outbox_bytes += len(frame)
+            return memoryview(frame)
+
+    def _last_word(self, code: bytes) -> None:
+        """A close frame, if the socket takes it at once and is not in the middle of another frame."""
+        if self._writing is None and not self._said_goodbye:
+            self._said_goodbye = True
+            with contextlib.suppress(OSError):
+                self._sock.send(control_frame(CLOSE, code))
+
+
+def _closed() -> MisuseError:
+    return MisuseError("this session is closed")
+
+
+def _aborted() -> ConnectionLost:
+    return ConnectionLost("the session was ended", close_code=_LOST)
+
+
+def _left(deadline: Deadline) -> float:
+    return min(deadline.remaining(), threading.TIMEOUT_MAX)

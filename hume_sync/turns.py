@@ -1,0 +1,79 @@
+"""What ``hume-sync fastrtc`` does: one turn with a FastRTC handler, from a WAV file to a WAV file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .errors import ConfigurationError, InputError
+from .net.deadline import Deadline
+
+__all__ = ["add_arguments", "run"]
+
+_AFTERMATH = 0.5
+"""Seconds to wait for outputs that follow the reply."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    command.add_argument("url", metavar="URL", help="the application and where the stream is mounted")
+    command.add_argument("--wav", required=True, metavar="FILE", help="what to say: 16-bit WAV of any rate")
+    command.add_argument("--out", metavar="FILE", help="where to write the reply, as WAV")
+    command.add_argument("--input-rate", type=int, default=48000, metavar="HZ", help="of the handler (default 48000)")
+    command.add_argument("--output-rate", type=int, default=24000, metavar="HZ", help="of its audio (default 24000)")
+    command.add_argument("--transport", default="websocket", help="websocket (default) or webrtc")
+    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="additional input")
+    command.add_argument("--input-hook", default="/input_hook", metavar="URL", help="where those are posted")
+    command.add_argument(
+        "--outputs", nargs="?", const="/updates", metavar="URL", help="print additional outputs (default /updates)"
+    )
+    command.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for the reply (default 30)")
+
+
+def run(arguments: argparse.Namespace) -> Iterator[str]:
+    """Do the turn; yields lines to print."""
+    try:
+        from .fastrtc import FastRTCClient, LogMessage  # noqa: PLC0415 - an extra; the other commands work without it
+        from .fastrtc.audio import write_wav  # noqa: PLC0415
+    except ImportError as exc:
+        raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
+    fields = dict(_field(text) for text in arguments.set)
+    client = FastRTCClient(
+        arguments.url,
+        input_hook=arguments.input_hook,
+        outputs=arguments.outputs,
+        input_sample_rate=arguments.input_rate,
+        output_sample_rate=arguments.output_rate,
+        timeout=arguments.timeout,
+    )
+    with client.connect(arguments.transport, inputs=(lambda: fields) if fields else None) as session:
+        outputs = session.outputs() if arguments.outputs else None
+        session.send_audio(arguments.wav, end=True)
+        reply = session.reply()
+        for event in reply.messages:
+            if not isinstance(event, LogMessage):
+                yield repr(event)
+        if arguments.out:
+            write_wav(arguments.out, reply.audio, reply.sample_rate)
+        where = f", in {arguments.out}" if arguments.out else ""
+        yield f"{reply.seconds:.2f} s of audio{where}" + ("" if reply.complete else " (incomplete: more was announced)")
+        while outputs is not None:
+            output = outputs.receive(Deadline(_AFTERMATH), _NOTHING)
+            if output is _NOTHING:
+                return
+            yield json.dumps(output)
+
+
+_NOTHING: Any = object()
+
+
+def _field(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(f"--set takes NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
