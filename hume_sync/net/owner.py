@@ -254,11 +254,8 @@ class Owner:
         for _ in range(_TURNS):
             try:
                 data = self._sock.recv(_CHUNK)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._read_waits_for = select.POLLIN
-                return False
-            except ssl.SSLWantWriteError:
-                self._read_waits_for = select.POLLOUT
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
+                self._read_waits_for = select.POLLOUT if isinstance(exc, ssl.SSLWantWriteError) else select.POLLIN
                 return False
             if not data:
                 raise ConnectionLost("the connection was lost: the peer is gone", close_code=_LOST)
