@@ -15,7 +15,6 @@ from ..errors import (
     ConnectionAlreadyExists,
     ConnectionLost,
     HandshakeRejected,
-    HumeClientException,
     Timeout,
     TooManyConnections,
 )
@@ -142,10 +141,7 @@ class WebSocketLink:
 
     def close(self, timeout: float) -> None:
         """See `Link`."""
-        if not self._duplex.ended:
-            with contextlib.suppress(HumeClientException):  # it ends either way
-                self._duplex.send([_STOP], Deadline(timeout))
-        self._duplex.close(timeout)
+        self._duplex.close(timeout, last=[_STOP])
 
     def abort(self) -> None:
         """See `Link`."""

@@ -23,6 +23,7 @@ FINAL: Final = 0x80
 
 _MASKED: Final = 0x80
 _RESERVED: Final = 0x70
+_CONTROL: Final = 0x8
 _FIRST: Final = FINAL | 0x1
 """The first byte of a text frame that is a whole message."""
 
@@ -147,7 +148,7 @@ class FrameReader:
             raise broken("a masked frame")
         if first & _RESERVED:
             raise broken("reserved bits that nobody has asked for")
-        if self.held + size > self._limit:
+        if self.held + size > self._limit and (size > self._limit or not first & _CONTROL):
             raise MessageTooLarge(f"the server announced a message of more than {self._limit} bytes")
         end = start + size
         if len(data) == end:  # the usual way: one frame, one read, no copy

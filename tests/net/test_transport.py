@@ -99,6 +99,15 @@ def test_the_cap_counts_fragments_together_and_anew_for_each_message() -> None:
         transport.discard()
 
 
+def test_a_ping_between_fragments_does_not_count() -> None:
+    with server(
+        says(frame(b"12345", final=False), frame(b"are you there", PING), frame(b"67890", CONTINUATION))
+    ) as port:
+        transport = opened(port, max_message_size=15)
+        assert transport.receive(Deadline(5)) == b"1234567890"
+        transport.discard()
+
+
 @pytest.mark.parametrize(
     ("faulty", "code"), [(frame(b"{}", BINARY), 1002), (frame(b"x" * 20), 1009)], ids=["protocol", "size"]
 )
