@@ -55,7 +55,7 @@ test-pythons:
 # Beside the official client, others and a raw socket, each in an environment of its own. BENCH: families and options,
 # as in `make bench BENCH="roundtrip --quick"`.
 bench: $(VENV)/.with-bench .peers/hume_0_6/.installed .peers/clients/.installed
-	$(BIN)/python -m pytest -q tests/benchmarks
+	$(BIN)/python -m pytest -q -m "" tests/benchmarks
 	$(BIN)/python -m benchmarks $(BENCH)
 
 .peers/clients/.installed: benchmarks/clients.txt

@@ -22,6 +22,8 @@ from benchmarks.processes import BenchmarkError, Hang
 from benchmarks.report import target_table
 from benchmarks.results import Chart
 
+pytestmark = pytest.mark.slow  # they start servers and workers
+
 CASES = ["text", "facemesh-1"]
 
 

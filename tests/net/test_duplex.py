@@ -90,7 +90,7 @@ def encrypted(serving: ssl.SSLContext, script: Script) -> Script:
     return run
 
 
-@pytest.fixture(params=["plain", "tls"])
+@pytest.fixture(params=["plain", pytest.param("tls", marks=pytest.mark.slow)])
 def session(request: pytest.FixtureRequest, contexts: Contexts) -> Session:
     """A session with a server that runs a script behind the upgrade. Whatever happens, nothing of it stays."""
     return _maker(contexts if request.param == "tls" else None)

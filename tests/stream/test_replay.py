@@ -227,7 +227,8 @@ def by_turns(pool: StreamPool, count: int) -> dict[Place, StreamResponse]:
     return got
 
 
-@pytest.mark.parametrize("window", LONGEST_NOW)
+@pytest.mark.slow
+@pytest.mark.parametrize("window", WINDOWS)
 def test_a_minute_each_of_four_streams_on_four_threads_and_two_connections_measures_the_same(
     window: int, cutter: Cutter
 ) -> None:
