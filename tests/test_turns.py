@@ -15,6 +15,8 @@ from hume_sync.fastrtc.audio import write_wav
 from .fastrtc.fake import FakeFastRTC
 from .fastrtc.real.sound import speech
 
+pytestmark = pytest.mark.fastrtc  # each waits for the end of a reply, a second
+
 RATES = ["--input-rate", "16000", "--output-rate", "16000", "--timeout", "5"]
 
 

@@ -42,6 +42,7 @@ def _has_address() -> bool:
 
 
 pytestmark = [
+    pytest.mark.fastrtc,  # where aiortc is
     pytest.mark.skipif(
         not _has_address(), reason="WebRTC needs an address that is not loopback (ip address add 10.99.0.1/32 dev lo)"
     ),

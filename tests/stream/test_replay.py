@@ -32,7 +32,6 @@ from .support import SPEECH
 RATE = 4000
 SECONDS = 60
 WINDOWS = (600, 5000, 10000)
-LONGEST_NOW = [pytest.param(600, marks=pytest.mark.slow), pytest.param(5000, marks=pytest.mark.slow), 10000]
 SINGLE = (0.4, 1.1, 3.0, 1.5)  # lengths of payloads, again and again: 40 of them
 POOLED = (0.4, 4.6, 2.5, 2.5)  # 24 of them
 KEYS = 4
@@ -176,7 +175,8 @@ def cutter(hume_emulator: Emulator) -> Iterator[Cutter]:
         yield proxy
 
 
-@pytest.mark.parametrize("window", LONGEST_NOW)
+@pytest.mark.slow
+@pytest.mark.parametrize("window", WINDOWS)
 def test_a_minute_on_one_socket_cut_at_every_payload_in_every_place_measures_the_same(
     window: int, cutter: Cutter
 ) -> None:
