@@ -121,6 +121,7 @@ def test_audio_keeps_the_rate_of_its_handler(fake: FakeFastRTC, rate: int) -> No
         assert heard(speech(rate)) in say(session, samples=speech(rate))
 
 
+@pytest.mark.slow
 def test_more_than_a_server_takes_in_one_message_is_sent_in_several(fake: FakeFastRTC) -> None:
     samples = bytes(2 * (9 * 2**20))
     with client(fake, "/echo").connect() as session:

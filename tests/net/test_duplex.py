@@ -48,7 +48,7 @@ from tests.faultproxy import (
 from .support import Script, server
 from .test_fork import in_child
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 Session = Callable[..., contextlib.AbstractContextManager[Duplex]]
