@@ -6,7 +6,6 @@ import base64
 import contextlib
 import http.client
 import json
-import ssl
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -50,14 +49,13 @@ class Wire:
         *,
         rate: int = 16000,
         headers: Mapping[str, str] | None = None,
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.rate = rate
         self._stack = contextlib.ExitStack()
         address = f"{url.replace('http', 'ws', 1)}{path}/websocket/offer"
         self.socket = self._stack.enter_context(
-            connect(address, proxy=None, compression=None, max_size=None, ssl=tls, additional_headers=headers)
+            connect(address, proxy=None, compression=None, max_size=None, additional_headers=headers)
         )
 
     def __enter__(self) -> Self:
