@@ -104,6 +104,7 @@ BAD_LEAVES = [
     -math.inf,
     None,
     True,
+    False,
     "0.5",
     [],
     [0.5],
@@ -116,6 +117,12 @@ BAD_LEAVES = [
 ]
 
 
+@pytest.fixture(params=[0, 2**62], ids=["counted by numpy", "counted without"])
+def _counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MUCH", request.param)
+
+
+@pytest.mark.usefixtures("_counted")
 @pytest.mark.parametrize("place", [(0, 0, 0), (1, 200, 1), (2, 477, 2)], ids=str)
 @pytest.mark.parametrize("leaf", BAD_LEAVES, ids=lambda leaf: str(type(leaf).__name__))
 def test_a_value_that_is_no_finite_number_is_refused_by_its_place(place: tuple[int, int, int], leaf: object) -> None:
@@ -129,6 +136,32 @@ def test_a_point_that_is_no_triple_is_refused_by_its_place(place: tuple[int, int
     official = r"Invalid facemesh payload detected\. Each facemesh landmark should be an \(x, y, z\) point\."
     with pytest.raises(InputError, match=official + r".*landmarks\[{}\]\[{}\]".format(*place)):
         serialize_landmarks(changed(*place, None, point))
+
+
+@pytest.mark.usefixtures("_counted")
+@pytest.mark.parametrize("faces", [1, 3])
+def test_right_lists_are_looked_at_in_one_pass(faces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_refuse_first_bad_place", None)  # what names bad places takes ten times as long
+    assert json.loads(serialize_landmarks(FACES[:faces])) == FACES[:faces]
+
+
+def test_what_one_face_lacks_another_cannot_make_up_for() -> None:
+    faces = landmarks(2)
+    faces[0].append(faces[1].pop())
+    with pytest.raises(InputError, match=r"exactly 478, found 479\. \(Face 0"):
+        serialize_landmarks(faces)
+
+
+@pytest.mark.usefixtures("_counted")
+def test_what_one_point_lacks_another_cannot_make_up_for() -> None:
+    faces: Any = landmarks(2)
+    faces[1][6] = [0.1, 0.2]
+    faces[1][7] = [0.1, 0.2, 0.3, 0.4]
+    with pytest.raises(InputError, match=r"landmarks\[1\]\[6\] has 2 values"):
+        serialize_landmarks(faces)
+    faces[1][6], faces[1][7] = [0.1, 0.2, [0.3]], 0.1  # as many lists as there should be
+    with pytest.raises(InputError, match=r"landmarks\[1\]\[6\]\[2\] is a list"):
+        serialize_landmarks(faces)
 
 
 @pytest.mark.parametrize("array", [False, True], ids=["lists", "array"])
