@@ -16,7 +16,7 @@ from ..errors import InputError
 __all__ = ["Media", "check_size", "decode_base64", "open_file", "read_file", "read_media"]
 
 _CHUNK = 1 << 20
-
+"""Bytes asked for at a time where nobody knows how many there are."""
 
 Media = bytes | bytearray | memoryview
 
@@ -34,7 +34,8 @@ def read_file(filepath: object, limit: int) -> Media:
     """
     if isinstance(filepath, str | os.PathLike):
         with open_file(filepath, limit) as file:
-            return _read_object(file, limit, f"the file {os.fspath(filepath)!r}")
+            size = os.fstat(file.fileno()).st_size
+            return _read_object(file, limit, f"the file {os.fspath(filepath)!r}", size)
     if hasattr(filepath, "read"):
         return _read_object(filepath, limit, "filepath")
     raise InputError(f"filepath must be a path or a binary file object, got {type(filepath).__name__}")
@@ -107,15 +108,21 @@ def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
         os.close(descriptor)
 
 
-def _read_object(file: Any, limit: int, name: str) -> Media:
-    media = bytearray()
+def _read_object(file: Any, limit: int, name: str, expected: int = _CHUNK) -> Media:
+    """All that is left of a file. If it comes in one piece (of no more than expected), that is not copied."""
+    media: bytes | bytearray = b""
     while len(media) <= limit:
-        chunk = file.read(min(_CHUNK, limit + 1 - len(media)))
+        chunk = file.read(min(max(expected, 1), limit - len(media)) + 1)
         if not isinstance(chunk, bytes | bytearray | memoryview):
             hint = "; open the file with mode 'rb'" if isinstance(chunk, str) else ""
             raise InputError(f"{name} must read as bytes, got {type(chunk).__name__}{hint}")
         if not chunk:
             break
+        if not media:
+            media = bytes(chunk)
+            continue
+        if isinstance(media, bytes):
+            media = bytearray(media)
         media += chunk
     if len(media) > limit:
         raise InputError(f"{name} holds more than max_payload_size, {limit} bytes")
