@@ -15,6 +15,7 @@ import pybase64
 from benchmarks.cases import Landmarks, landmarks
 from benchmarks.checks import WrongReply
 from hume_sync import FacemeshConfig
+from hume_sync.net.frames import joined
 from hume_sync.stream.payloads import Models
 
 __all__ = ["Probe", "probe"]
@@ -49,7 +50,11 @@ class Probe:
 
 
 def _by_turns(value: Any, times: int) -> dict[str, list[float]]:
-    variants: dict[str, Callable[[Any], bytes]] = {"ours": _ours, "unchecked": _unchecked, "orjson": _orjson}
+    variants: dict[str, Callable[[Any], bytes | bytearray]] = {
+        "ours": _ours,
+        "unchecked": _unchecked,
+        "orjson": _orjson,
+    }
     found: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(times):
         for name, write in variants.items():
@@ -59,8 +64,8 @@ def _by_turns(value: Any, times: int) -> dict[str, list[float]]:
     return found
 
 
-def _ours(value: Any) -> bytes:
-    return b"".join((b"{", *_MODELS.facemesh(value).members, b"}"))
+def _ours(value: Any) -> bytearray:
+    return joined((b"{", *_MODELS.facemesh(value).members, b"}"))
 
 
 def _unchecked(value: Any) -> bytes:

@@ -15,6 +15,7 @@ from ..errors import ProtocolError, ReplyMismatch
 from .deadline import Deadline
 from .dial import Watch
 from .endpoint import Endpoint
+from .frames import Part
 from .wire import Received
 
 if TYPE_CHECKING:
@@ -94,12 +95,12 @@ class Connection:
             self.discard()
             raise
 
-    def exchange(self, members: Iterable[bytes], deadline: Deadline) -> dict[str, Any]:
+    def exchange(self, members: Iterable[Part], deadline: Deadline) -> dict[str, Any]:
         """Send one request and return its reply.
 
         Args:
-            members: the members of the request's JSON object, ready as bytes, without braces; not empty. They
-                are joined once, with a fresh ``payload_id`` behind them.
+            members: the members of the request's JSON object, without braces; not empty. They are joined once,
+                with a fresh ``payload_id`` behind them.
             deadline: of the whole call.
 
         Raises:

@@ -7,16 +7,17 @@ numbers behind each choice here are in ``benchmarks``.
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 from ..errors import MessageTooLarge, ProtocolError
 from .optional import loaded_numpy
 from .wire import Received, Wire
 
-__all__ = ["FINAL", "FrameReader", "FrameWriter", "broken"]
+__all__ = ["FINAL", "LARGE", "FrameReader", "FrameWriter", "LatePart", "Part", "broken", "joined"]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""
@@ -36,14 +37,33 @@ _HEADER: Final = 16
 _SMALL: Final = 2048
 """Bytes below which one integer masks faster than anything that has to be set up."""
 
+LARGE: Final = 128 * 1024
+"""Bytes from which a message may be written part by part: glibc asks the system for memory that long, page by page."""
+
 _IMPORT_NUMPY_AFTER: Final = 256 * 1024
 """Bytes masked the slower way before numpy is imported for it: who sends a text or a few does without."""
 
 _BLOCK: Final = 65536
 """Bytes masked at a time without numpy: what stays in the cache between its four passes."""
 
+_Mask = Callable[[bytearray, bytes], None]
+"""Masks the payload of a frame in place, with a key."""
+
 _EVERY_BYTE: Final = int.from_bytes(bytes(range(256)), "little")
 _ONES: Final = int.from_bytes(b"\x01" * 256, "little")
+
+
+class LatePart(Protocol):
+    """A part of a message, of `LARGE` bytes or more, that becomes bytes only in its place in the frame."""
+
+    def __len__(self) -> int:
+        """How many bytes it will be."""
+
+    def write_into(self, place: memoryview) -> None:
+        """Write so many bytes."""
+
+
+Part = bytes | LatePart
 
 
 class FrameWriter:
@@ -51,11 +71,12 @@ class FrameWriter:
 
     def __init__(self) -> None:
         self._slowly = 0  # bytes masked without numpy so far
+        self._by_words: _Mask | None = None  # numpy's way, once numpy is there
 
-    def build(self, parts: Sequence[bytes]) -> bytes | memoryview:
+    def build(self, parts: Sequence[Part]) -> bytes | memoryview:
         """One final text frame whose payload are the parts joined.
 
-        The parts are copied once, into the frame, and masked there. Each frame has a fresh, unpredictable key
+        The parts are written once, into the frame, and masked there. Each frame has a fresh, unpredictable key
         (RFC 6455, 5.3).
         """
         size = sum(map(len, parts))
@@ -63,15 +84,15 @@ class FrameWriter:
         header = _SHORT.pack(_FIRST, _MASKED | 126, size) if 126 <= size < 65536 else _header(size)
         if size < _SMALL:
             mask = int.from_bytes(key * (size >> 2) + key[: size & 3], "little")
-            masked = int.from_bytes(b"".join(parts), "little") ^ mask
+            masked = int.from_bytes(b"".join(cast(Sequence[bytes], parts)), "little") ^ mask
             return b"".join((header, key, masked.to_bytes(size, "little")))
         start = _HEADER - len(header) - 4
-        frame = bytearray().join((bytes(start), header, key, *parts, bytes(-size & 7)))
-        mask_in_place = self._masker(size)
+        frame = joined((bytes(start), header, key, *parts, bytes(-size & 7)))
+        mask_in_place = self._by_words or self._masker(size)
         mask_in_place(frame, key)
         return memoryview(frame)[start : _HEADER + size]
 
-    def _masker(self, size: int) -> Callable[[bytearray, bytes], None]:
+    def _masker(self, size: int) -> _Mask:
         numpy = loaded_numpy()
         if numpy is None and self._slowly >= 0:
             self._slowly += size
@@ -82,7 +103,25 @@ class FrameWriter:
                     self._slowly = -1  # and never looked for again
         if numpy is None:
             return _mask_by_tables
-        return lambda frame, key: _mask_by_words(numpy, frame, key)
+        self._by_words = functools.partial(_mask_by_words, numpy)
+        return self._by_words
+
+
+def joined(parts: Sequence[Part]) -> bytearray:
+    """The parts as one."""
+    size = sum(map(len, parts))
+    if size < LARGE:  # so there is no late one
+        return bytearray().join(cast(Sequence[bytes], parts))
+    whole = bytearray(size)
+    end = 0
+    with memoryview(whole) as view:
+        for part in parts:
+            begin, end = end, end + len(part)
+            if isinstance(part, bytes):
+                view[begin:end] = part
+            else:
+                part.write_into(view[begin:end])
+    return whole
 
 
 def _header(size: int) -> bytes:

@@ -26,7 +26,7 @@ from ..errors import (
 from .deadline import Deadline
 from .dial import Watch, dial
 from .endpoint import Endpoint
-from .frames import FINAL, FrameReader, FrameWriter, broken
+from .frames import FINAL, FrameReader, FrameWriter, Part, broken
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
@@ -89,7 +89,7 @@ class Transport:
         """A text of the server, without the key should it repeat it."""
         return self._scrub(text)
 
-    def send(self, parts: Sequence[bytes], deadline: Deadline) -> None:
+    def send(self, parts: Sequence[Part], deadline: Deadline) -> None:
         """Send one text message (UTF-8), given in parts: masked, in one frame, as one write.
 
         Raises:

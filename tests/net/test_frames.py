@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hume_sync import MessageTooLarge, ProtocolError
 from hume_sync.net import frames as module
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.frames import FINAL, FrameReader, FrameWriter
+from hume_sync.net.frames import FINAL, LARGE, FrameReader, FrameWriter
 from hume_sync.net.wire import Wire
 from tests.faultproxy import BINARY, CONTINUATION, PING, TEXT, frame
 
@@ -50,6 +50,25 @@ def test_a_frame_of_any_size_holds_the_parts_in_order(size: int, numpy: str) -> 
     parts = [data[:cut], b"", data[cut:]]
     assert opened(FrameWriter().build(parts)) == data
     assert b"".join(parts) == data  # they are the caller's, and may be sent again
+
+
+class Late:
+    """A part that becomes bytes in its place, and no later or earlier."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def write_into(self, place: memoryview) -> None:
+        place[:] = self.data
+
+
+@pytest.mark.parametrize("size", [LARGE, LARGE + 1, 500_003])
+def test_a_part_may_be_written_straight_into_the_frame(size: int, numpy: str) -> None:
+    data = random.Random(size).randbytes(size)
+    assert opened(FrameWriter().build([b"before", Late(data), b"after"])) == b"before" + data + b"after"
 
 
 def test_each_frame_has_a_fresh_key(numpy: str) -> None:

@@ -3,12 +3,22 @@ from __future__ import annotations
 import base64
 import json
 import math
+import random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from hume_sync import BurstConfig, FaceConfig, FacemeshConfig, InputError, LanguageConfig, ProsodyConfig
+from hume_sync import (
+    BurstConfig,
+    FaceConfig,
+    FacemeshConfig,
+    InputError,
+    LanguageConfig,
+    ModelConfigBase,
+    ProsodyConfig,
+)
+from hume_sync.net.frames import LARGE, joined
 from hume_sync.stream.payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request, check_window
 
 from .support import FACE, landmarks
@@ -22,7 +32,7 @@ def models(*configs: Any, window: float | None = None, limit: int = LIMIT) -> Mo
 
 def written(request: Request) -> list[tuple[str, Any]]:
     """The request as (name, value) in order."""
-    return list(json.loads(b"{" + b"".join(request.members) + b"}").items())
+    return list(json.loads(joined((b"{", *request.members, b"}"))).items())
 
 
 def test_media_is_written_as_the_official_sdk_does() -> None:
@@ -36,6 +46,29 @@ def test_media_is_written_as_the_official_sdk_does() -> None:
     assert written(chosen.media(FACE)) == expected
     assert written(chosen.media(bytearray(FACE))) == expected
     assert written(chosen.encoded(base64.b64encode(FACE))) == expected
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 1, LARGE + 2, 10**6])
+@pytest.mark.parametrize("config", [FaceConfig(), ProsodyConfig()])
+def test_media_of_any_size_are_written_as_base64(config: ModelConfigBase, size: int) -> None:
+    media = random.Random(size).randbytes(size)
+    for given in (media, bytearray(media), memoryview(media)):
+        assert dict(written(models(config).media(given)))["data"] == base64.b64encode(media).decode()
+
+
+def test_many_faces_are_written_as_base64_of_json() -> None:
+    faces = landmarks(20)
+    request = models(FacemeshConfig(), limit=10**7).facemesh(faces)
+    assert not isinstance(request.members[1], bytes)
+    assert json.loads(base64.b64decode(dict(written(request))["data"])) == faces
+
+
+def test_a_request_of_large_media_leaves_them_to_their_owner() -> None:
+    media = bytearray(LARGE)
+    request = models(FaceConfig()).media(media)
+    written(request)
+    media.append(0)  # fails while anybody looks at it
+    assert len(request.members[1]) == (LARGE + 2) // 3 * 4  # and what is sent is what was given
 
 
 @pytest.mark.parametrize("text", ["hello", 'quote " and \\ and \n', "Grüße, 你好, \U0001f600", "\u2028\x00"])

@@ -9,13 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hume_sync.stream.window import Plan, StreamWindow
+from hume_sync.stream.window import Plan, StreamWindow, WindowItem
 
 SMALL = 8 * 2**20 // 3 + 1  # three of these are more than is kept
 
 
 def payload(name: object, size: int = 1) -> tuple[bytes, ...]:
     return (str(name).encode(), bytes(size))
+
+
+def name_of(item: WindowItem) -> str:
+    name = item.members[0]
+    assert isinstance(name, bytes)  # what is kept is the window's own, and no caller's buffer
+    return name.decode()
 
 
 @attrs.define
@@ -80,7 +86,7 @@ class Client:
 
     def replay(self, connection: Connection, plan: Plan, count: int, reset: bool) -> bool:
         for item in plan.replay[:count]:
-            name = item.members[0].decode()
+            name = name_of(item)
             connection.server.hear(name, self.lengths[name], reset=reset)
             connection.heard, connection.touched, reset = item.number, True, False
         return reset
@@ -163,7 +169,7 @@ def test_whatever_the_sizes_a_plan_is_complete_only_where_it_gives_the_whole_con
         assert sum(item.size for item in window.items) <= 8 * 2**20
         fresh = Server(width)
         for item in plan.replay:
-            replayed = item.members[0].decode()
+            replayed = name_of(item)
             fresh.hear(replayed, lengths[replayed])
         probe = data.draw(st.integers(1, width), label="next payload")
         if plan.complete:
@@ -186,7 +192,7 @@ def test_lengths_nobody_knows_never_make_a_plan_too_short(pushes: list[tuple[int
     plan = window.plan(None)
     assert plan.complete
     for item in plan.replay:
-        name = item.members[0].decode()
+        name = name_of(item)
         fresh.hear(name, lengths[name])
     assert fresh.hear("next", 1) == undisturbed.hear("next", 1)
 
