@@ -21,6 +21,8 @@ class CallLock:
     very middle of `release`, the same thread's next call takes along.
     """
 
+    __slots__ = ("_lock", "holder")
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self.holder: FrameType | None = None

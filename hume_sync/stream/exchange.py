@@ -75,8 +75,13 @@ class Stream:
 class Source(Protocol):
     """Where connections come from: a socket's own, or a pool."""
 
-    policy: RetryPolicy
-    gate: Gate
+    @property
+    def policy(self) -> RetryPolicy:
+        """What is tried again."""
+
+    @property
+    def gate(self) -> Gate:
+        """What holds calls back while the server is away."""
 
     @property
     def closing(self) -> bool:

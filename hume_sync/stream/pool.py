@@ -13,8 +13,10 @@ from typing import NoReturn, Self
 from ..errors import InputError, MisuseError
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
+from ..net.gate import Gate
+from ..net.retry import RetryPolicy
 from .exchange import Stream
-from .leases import Lease, Place
+from .leases import Lease
 from .payloads import Models
 from .poolstate import PoolState, closed_error
 from .settings import PoolSettings
@@ -134,13 +136,11 @@ class StreamPool:
                 weakref.finalize(self, _forgotten, state)
         return state
 
-    def _lease(self, key: Hashable | None, timeout: float, where: Place) -> tuple[PoolState, Lease]:
-        state = self._state()
-        return state, state.acquire(key, timeout, where)
-
 
 class LeasedSocket:
     """The ``with`` block of a lease: entering waits for a slot, leaving gives it back."""
+
+    __slots__ = ("_key", "_pool", "_socket", "_timeout")
 
     def __init__(self, pool: StreamPool, key: Hashable | None, timeout: float) -> None:
         self._pool = pool
@@ -151,13 +151,12 @@ class LeasedSocket:
     def __enter__(self) -> StreamSocket:
         if self._socket is not None:
             raise MisuseError("this lease was entered already: ask the pool for another one")
-        frame = sys._getframe(1)
-        state, lease = self._pool._lease(self._key, self._timeout, (frame.f_code.co_filename, frame.f_lineno))
+        pool, frame = self._pool, sys._getframe(1)
+        state = pool._state()
+        lease = state.acquire(self._key, self._timeout, (frame.f_code.co_filename, frame.f_lineno))
         try:
-            source = LeaseSource(self._pool, state, lease)
-            self._socket = StreamSocket(
-                source, self._pool._models, lease.stream, timeout=self._pool._settings.call_timeout
-            )
+            source = LeaseSource(pool, state, lease)
+            self._socket = StreamSocket(source, pool._models, lease.stream, timeout=pool._settings.call_timeout)
         except BaseException:
             state.end_lease(lease)
             raise
@@ -173,17 +172,27 @@ class LeasedSocket:
 class LeaseSource:
     """A lease, as its socket sees it: where connections come from, and who may ask. It ends with its socket."""
 
+    __slots__ = ("_lease", "_pool", "_state", "lock")
+
     def __init__(self, pool: StreamPool, state: PoolState, lease: Lease) -> None:
         self._pool = pool  # which is not forgotten while one of its sockets is in use
         self._state = state
         self._lease = lease
-        self.policy = state.settings.policy
-        self.gate = state.gate
         self.lock = lease.lock
 
     def __del__(self) -> None:
         if self._lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
             self._state.returned.append(self._lease)
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """The client's."""
+        return self._state.settings.policy
+
+    @property
+    def gate(self) -> Gate:
+        """The pool's."""
+        return self._state.gate
 
     @property
     def closing(self) -> bool:

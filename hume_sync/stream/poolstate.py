@@ -250,7 +250,7 @@ class PoolState:
                 self.close_all(closed)
             if connection is None:
                 return self._dial(lease, caller, deadline)
-            if self._is_there(lease, connection):
+            if connection.is_quiet() or self._is_there(lease, connection):
                 return connection
 
     def _dial(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:

@@ -46,7 +46,7 @@ class Shelf:
 
         The one that holds the stream, else the one this thread used last, else the one used last at all.
         """
-        closed = self._expired()
+        closed = [] if time.monotonic() < self._look_at else self._expired()
         best = self._best(stream, thread)
         if best is not None:
             del self.idle[best]
@@ -98,7 +98,7 @@ class Shelf:
         self.idle[connection] = None
         if self._look_at == math.inf or self._max_lifetime != math.inf:
             self._look_at = min(self._look_at, self._ends(connection))
-        return self._expired()
+        return [] if time.monotonic() < self._look_at else self._expired()
 
     def left_by(self, thread: object, connection: Connection | None) -> Closed:
         """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
@@ -120,8 +120,7 @@ class Shelf:
         return "lifetime" if now - connection.born > self._max_lifetime else None
 
     def _expired(self) -> Closed:
-        if time.monotonic() < self._look_at:
-            return []
+        """Take out those that have had their time. Not called before one can have."""
         closed = [(connection, why) for connection in self.idle if (why := self.had_its_time(connection))]
         for connection, _ in closed:
             del self.idle[connection]

@@ -58,6 +58,8 @@ class StreamSocket:
         MisuseError: the socket was closed, belongs to another thread, or was opened before a fork.
     """
 
+    __slots__ = ("__weakref__", "_close_timeout", "_closed", "_exchanges", "_models", "_source", "_timeout")
+
     def __init__(
         self, source: SocketSource, models: Models, stream: Stream, *, timeout: float, close_timeout: float = 5.0
     ) -> None:

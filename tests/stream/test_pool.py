@@ -40,6 +40,7 @@ from hume_sync.emulator import Emulator
 from hume_sync.net import connection
 from hume_sync.net.connection import Connection
 from hume_sync.stream import leases, shelf
+from hume_sync.stream.exchange import Stream
 from hume_sync.stream.leases import Leases, Waiter
 from hume_sync.stream.pool import StreamPool
 from hume_sync.stream.shelf import Shelf
@@ -280,7 +281,7 @@ def test_ctrl_c_while_waiting_gives_the_place_back(
         assert send_once(pool)
 
 
-@pytest.mark.parametrize("where", [(Connection, "poll"), (Shelf, "pick"), (Shelf, "dialled")])
+@pytest.mark.parametrize("where", [(Shelf, "pick"), (Shelf, "dialled"), (Stream, "is_elsewhere")])
 @pytest.mark.parametrize("used", [False, True])
 def test_an_interrupt_between_shelf_and_exchange_loses_no_connection_and_no_slot(
     hume_client: HumeStreamClient, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str], used: bool
@@ -294,7 +295,7 @@ def test_an_interrupt_between_shelf_and_exchange_loses_no_connection_and_no_slot
     with hume_client.pool([LanguageConfig()], max_size=1) as pool:
         if used:
             send_once(pool)
-        reached = where[1] != ("dialled" if used else "poll")
+        reached = not used or where[1] != "dialled"
         with pool.socket() as socket:
             monkeypatch.setattr(*where, interrupted)
             if reached:
