@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
-from ..errors import ConnectionLost, InputError, MisuseError, ReplyTimeout, TransportError, described
+from ..errors import ConnectionLost, InputError, MisuseError, ReplyTimeout, Timeout, TransportError, described
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
+from ..net.lock import CallLock
 from .audio import silence, to_samples
 from .events import Event, Reconnected, SendInput
 from .link import Link
@@ -60,6 +61,7 @@ class Session:
         self._fields: dict[str, Any] | None = None  # of the last `set_input`
         self._streams: list[OutputStream] = []
         self._requests: set[Callable[[], None]] = set()  # how to interrupt those that are under way
+        self._making = CallLock()  # held while a lost connection is made anew
         self._link = connect(Deadline(server.timeout))
 
     @property
@@ -82,10 +84,10 @@ class Session:
         """
         deadline = self._begin(timeout)
         samples = to_samples(audio, self._server.input_sample_rate)
-        self._guarded(lambda: self._link.send_audio(samples, deadline))
+        self._guarded(lambda link: link.send_audio(samples, deadline), deadline)
         if end:
             pause = silence(_PAUSE, self._server.input_sample_rate)
-            self._guarded(lambda: self._link.send_audio(pause, deadline))
+            self._guarded(lambda link: link.send_audio(pause, deadline), deadline)
 
     def reply(self, *, timeout: float | None = None, idle: float = _IDLE) -> Reply:
         """Wait for the end of one turn. (See `Turn`: servers do not mark it.)
@@ -101,7 +103,7 @@ class Session:
         deadline, idle = self._begin(timeout), seconds("idle", idle)
         turn = Turn(self._server.output_sample_rate)
         while True:
-            event = self._receive(deadline.within(idle) if turn.may_be_over else deadline)
+            event = self._receive(deadline.within(idle) if turn.may_be_over else deadline, deadline)
             if event is not None:
                 turn.add(event)
                 self._answer(event, deadline)
@@ -119,7 +121,7 @@ class Session:
         endless = Deadline(float("inf"))
         while not self._ended():
             try:
-                event = self._receive(endless)
+                event = self._receive(endless, endless)
             except ConnectionLost:
                 if not self._events:
                     raise
@@ -223,29 +225,40 @@ class Session:
         finally:
             self._requests.difference_update(interrupts)
 
-    def _receive(self, deadline: Deadline) -> Event | None:
+    def _receive(self, until: Deadline, deadline: Deadline) -> Event | None:
         if self._events:
             return self._events.popleft()
-        return self._guarded(lambda: self._link.receive(deadline))
+        return self._guarded(lambda link: link.receive(until), deadline)
 
-    def _guarded(self, work: Callable[[], _T]) -> _T:
+    def _guarded(self, work: Callable[[Link], _T], deadline: Deadline) -> _T:
         """Do something on the link; where that is lost, make it anew if that is wanted, and raise all the same."""
+        link = self._link
         try:
-            return work()
+            return work(link)
         except ConnectionLost as exc:
             if self._reconnect and not self._closed and exc.close_code in _CUT:
-                self._make_anew(exc)
+                self._make_anew(link, exc, deadline.within(self._server.timeout))
             raise
 
-    def _make_anew(self, lost: ConnectionLost) -> None:
-        deadline = Deadline(self._server.timeout)
-        for stream in self._streams:
-            stream.close()  # they are the old connection's
-        self._link = self._connect(deadline)
-        if self._fields is not None:
-            fields = self._fields
-            self._ask(lambda watch: self._server.post_input(self.webrtc_id, fields, deadline, watch))
-        self._events.append(Reconnected(self.webrtc_id, str(lost)))
+    def _make_anew(self, link: Link, lost: ConnectionLost, deadline: Deadline) -> None:
+        try:
+            if not self._making.acquire(deadline):
+                raise Timeout("no time left waiting for another thread to connect anew", phase="connect") from lost
+            # Critical section: of two threads whose link is lost, one makes another, and both wait for that.
+            if self._link is not link:
+                return  # the other one has
+            for stream in self._streams:
+                stream.close()  # they are the old connection's
+            self._link = link = self._connect(deadline)
+            if self._ended():  # meanwhile: nobody else will close it
+                link.abort()
+                raise _closed() from lost
+            self._events.append(Reconnected(self.webrtc_id, str(lost)))  # also if the hook now fails
+            if self._fields is not None:
+                fields = self._fields
+                self._ask(lambda watch: self._server.post_input(self.webrtc_id, fields, deadline, watch))
+        finally:
+            self._making.release()
 
     def _answer(self, event: Event, deadline: Deadline) -> None:
         """In the caller's thread: give a handler that waits for inputs what the caller makes of it."""

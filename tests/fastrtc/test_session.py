@@ -33,6 +33,8 @@ from hume_sync.fastrtc import (
     WarningMessage,
     mulaw,
 )
+from hume_sync.fastrtc.link import Link
+from hume_sync.net.deadline import Deadline
 
 from .fake import FakeFastRTC
 from .real.sound import speech as make_speech
@@ -259,6 +261,66 @@ def test_after_a_reconnect_the_last_inputs_are_given_again(fake: FakeFastRTC) ->
         assert [hook["webrtc_id"] for hook in fake.hooks][-1] == session.webrtc_id
         assert [hook["scale"] for hook in fake.hooks] == [2, 2]
         assert say(session)
+
+
+def test_two_threads_that_lose_a_connection_make_one_anew(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect(reconnect=True) as session:
+        link = session._link
+        fake.drop(reset=True)
+        together = threading.Barrier(2)
+
+        def lose() -> None:
+            together.wait(5)
+            session._make_anew(link, ConnectionLost("cut"), Deadline(5))
+
+        with ThreadPoolExecutor(2) as threads:
+            for losing in [threads.submit(lose) for _ in range(2)]:
+                losing.result(5)
+        assert len(fake.connections) == 2
+        assert next(iter(session)) == Reconnected(session.webrtc_id, "cut")
+        assert not session._events
+
+
+def test_a_session_closed_while_it_connects_anew_leaves_no_connection(
+    fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = client(fake, "/echo").connect(reconnect=True)
+    connect = session._connect
+
+    def closed_meanwhile(deadline: Deadline) -> Link:
+        link = connect(deadline)
+        session.close()
+        return link
+
+    monkeypatch.setattr(session, "_connect", closed_meanwhile)
+    fake.drop(reset=True)
+    with pytest.raises(MisuseError, match="closed"):
+        session.reply()
+    assert len(fake.connections) == 2
+    fake.wait(lambda: not fake._live)
+
+
+def test_connecting_anew_keeps_to_the_time_of_the_call(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo", timeout=25.0).connect(reconnect=True) as session:
+        fake.knobs.pong = False
+        fake.drop(reset=True)
+        with pytest.raises(Timeout) as caught:
+            session.reply(timeout=0.3)
+        assert caught.value.phase == "connect"
+        fake.knobs.pong = True
+        with pytest.raises(ConnectionLost):  # a gap is always told
+            session.reply()
+        assert say(session)
+
+
+def test_a_hook_that_fails_after_a_reconnect_hides_it_from_nobody(fake: FakeFastRTC) -> None:
+    with client(fake, "/args").connect(reconnect=True) as session:
+        session.set_input(stream="x", scale=2)
+        fake.knobs.hook_status = 500
+        fake.drop(reset=True)
+        with pytest.raises(HookError):
+            session.reply()
+        assert isinstance(next(iter(session)), Reconnected)
 
 
 def test_an_end_of_the_servers_own_is_not_made_undone(fake: FakeFastRTC) -> None:
