@@ -15,7 +15,7 @@ import pybase64
 from benchmarks.cases import Landmarks, landmarks
 from benchmarks.checks import WrongReply
 from hume_sync import FacemeshConfig
-from hume_sync.net.frames import joined
+from hume_sync.net.frames import Part, joined
 from hume_sync.stream.payloads import Models
 
 __all__ = ["Probe", "probe"]
@@ -65,12 +65,16 @@ def _by_turns(value: Any, times: int) -> dict[str, list[float]]:
 
 
 def _ours(value: Any) -> bytearray:
-    return joined((b"{", *_MODELS.facemesh(value).members, b"}"))
+    return _joined(b"{", *_MODELS.facemesh(value).members, b"}")
 
 
-def _unchecked(value: Any) -> bytes:
+def _unchecked(value: Any) -> bytearray:
     encoded = pybase64.b64encode(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
-    return b"".join((b"{", b'"data":"', encoded, b'"', b',"models":{"facemesh":{}},"raw_text":false', b"}"))
+    return _joined(b"{", b'"data":"', encoded, b'"', b',"models":{"facemesh":{}},"raw_text":false', b"}")
+
+
+def _joined(*parts: Part) -> bytearray:
+    return joined(parts, sum(map(len, parts)))
 
 
 def _orjson(value: Any) -> bytes:

@@ -43,6 +43,9 @@ LARGE: Final = 128 * 1024
 _IMPORT_NUMPY_AFTER: Final = 256 * 1024
 """Bytes masked the slower way before numpy is imported for it: who sends a text or a few does without."""
 
+_KEYS: Final = 32
+"""Masking keys fetched from the system at a time: a system call for each would be a microsecond a frame."""
+
 _BLOCK: Final = 65536
 """Bytes masked at a time without numpy: what stays in the cache between its four passes."""
 
@@ -70,6 +73,7 @@ class FrameWriter:
     """Builds the masked text frames of one connection."""
 
     def __init__(self) -> None:
+        self._keys: list[bytes] = []  # for the frames to come
         self._slowly = 0  # bytes masked without numpy so far
         self._by_words: _Mask | None = None  # numpy's way, once numpy is there
 
@@ -80,17 +84,26 @@ class FrameWriter:
         (RFC 6455, 5.3).
         """
         size = sum(map(len, parts))
-        key = os.urandom(4)
+        key = self._key()
         header = _SHORT.pack(_FIRST, _MASKED | 126, size) if 126 <= size < 65536 else _header(size)
         if size < _SMALL:
             mask = int.from_bytes(key * (size >> 2) + key[: size & 3], "little")
             masked = int.from_bytes(b"".join(cast(Sequence[bytes], parts)), "little") ^ mask
             return b"".join((header, key, masked.to_bytes(size, "little")))
         start = _HEADER - len(header) - 4
-        frame = joined((bytes(start), header, key, *parts, bytes(-size & 7)))
+        pad = -size & 7
+        frame = joined((bytes(start), header, key, *parts, bytes(pad)), _HEADER + size + pad)
         mask_in_place = self._by_words or self._masker(size)
         mask_in_place(frame, key)
         return memoryview(frame)[start : _HEADER + size]
+
+    def _key(self) -> bytes:
+        while True:
+            try:
+                return self._keys.pop()  # one step: of two threads, each gets its own
+            except IndexError:
+                ahead = os.urandom(4 * _KEYS)
+                self._keys += [ahead[i : i + 4] for i in range(0, len(ahead), 4)]
 
     def _masker(self, size: int) -> _Mask:
         numpy = loaded_numpy()
@@ -107,9 +120,8 @@ class FrameWriter:
         return self._by_words
 
 
-def joined(parts: Sequence[Part]) -> bytearray:
-    """The parts as one."""
-    size = sum(map(len, parts))
+def joined(parts: Sequence[Part], size: int) -> bytearray:
+    """The parts as one; ``size`` is that of all of them."""
     if size < LARGE:  # so there is no late one
         return bytearray().join(cast(Sequence[bytes], parts))
     whole = bytearray(size)
@@ -134,7 +146,8 @@ def _header(size: int) -> bytes:
 def _mask_by_words(numpy: Any, frame: bytearray, key: bytes) -> None:
     """Eight bytes at a time: as fast as memory."""
     words = numpy.frombuffer(frame, numpy.uint64, -1, _HEADER)
-    numpy.bitwise_xor(words, numpy.frombuffer(key + key, numpy.uint64), out=words)
+    # The key has no dimension: numpy then has nothing to broadcast, which would take as long as the work.
+    numpy.bitwise_xor(words, numpy.frombuffer(key + key, numpy.uint64).reshape(()), words)
 
 
 def _mask_by_tables(frame: bytearray, key: bytes) -> None:

@@ -74,8 +74,8 @@ def test_a_part_may_be_written_straight_into_the_frame(size: int, numpy: str) ->
 def test_each_frame_has_a_fresh_key(numpy: str) -> None:
     writer = FrameWriter()
     for size in (10, 5000):
-        keys = {bytes(writer.build([bytes(size)])[-4:]) for _ in range(20)}  # what zeros are masked to
-        assert len(keys) == 20
+        keys = {bytes(writer.build([bytes(size)])[-4:]) for _ in range(100)}  # what zeros are masked to
+        assert len(keys) == 100
 
 
 def test_numpy_is_imported_for_who_sends_much_and_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

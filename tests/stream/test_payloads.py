@@ -32,7 +32,8 @@ def models(*configs: Any, window: float | None = None, limit: int = LIMIT) -> Mo
 
 def written(request: Request) -> list[tuple[str, Any]]:
     """The request as (name, value) in order."""
-    return list(json.loads(joined((b"{", *request.members, b"}"))).items())
+    parts = (b"{", *request.members, b"}")
+    return list(json.loads(joined(parts, sum(map(len, parts)))).items())
 
 
 def test_media_is_written_as_the_official_sdk_does() -> None:
