@@ -6,6 +6,7 @@ point with a bare error code, so every face and every point is checked here, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ _POINTS = 478
 _POINTS_WITHOUT_IRISES = 468
 _AXES = 3
 
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+# A subclass may say one thing of itself, and be written as another: it takes the slow way.
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 _BRACKET = ord("[")
 _MUCH = 65536
@@ -35,7 +37,7 @@ def serialize_landmarks(landmarks: object) -> bytes:
         landmarks: ``(n, 478, 3)`` or one face ``(478, 3)``, as nested sequences or a numpy array of any number
             type, byte order and memory layout (float32 is written at float32 precision); or MediaPipe's
             results: an object with ``face_landmarks`` or ``multi_face_landmarks``, or lists of points with
-            ``x``, ``y`` and ``z``. MediaPipe itself is not needed.
+            ``x``, ``y`` and ``z``. MediaPipe itself is not needed. (An ``orjson.Fragment`` is taken at its word.)
 
     Returns:
         UTF-8 JSON, ``[[[x, y, z], ...], ...]``.
@@ -183,6 +185,11 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) or (numpy is not None and isinstance(value, numpy.floating | numpy.integer))
 
 
+def _is_writable(value: Any) -> bool:
+    """Whether a number is finite, and an integer of 64 bits: what orjson writes."""
+    return -(2**63) <= value < 2**64 if hasattr(value, "__index__") else math.isfinite(value)
+
+
 def _plain(value: Any) -> int | float:
     return int(value) if hasattr(value, "__index__") else float(value)
 
@@ -224,7 +231,7 @@ def _refuse_first_bad_place(faces: Sequence[Any]) -> None:
                 got = f"{len(point)} values" if _is_sequence(point) else type(point).__name__
                 raise InputError(f"{_NOT_A_POINT} landmarks[{i}][{j}] has {got}.")
             for k, value in enumerate(point):
-                if not _is_number(value) or not abs(value) < 2**63:
+                if not _is_number(value) or not _is_writable(value):
                     _refuse_value((i, j, k), value)
 
 

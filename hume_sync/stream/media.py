@@ -45,7 +45,7 @@ def read_media(data: object, limit: int, *, name: str = "data") -> Media:
     """Raw media: bytes-like, or a binary file object; limits and errors as for `read_file`."""
     if isinstance(data, bytes | bytearray | memoryview):
         if isinstance(data, memoryview):
-            data = data.cast("B") if data.c_contiguous else data.tobytes()
+            data = data.cast("B") if data.c_contiguous and data.nbytes else data.tobytes()
         check_size(name, len(data), limit)
         return data
     if hasattr(data, "read"):

@@ -44,17 +44,17 @@ class _Base64:
     asks for anew, a page fault every 4096 bytes, takes four times as long as all the rest of a request.
     """
 
-    def __init__(self, media: Media) -> None:
-        self._media = media
+    def __init__(self, data: bytes) -> None:
+        self._data = data
 
     def __len__(self) -> int:
-        return (len(self._media) + 2) // 3 * 4
+        return (len(self._data) + 2) // 3 * 4
 
     def write_into(self, place: memoryview) -> None:
-        """Write the base64 of the media."""
-        with memoryview(self._media) as media:
-            for begin in range(0, len(media), _AT_A_TIME):
-                encoded = pybase64.b64encode(media[begin : begin + _AT_A_TIME])
+        """Write the base64 of the data."""
+        with memoryview(self._data) as data:
+            for begin in range(0, len(data), _AT_A_TIME):
+                encoded = pybase64.b64encode(data[begin : begin + _AT_A_TIME])
                 start = begin // 3 * 4
                 place[start : start + len(encoded)] = encoded
 
@@ -93,7 +93,10 @@ _AUDIO_MODELS = frozenset({ModelType.BURST, ModelType.PROSODY})
 
 
 def _base64(data: Media) -> Part:
-    return pybase64.b64encode(data) if len(data) < LARGE else _Base64(data)
+    if len(data) < LARGE:
+        return pybase64.b64encode(data)
+    # Every attempt is to send what was given: what the caller may change meanwhile is copied.
+    return _Base64(bytes(data))
 
 
 def check_window(stream_window_ms: object) -> int | float | None:

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from array import array
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -143,6 +144,28 @@ def test_a_point_that_is_no_triple_is_refused_by_its_place(place: tuple[int, int
 def test_right_lists_are_looked_at_in_one_pass(faces: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_refuse_first_bad_place", None)  # what names bad places takes ten times as long
     assert json.loads(serialize_landmarks(FACES[:faces])) == FACES[:faces]
+
+
+class Three(int):
+    """Three as long as it is read, one once it is written."""
+
+    def __iter__(self) -> Any:
+        return iter((1, 2, 3))
+
+
+def test_a_point_that_only_looks_like_one_is_refused() -> None:
+    faces: Any = landmarks(1)
+    faces[0][1], faces[0][2] = Three(3), [1, 2, []]
+    with pytest.raises(InputError, match=r"landmarks\[0\]\[1\] has Three"):
+        serialize_landmarks(faces)
+
+
+@pytest.mark.parametrize("number", [1e20, -1e300, 2**64 - 1, -(2**63)])
+def test_the_same_numbers_are_accepted_in_every_form(number: float) -> None:
+    faces: Any = landmarks(1)
+    faces[0][3][1] = number
+    assert json.loads(serialize_landmarks([[deque(point) for point in faces[0]]])) == faces
+    assert json.loads(serialize_landmarks(faces)) == faces
 
 
 def test_what_one_face_lacks_another_cannot_make_up_for() -> None:

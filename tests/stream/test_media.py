@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hume_sync import InputError
@@ -140,6 +141,7 @@ def test_raw_media_is_bytes_of_any_kind_or_a_file_object(data: object) -> None:
     ("data", "text"),
     [
         (b"", "data is empty"),
+        (memoryview(np.zeros((0, 3), np.uint8)), "data is empty"),
         (io.BytesIO(b""), "data is empty"),
         (b"x" * 101, "data holds 101 bytes; max_payload_size is 100"),
         ("name.wav", "got str; for a path use send_file"),
