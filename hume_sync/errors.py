@@ -33,7 +33,7 @@ No error carries a key, a header or media, in its text or in its attributes, and
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 __all__ = [
     "AuthenticationError",
@@ -198,6 +198,9 @@ class TooManyConnections(ConnectError):
 class HandshakeRejected(ConnectError):
     """The server answered the upgrade with another status than 101."""
 
+    body: str = ""
+    """How the answer's body begins: one printable line of at most 512 characters, without a private header in it."""
+
 
 class ConnectionLost(TransportError):
     """The connection ended before the reply was there."""
@@ -208,7 +211,10 @@ class Timeout(TransportError, TimeoutError):
 
 
 class ReplyTimeout(Timeout):
-    """No reply came before the deadline."""
+    """No reply came before the deadline, or the handler has failed instead of giving one."""
+
+    messages: tuple[Any, ...] = ()
+    """What came in place of audio: events, in their order."""
 
 
 class InboxOverflow(TransportError):

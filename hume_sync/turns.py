@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from .errors import ConfigurationError, InputError
@@ -35,11 +36,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Iterator[str]:
     """Do the turn; yields lines to print."""
     try:
-        from .fastrtc import FastRTCClient, LogMessage  # noqa: PLC0415 - an extra; the other commands work without it
+        from .fastrtc import FastRTCClient, ReplyTimeout  # noqa: PLC0415 - an extra; the other commands work without it
         from .fastrtc.audio import write_wav  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
     fields = dict(_field(text) for text in arguments.set)
+    if arguments.out and not (folder := Path(arguments.out).parent).is_dir():  # known now, not after the turn
+        raise InputError(f"--out is in a directory that does not exist: {folder}")
     client = FastRTCClient(
         arguments.url,
         input_hook=arguments.input_hook,
@@ -51,19 +54,28 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     with client.connect(arguments.transport, inputs=(lambda: fields) if fields else None) as session:
         outputs = session.outputs() if arguments.outputs else None
         session.send_audio(arguments.wav, end=True)
-        reply = session.reply()
-        for event in reply.messages:
-            if not isinstance(event, LogMessage):
-                yield repr(event)
+        try:
+            reply = session.reply()
+        except ReplyTimeout as exc:
+            yield from _told(exc.messages)
+            raise
+        yield from _told(reply.messages)
         if arguments.out:
             write_wav(arguments.out, reply.audio, reply.sample_rate)
         where = f", in {arguments.out}" if arguments.out else ""
         yield f"{reply.seconds:.2f} s of audio{where}" + ("" if reply.complete else " (incomplete: more was announced)")
-        while outputs is not None:
-            output = outputs.receive(Deadline(_AFTERMATH), _NOTHING)
+        deadline = Deadline(arguments.timeout)  # of outputs without end
+        while outputs is not None and not deadline.expired():
+            output = outputs.receive(deadline.within(_AFTERMATH), _NOTHING)
             if output is _NOTHING:
                 return
             yield json.dumps(output)
+
+
+def _told(messages: tuple[Any, ...]) -> Iterator[str]:
+    from .fastrtc import LogMessage  # noqa: PLC0415 - an extra
+
+    return (repr(event) for event in messages if not isinstance(event, LogMessage))
 
 
 _NOTHING: Any = object()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .._version import __version__
-from ..errors import ConfigurationError, InputError, described
+from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
+from ..net.dial import Watch
 from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers
 from ..net.retry import RetryPolicy
 from .audio import check_rate
 from .connecting import connect_patiently
-from .http import Http, Origin
-from .link import Link
+from .http import Http
+from .link import Link, Sleep
+from .origin import Origin
 from .server import Server, Shape
 from .session import Inputs, Session
 from .websocket import WebSocketLink
@@ -23,6 +26,7 @@ __all__ = ["FastRTCClient"]
 
 _MAX_MESSAGE = 64 * 2**20
 _TRANSPORTS = ("websocket", "webrtc")
+_PATH = re.compile(r"(?:/[!\"$->@-~]*)?")  # visible ASCII without # and ?
 
 
 class FastRTCClient:
@@ -68,8 +72,14 @@ class FastRTCClient:
         allow_plaintext: bool = False,
     ) -> None:
         encrypted, host, port, prefix = Endpoint.split(url, name="url")
-        if not isinstance(path, str) or (path and not path.startswith("/")):
-            raise ConfigurationError(f"path must be a str that begins with a slash, or empty; got {described(path)}")
+        if not isinstance(path, str) or not _PATH.fullmatch(path):
+            raise ConfigurationError(
+                f"path must be empty, or /path of visible ASCII characters without ? and #; got {described(path)}"
+            )
+        if shape is not None and not callable(shape):
+            raise ConfigurationError(f"shape must be callable, or None; got {described(shape)}")
+        if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
+            raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, or None; got {described(ssl_context)}")
         tls = (ssl_context or default_context()) if encrypted else None
         self._endpoint = Origin(
             host=host,
@@ -109,40 +119,63 @@ class FastRTCClient:
         """Connect, and be registered with the handler.
 
         Args:
-            transport: "websocket" or "webrtc" (the extra ``webrtc``).
+            transport: "websocket" or "webrtc" (the extra ``webrtc``). Over WebRTC audio goes as it sounds, both
+                ways: a minute takes a minute, of which the last 10 s wait in a queue behind `Session.send_audio`; and
+                the last 100 ms of a reply come with the next (see `AudioChunk.delayed`), or not at all.
             inputs: makes the fields that answer a handler which waits for additional inputs; called in the thread that
                 waits for a reply or iterates.
             reconnect: whether a connection that is cut is made anew: under another id, with the last inputs given
-                again. What was on its way is gone, and a `Reconnected` event says so.
-            retry: how often and how patiently to try again where there are too many connections; None: never.
+                again. What was on its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the
+                call that notices, and by the next should that fail; ``retry`` makes it more patient, as a server that
+                restarts needs.
+            retry: how often and how patiently to try again, here and at reconnects, where there are too many
+                connections, or the server is not there or fails (HTTP 5xx); None: never.
 
         Raises:
             TooManyConnections: the handler's ``concurrency_limit`` is reached.
-            ConnectError, ConnectionLost, ProtocolError, Timeout: there is no connection.
+            AuthenticationError, ConnectionAlreadyExists, HandshakeRejected: the server refuses otherwise.
+            ConnectError, ConnectionLost, InboxOverflow, ProtocolError, Timeout: there is no connection.
+            ConfigurationError: headers would go unencrypted to another machine; over WebRTC, the extra is missing, or
+                this machine has no address but loopback.
         """
         if transport not in _TRANSPORTS:
             raise InputError(f"transport must be one of {_TRANSPORTS}, got {described(transport)}")
         if inputs is not None and not callable(inputs):
             raise InputError(f"inputs must be callable, or None; got {described(inputs)}")
+        if not isinstance(reconnect, bool):
+            raise InputError(f"reconnect must be True or False, got {described(reconnect)}")
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise InputError(f"retry must be a RetryPolicy, or None; got {described(retry)}")
         policy = RetryPolicy.none() if retry is None else retry
 
-        def link(deadline: Deadline) -> Link:
-            make = self._websocket if transport == "websocket" else self._webrtc
-            return connect_patiently(make, policy, deadline)
+        make = self._websocket if transport == "websocket" else self._webrtc
 
-        return Session(self._server, link, inputs=inputs, reconnect=reconnect)
+        def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+            return connect_patiently(lambda: make(deadline, watch), policy, deadline, sleep)
 
-    def _websocket(self, deadline: Deadline) -> Link:
-        return WebSocketLink.open(self._endpoint, sample_rate=self._server.output_sample_rate, deadline=deadline)
+        return Session(self._server, connect, inputs=inputs, reconnect=reconnect)
 
-    def _webrtc(self, deadline: Deadline) -> Link:
+    def _websocket(self, deadline: Deadline, watch: Watch) -> Link:
+        return WebSocketLink.open(
+            self._endpoint, sample_rate=self._server.output_sample_rate, deadline=deadline, watch=watch
+        )
+
+    def _webrtc(self, deadline: Deadline, watch: Watch) -> Link:
         from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
 
+        def offer(body: dict[str, Any], until: Deadline) -> tuple[int, Any]:
+            try:
+                answer = self._server.http.post_json(self._offer, body, until, watch=watch)
+            except HookError as exc:  # a redirect
+                return exc.status or 0, ""
+            return answer.status, answer.json if answer.status < 400 else answer.sentence
+
         return WebRTCLink.open(
-            lambda offer, until: self._server.http.post_json(self._offer, offer, until).parts(),
+            offer,
             input_sample_rate=self._server.input_sample_rate,
             output_sample_rate=self._server.output_sample_rate,
             deadline=deadline,
+            watch=watch,
         )
 
     def __repr__(self) -> str:

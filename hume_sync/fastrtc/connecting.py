@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from ..errors import HumeClientException
 from ..net.deadline import Deadline
 from ..net.retry import Attempts, RetryPolicy, retry
-from .link import Link
+from .link import Link, Sleep
 
 __all__ = ["connect_patiently"]
 
 
-def connect_patiently(connect: Callable[[Deadline], Link], policy: RetryPolicy, deadline: Deadline) -> Link:
+def connect_patiently(connect: Callable[[], Link], policy: RetryPolicy, deadline: Deadline, sleep: Sleep) -> Link:
     """Connect; where the limit is reached, or the server is away, as often as the policy says.
 
     Raises:
@@ -22,15 +21,15 @@ def connect_patiently(connect: Callable[[Deadline], Link], policy: RetryPolicy, 
     attempts = Attempts()
     try:
         try:
-            return connect(deadline)
+            return connect()
         except HumeClientException as first:
             if policy.max_attempts == 1 or not policy.allows(first):
                 raise
             return retry(
                 policy,
                 first,
-                lambda: connect(deadline),
-                sleep=time.sleep,
+                connect,
+                sleep=sleep,
                 wait=lambda error, failures: policy.delay(failures) if error.retry_after is None else error.retry_after,
                 deadline=deadline,
                 attempts=attempts,

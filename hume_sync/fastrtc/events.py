@@ -31,6 +31,9 @@ class AudioChunk:
     samples: bytes = attrs.field(repr=lambda samples: f"<{len(samples)} bytes>")
     """s16le, mono."""
     sample_rate: int
+    delayed: bool = False
+    """Whether it was spoken before a pause, and held back until now: over WebRTC the last 100 ms before a pause come as
+    the first behind it."""
 
     @property
     def seconds(self) -> float:

@@ -28,25 +28,23 @@ from ..errors import (
     Timeout,
     described,
 )
+from ..net.body import framing
 from ..net.deadline import Deadline
 from ..net.dial import Watch, dial
 from ..net.endpoint import Endpoint, default_context, environment_proxy
 from ..net.wire import Wire
-from .body import framing
+from .origin import Origin
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
-__all__ = ["Answer", "Fields", "Http", "OpenResponse", "Origin", "json_or_text"]
+__all__ = ["Answer", "Fields", "Http", "OpenResponse", "json_or_text"]
 
 Fields = Mapping[str, Any] | None
 """What goes into the query of a URL."""
 
 _MAX_BODY = 16 * 2**20
 _SENTENCE = 200
-_TELLING = 8
-"""Characters from which a word of a private header is a secret by itself: servers repeat a token without "Bearer"."""
-
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PORTS = {"http": 80, "https": 443}
 _ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
@@ -68,16 +66,6 @@ class Answer:
         return self.status, json_or_text(self.text)
 
 
-@attrs.frozen
-class Origin(Endpoint):
-    """An endpoint whose private headers all count as credentials: nobody knows what applications call their keys."""
-
-    @property
-    def has_credentials(self) -> bool:
-        """Whether it has any."""
-        return bool(self.private)
-
-
 class Http:
     """Speaks to the application's URLs. It holds no connection and may be shared by threads.
 
@@ -92,11 +80,15 @@ class Http:
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, ssl_context: ssl.SSLContext | None = None, proxy: str | bool | None = None
+        self, endpoint: Origin, *, ssl_context: ssl.SSLContext | None = None, proxy: str | bool | None = None
     ) -> None:
         self._base = endpoint
         self._tls = ssl_context or endpoint.tls
         self._ask_environment = proxy is None
+
+    def scrub(self, text: str) -> str:
+        """``text`` without the endpoint's secrets."""
+        return self._base.scrub(text)
 
     def resolve(self, url: str, *, name: str = "url") -> str:
         """The absolute URL: "/path" is at the root of the server's origin; http(s) URLs stay as they are.
@@ -195,17 +187,10 @@ class Http:
             if 300 <= head.status < 400:
                 what = f"{origin.authority} redirects (HTTP {head.status}), which is never followed: give the final URL"
                 raise HookError(what, status=head.status)
-            return OpenResponse(wire, head, self._scrub)
+            return OpenResponse(wire, head, self.scrub)
         except BaseException:
             wire.close()
             raise
-
-    def _scrub(self, text: str) -> str:
-        text = self._base.scrub(text)
-        for _, secret in self._base.private:
-            for word in secret.reveal().split():
-                text = text.replace(word, "***") if len(word) >= _TELLING else text
-        return text
 
 
 class OpenResponse:

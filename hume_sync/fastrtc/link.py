@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from ..errors import HumeClientException
 from ..net.deadline import Deadline
+from ..net.dial import Watch
 from .events import Event
 
-__all__ = ["Link"]
+__all__ = ["Connect", "Link", "Sleep"]
+
+Sleep = Callable[[float], None]
+"""Waits that many seconds, or raises where waiting has become pointless."""
 
 
 class Link(Protocol):
@@ -15,6 +21,16 @@ class Link(Protocol):
 
     webrtc_id: str
     """The name under which hooks and outputs know this connection: a uuid4 for each connection."""
+
+    @property
+    def real_time(self) -> bool:
+        """How audio goes. False: as fast as it can, in the pieces that the handler yields, each of them announced.
+        True: as it sounds, in frames, of which the announcements tell nothing; and there a handler's error is told.
+        """
+
+    @property
+    def ended(self) -> HumeClientException | None:
+        """What has ended the connection; None while it lives. What came before may still wait to be received."""
 
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
         """Send audio (s16le, mono, at the handler's input rate), waiting for room where that is to be waited for.
@@ -37,3 +53,16 @@ class Link(Protocol):
 
     def abort(self) -> None:
         """From any thread: end it at once."""
+
+
+class Connect(Protocol):
+    """Makes a `Link`."""
+
+    def __call__(self, deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+        """Make one before the deadline.
+
+        Args:
+            deadline: of all of it.
+            watch: told how to interrupt it from another thread.
+            sleep: waits between two attempts.
+        """

@@ -23,16 +23,18 @@ __all__ = ["OutputStream", "latest", "post_input"]
 class OutputStream:
     """Iterates over the additional outputs of one connection, as they come: JSON where it is JSON, else text.
 
-    The iterator ends when the stream does, and at once when `close` is called, from any thread. Between outputs it
-    waits without limit, since servers say nothing while there are none; `receive` waits under a deadline.
+    The iterator ends when the stream does, soon after its connection, and at once when `close` is called, from any
+    thread. Between outputs it waits without limit, since servers say nothing while there are none; `receive` waits
+    under a deadline.
 
     Args:
         http: the application.
         url: its outputs URL; asked with ``?webrtc_id=ID``.
         webrtc_id: of the connection. (Servers never answer for one that has ended: the stream stays silent.)
         deadline: of opening the stream, which is done here.
-        fields: more of the query.
         watch: told, while the stream is opened, how to interrupt that from another thread.
+        is_over: whether the connection has ended. The stream then ends a second later at the latest, should the server
+            not end it: what the handler gave out before still comes.
 
     Raises:
         HookError: the URL answered with another status than 200, or with something else than a stream of events.
@@ -46,13 +48,15 @@ class OutputStream:
         webrtc_id: str,
         deadline: Deadline,
         *,
-        fields: Mapping[str, Any] | None = None,
         watch: Watch | None = None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         url = http.resolve(url, name="outputs")
-        response = http.stream(url, {"webrtc_id": webrtc_id, **(fields or {})}, deadline, watch=watch)
+        response = http.stream(url, {"webrtc_id": webrtc_id}, deadline, watch=watch)
         _check_events(response, deadline)
         self._response = response
+        self._is_over = is_over
+        self._last_second: Deadline | None = None  # runs since the connection was seen to have ended
         self._parser = SSEParser()
         self._ready: deque[ServerSentEvent] = deque()
         self._lock = threading.Lock()  # held by the thread that reads
@@ -132,11 +136,9 @@ class OutputStream:
                     return self.last_event
                 if self._ended:
                     break
-                data = self._response.read(deadline)
-                self._ended = not data
-                self._ready.extend(self._parser.feed(data))
-        except Timeout:
-            pass  # nothing is lost: the next call goes on
+                self._read(deadline)
+                if deadline.expired() and not self._ready:  # comments that drip for ever are no time-out by themselves
+                    break
         except TransportError:
             self._ended = True
             if not self._closed:
@@ -145,6 +147,19 @@ class OutputStream:
             self._ended = True  # Ctrl-C in the middle of it: something may be missing
             raise
         return None
+
+    def _read(self, deadline: Deadline) -> None:
+        """Take in what comes next, or nothing for a second: then it is time to ask whether anything can."""
+        if self._last_second is None and self._is_over():
+            self._last_second = Deadline(_SECOND)
+        try:
+            data = self._response.read((self._last_second or deadline).within(min(_SECOND, deadline.remaining())))
+        except Timeout:  # nothing is lost: the next call goes on
+            pass
+        else:
+            self._ended = not data
+            self._ready.extend(self._parser.feed(data))
+        self._ended |= self._last_second is not None and self._last_second.expired()
 
     def _let_go(self) -> None:
         """Give the descriptor back, unless a thread is reading: that one does it when it is done."""
@@ -157,6 +172,8 @@ class OutputStream:
 
 _NOTHING = object()
 
+_SECOND = 1.0
+
 
 def latest(
     http: Http,
@@ -164,7 +181,6 @@ def latest(
     webrtc_id: str,
     deadline: Deadline,
     *,
-    fields: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
 ) -> Any:
     """Ask the ``latest`` URL for the oldest output that nobody has fetched: JSON where it is JSON, else text.
@@ -174,7 +190,7 @@ def latest(
         ConfigurationError, ConnectError, ConnectionLost, Timeout, ProtocolError: as `Http.get`.
     """
     url = http.resolve(url, name="latest")
-    answer = http.get(url, {"webrtc_id": webrtc_id, **(fields or {})}, deadline, watch=watch)
+    answer = http.get(url, {"webrtc_id": webrtc_id}, deadline, watch=watch)
     return json_or_text(_checked("latest", answer).text)
 
 

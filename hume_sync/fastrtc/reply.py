@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from .events import AudioChunk, Event, LogMessage
+from .events import AudioChunk, ErrorMessage, Event, LogMessage, Reconnected
 
 __all__ = ["Reply", "Turn"]
 
@@ -19,7 +19,8 @@ class Reply:
     messages: tuple[Event, ...]
     """All that was no audio, in the order it came."""
     complete: bool
-    """False: the server announced more pieces of audio than came in time."""
+    """False: the server announced more pieces of audio than came before time was up or the next turn began, or its
+    handler failed behind the last of them."""
 
     @property
     def seconds(self) -> float:
@@ -28,28 +29,61 @@ class Reply:
 
 
 class Turn:
-    """Counts what comes. Servers mark no end: a reply is over once as many pieces of audio have come as were announced
-    (`response_starting`), and nothing has come behind them for a while.
+    """Counts what comes, and knows what belongs to the next turn.
+
+    A reply is over once as many pieces of audio have come as were announced (`response_starting`), and nothing has come
+    behind them for a while; or with the next `pause_detected`, which begins another.
+
+    Args:
+        sample_rate: of the audio.
+        real_time: see `Link`: there announcements are not counted, and an error is the end of the turn.
+        first: whether it is the first of its connection. Audio before any pause is then a handler's greeting, a reply
+            of its own; else it is the rest of an earlier reply that has been given up, and gives way to this turn's.
     """
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, *, real_time: bool = False, first: bool = True) -> None:
         self._sample_rate = sample_rate
+        self._real_time = real_time
+        self._first = first
         self._audio: list[bytes] = []
         self._messages: list[Event] = []
+        self._behind = 0  # of the messages came before the last piece of audio
         self._announced = 0
+        self._paused = False
+        self._failed = False
 
-    def add(self, event: Event) -> None:
-        """Count an event."""
+    def add(self, event: Event) -> bool:
+        """Count an event; False: this turn is over, and the event is not part of it."""
         if isinstance(event, AudioChunk):
-            self._audio.append(event.samples)
-            return
+            # The first frames after a gap may be the last of the turn before (see `AudioChunk.delayed`).
+            if not (event.delayed and self._paused and not self._audio):
+                self._audio.append(event.samples)
+                self._behind = len(self._messages)
+                self._failed = False
+            return True
+        if isinstance(event, Reconnected):
+            if self._audio or self._messages:
+                return False
+            self._first = True
+        if event == _PAUSE:
+            if self._audio and (self._paused or self._first):
+                return False
+            self._paused = True
+            self._audio.clear()
+            self._announced = 0
         self._messages.append(event)
-        if isinstance(event, LogMessage):
-            if event.text == "response_starting":
-                self._announced += 1
-            elif event.text == "pause_detected":  # a new turn: what the last one had announced was dropped
-                self._audio.clear()
-                self._announced = 0
+        self._announced += event == _STARTING
+        self._failed |= isinstance(event, ErrorMessage)
+        return True
+
+    def split(self) -> list[Event]:
+        """Take out what belongs to the next turn already: what came behind the audio since talking began."""
+        for place in range(self._behind, len(self._messages)):
+            if self._audio and self._messages[place] == _TALKING:
+                rest = self._messages[place:]
+                del self._messages[place:]
+                return rest
+        return []
 
     @property
     def heard(self) -> bool:
@@ -59,8 +93,24 @@ class Turn:
     @property
     def may_be_over(self) -> bool:
         """Whether all that was announced has come."""
-        return self.heard and len(self._audio) >= self._announced
+        return self.heard and (self._real_time or len(self._audio) >= self._announced)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether nothing can be expected any more: over WebRTC a handler that has failed while it replied is dead."""
+        return self._real_time and self._paused and self._failed
+
+    @property
+    def messages(self) -> tuple[Event, ...]:
+        """All that was no audio, so far."""
+        return tuple(self._messages)
 
     def reply(self) -> Reply:
         """What has come so far."""
-        return Reply(b"".join(self._audio), self._sample_rate, tuple(self._messages), self.may_be_over)
+        complete = self.may_be_over and not self._failed
+        return Reply(b"".join(self._audio), self._sample_rate, self.messages, complete)
+
+
+_TALKING = LogMessage("started_talking")
+_PAUSE = LogMessage("pause_detected")
+_STARTING = LogMessage("response_starting")

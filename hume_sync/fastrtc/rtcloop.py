@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError
 from fractions import Fraction
 from typing import Any, Final, TypeVar
 
@@ -29,6 +30,7 @@ from ..errors import (
 )
 from ..net.deadline import Deadline
 from .events import AudioChunk, Custom, Event, to_event
+from .rtcaudio import Ear, as_track, both
 
 __all__ = ["RTCLoop"]
 
@@ -42,12 +44,6 @@ _QUEUED: Final = 10
 
 _LATE: Final = 0.2
 """Seconds the thread may be late before it lets go of the time that was lost, rather than send it all in a burst."""
-
-_PAUSE: Final = 2.0
-"""Seconds of silence that come through before the rest of it is left out."""
-
-_GAP: Final = 0.2
-"""Seconds without a frame after which the next begins something new."""
 
 _MESSAGE: Final = 100
 """What an event counts beyond its text or samples, in bytes: many small ones are to count as well."""
@@ -83,8 +79,6 @@ class RTCLoop:
         self._listeners: set[asyncio.Task[None]] = set()
         self._sent = 0  # samples
         self._due = 0.0  # when the next frame is to be sent
-        self._heard = 0.0  # when the last frame came
-        self._silence = 0  # bytes of it in a row
         # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
         # move a few bytes.
         self._changed = threading.Condition(threading.Lock())
@@ -115,11 +109,18 @@ class RTCLoop:
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, _T]], deadline: Deadline) -> _T:
         """Have the thread do something, and wait for it."""
-        future = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        coroutine = work()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # the loop is closed
+            coroutine.close()
+            raise _stopped() from None
         try:
             return future.result(_left(deadline))
         except TimeoutError:
             raise _too_late() from None
+        except CancelledError:
+            raise _stopped() from None
         finally:
             future.cancel()
 
@@ -159,7 +160,7 @@ class RTCLoop:
 
     def stop(self) -> None:
         """End it at once, from any thread or finaliser: no lock is taken, and nothing waited for."""
-        self._tell(ConnectionLost("the session was ended", close_code=_LOST))
+        self._tell(_stopped())
 
     def _tell(self, why: HumeClientException) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
@@ -201,7 +202,7 @@ class RTCLoop:
         channel.on("close", self._on_end)
         peer.on("connectionstatechange", self._on_state)
         peer.on("track", self._on_track)
-        peer.addTransceiver(_as_track(self._next_frame), direction="sendrecv")
+        peer.addTransceiver(as_track(self._next_frame), direction="sendrecv")
         await peer.setLocalDescription(await peer.createOffer())
         sdp: str = peer.localDescription.sdp
         return sdp
@@ -251,27 +252,17 @@ class RTCLoop:
         from av import AudioResampler  # noqa: PLC0415
 
         resampler = AudioResampler(format="s16", layout="mono", rate=self._output_rate)
+        ear = Ear(self._output_rate)
         try:
             while True:
-                for frame in resampler.resample(await track.recv()):
+                received = await track.recv()
+                delayed = ear.is_delayed(self._loop.time())
+                for frame in resampler.resample(received):
                     samples = bytes(frame.planes[0])[: 2 * frame.samples]
-                    if self._is_worth_hearing(samples):
-                        self._take_in(AudioChunk(samples, self._output_rate), len(samples))
+                    if ear.is_worth_hearing(samples):
+                        self._take_in(AudioChunk(samples, self._output_rate, delayed), len(samples))
         except MediaStreamError:
             pass
-
-    def _is_worth_hearing(self, samples: bytes) -> bool:
-        """All is, but for silence that goes on and on: what a handler makes of ours if it just hands on what it hears.
-
-        Servers send nothing while a handler yields nothing, so a pause inside a reply is part of it.
-        """
-        now = self._loop.time()
-        if now - self._heard > _GAP or any(samples):
-            self._silence = 0
-        else:
-            self._silence += len(samples)
-        self._heard = now
-        return self._silence <= 2 * _PAUSE * self._output_rate
 
     def _take_in(self, event: Event, size: int) -> None:
         if isinstance(self._why, InboxOverflow):  # behind a gap nothing is to come
@@ -295,7 +286,7 @@ class RTCLoop:
         await asyncio.sleep(self._due - now)
         self._due += count / self._input_rate
         frame = AudioFrame(format="s16", layout="stereo", samples=count)
-        frame.planes[0].update(_both(self._take_out(2 * count)))
+        frame.planes[0].update(both(self._take_out(2 * count)))
         frame.sample_rate = self._input_rate
         frame.time_base = Fraction(1, self._input_rate)
         frame.pts = self._sent
@@ -311,34 +302,12 @@ class RTCLoop:
         return taken.ljust(size, b"\0")
 
 
-def _both(samples: bytes) -> bytes:
-    """The same on both channels: made of one by aiortc it would lose 3 dB, which servers do not give back."""
-    doubled = bytearray(2 * len(samples))
-    doubled[0::4] = doubled[2::4] = samples[0::2]
-    doubled[1::4] = doubled[3::4] = samples[1::2]
-    return bytes(doubled)
-
-
-def _as_track(next_frame: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """An audio track of these frames."""
-    from aiortc.mediastreams import MediaStreamError, MediaStreamTrack  # noqa: PLC0415 - an extra
-
-    base: Any = MediaStreamTrack
-
-    class Track(base):  # type: ignore[misc]
-        kind = "audio"
-
-        async def recv(self) -> Any:
-            frame = await next_frame()
-            if not threading.main_thread().is_alive():
-                raise MediaStreamError  # the interpreter ends, and would refuse to encode it
-            return frame
-
-    return Track()
-
-
 def _left(deadline: Deadline) -> float:
     return min(deadline.remaining(), threading.TIMEOUT_MAX)
+
+
+def _stopped() -> ConnectionLost:
+    return ConnectionLost("the session was ended", close_code=_LOST)
 
 
 def _too_late() -> Timeout:

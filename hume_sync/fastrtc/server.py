@@ -37,9 +37,10 @@ class Server:
         url = _named("input_hook", self.input_hook)
         post_input(self.http, url, webrtc_id, fields, self.shape, deadline, watch=watch)
 
-    def outputs(self, webrtc_id: str, deadline: Deadline, watch: Watch) -> OutputStream:
-        """Open the stream of a connection's additional outputs."""
-        return OutputStream(self.http, _named("outputs", self.outputs_url), webrtc_id, deadline, watch=watch)
+    def outputs(self, webrtc_id: str, deadline: Deadline, watch: Watch, *, is_over: Callable[[], bool]) -> OutputStream:
+        """Open the stream of a connection's additional outputs; ``is_over``: whether the connection has ended."""
+        url = _named("outputs", self.outputs_url)
+        return OutputStream(self.http, url, webrtc_id, deadline, watch=watch, is_over=is_over)
 
     def latest(self, webrtc_id: str, deadline: Deadline, watch: Watch) -> Any:
         """Ask for one additional output."""

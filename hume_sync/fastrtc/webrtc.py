@@ -9,26 +9,18 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
-from ..errors import (
-    AuthenticationError,
-    ConfigurationError,
-    ConnectionAlreadyExists,
-    HandshakeRejected,
-    MisuseError,
-    ProtocolError,
-    Timeout,
-    TooManyConnections,
-)
+from ..errors import ConfigurationError, HumeClientException, MisuseError, ProtocolError
 from ..net import fork
 from ..net.deadline import Deadline
+from ..net.dial import Watch
 from .events import Event
+from .refusals import refusal, refused
 from .rtcloop import RTCLoop
-from .websocket import refusal
 
 __all__ = ["IceServer", "Offer", "WebRTCLink"]
 
 Offer = Callable[[dict[str, Any], Deadline], tuple[int, Any]]
-"""POSTs an offer's JSON; returns the HTTP status, and the body as JSON where it is JSON, else as text."""
+"""POSTs an offer's JSON; returns the HTTP status, and the body: as JSON, or as text that an error may show."""
 
 IceServer = str | Mapping[str, Any]
 """A STUN server's URL ("stun:host:3478"), or ``urls``, ``username`` and ``credential`` of a TURN server."""
@@ -45,14 +37,16 @@ class WebRTCLink:
       inside a reply come with it; but of silence that goes on, as from a handler that hands on what it hears, only
       the first 2 seconds do.
     - The last 5 frames, 100 ms, of a reply wait in aiortc (a buffer against jitter) for more to come behind them: they
-      are the first of the next reply, and a reply that is no longer than that seems not to come at all. Silence the
-      handler yields behind its reply lets them out.
+      come as the first of the next reply, as `AudioChunk.delayed`, and a reply that is no longer than that seems not to
+      come at all. Silence the handler yields behind its reply lets them out.
     - Audio that a handler yields on one channel comes 3 dB quieter than it does over WebSocket: FastRTC puts it on two.
     - ``close_code`` is 1000 where the server ended the connection, and 1006 where it was heard no more; that takes half
       a minute to be noticed. There are no pings: ICE has its own.
 
     Its event loop and its sockets belong to one thread, which starts in `open` and ends with the connection.
     """
+
+    real_time = True
 
     def __init__(self, loop: RTCLoop, webrtc_id: str) -> None:
         self.webrtc_id = webrtc_id
@@ -69,6 +63,7 @@ class WebRTCLink:
         input_sample_rate: int,
         output_sample_rate: int,
         deadline: Deadline,
+        watch: Watch,
         inbox_bytes: int = _INBOX,
         ice_servers: Sequence[IceServer] = (),
     ) -> Self:
@@ -79,6 +74,7 @@ class WebRTCLink:
             input_sample_rate: of the audio that is sent, Hz. Servers hear it at the rate of their handler.
             output_sample_rate: of the audio in events, Hz; what comes (48000) is resampled.
             deadline: of all of it.
+            watch: told how to interrupt it from another thread.
             inbox_bytes: of events that may wait to be received; more ends the connection. Default: 64 MiB.
             ice_servers: what tells this machine its public address, or relays; default: none, for servers that can be
                 reached without.
@@ -86,9 +82,7 @@ class WebRTCLink:
         Raises:
             ConfigurationError: the extra is not installed, ``ice_servers`` cannot be used, or this machine has no
                 address but loopback, over which WebRTC does not work; nothing was posted.
-            TooManyConnections: the handler's ``concurrency_limit`` is reached.
-            ConnectionAlreadyExists: the server has a connection of this id (a uuid4) already.
-            AuthenticationError, HandshakeRejected: HTTP 401; any other answer that is no success (``status``).
+            TooManyConnections, ConnectionAlreadyExists, AuthenticationError, HandshakeRejected: the server refuses.
             ProtocolError: a success that holds no usable SDP.
             ConnectError: none of the server's addresses can be reached.
             Timeout: no connection before the deadline (``phase="connect"``).
@@ -99,12 +93,13 @@ class WebRTCLink:
         loop = RTCLoop(configuration, input_rate=input_sample_rate, output_rate=output_sample_rate, inbox=inbox_bytes)
         loop.thread.start()
         try:
+            watch(loop.stop)
             sdp = _local_sdp(loop, deadline)
             status, body = offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline)
             answer = _answer(status, body)
             try:
                 loop.accept(description(answer, "answer"), deadline)
-            except Timeout:
+            except HumeClientException:
                 raise
             except Exception as exc:  # aiortc takes text apart without a fuss: AttributeError, IndexError, ...
                 raise ProtocolError("the server's answer holds no SDP that can be used", phase="connect") from exc
@@ -113,6 +108,11 @@ class WebRTCLink:
             loop.stop()
             raise
         return cls(loop, webrtc_id)
+
+    @property
+    def ended(self) -> HumeClientException | None:
+        """See `Link`."""
+        return self._loop.ended
 
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
         """See `Link`. Returns once all of it is queued; while 10 seconds are, it waits.
@@ -189,19 +189,8 @@ def _local_sdp(loop: RTCLoop, deadline: Deadline) -> str:
 
 def _answer(status: int, body: Any) -> str:
     """The SDP in the answer to an offer, or the error it tells of."""
-    meta = body.get("meta") if isinstance(body, dict) else None
-    reason = meta.get("error") if isinstance(meta, dict) else None
-    failed = isinstance(body, dict) and body.get("status") == "failed"
-    if failed and reason == "connection_already_exists":
-        raise ConnectionAlreadyExists("the server has a connection of this id already", phase="connect", status=status)
-    if status == 429 or (failed and reason == "concurrency_limit_reached"):
-        error = refusal(body) or TooManyConnections("the server has reached its limit of connections", phase="connect")
-        error.status = status
-        raise error
-    if status == 401:
-        raise AuthenticationError("the server refused the offer (HTTP 401)", phase="connect", status=status)
-    if failed or not 200 <= status < 300:
-        raise HandshakeRejected(f"the server refused the offer (HTTP {status})", phase="connect", status=status)
+    if not 200 <= status < 300 or refusal(body) is not None:
+        raise refused(status, body)
     sdp = body.get("sdp") if isinstance(body, dict) else None
     if not isinstance(sdp, str) or not sdp.strip():
         raise ProtocolError("the server's answer holds no SDP", phase="connect", status=status)

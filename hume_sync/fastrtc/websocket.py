@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import uuid
 from collections import deque
 from typing import Any, Final, Self
@@ -12,19 +11,22 @@ import orjson
 import pybase64
 
 from ..errors import (
-    ConnectionAlreadyExists,
+    AuthenticationError,
     ConnectionLost,
     HandshakeRejected,
+    HumeClientException,
+    InboxOverflow,
     Timeout,
-    TooManyConnections,
 )
 from ..net.deadline import Deadline
+from ..net.dial import Watch
 from ..net.duplex import Beat, Duplex
 from ..net.endpoint import Endpoint
 from . import mulaw
 from .events import AudioChunk, Custom, Event, to_event
+from .refusals import refusal, refused
 
-__all__ = ["WebSocketLink", "refusal"]
+__all__ = ["WebSocketLink"]
 
 _PING: Final = b'{"event":"ping"}'
 _STOP: Final = b'{"event":"stop"}'
@@ -33,10 +35,11 @@ _BEAT: Final = Beat(_PING, every=5.0, patience=20.0)
 """A server notices that its handler has closed the stream only when the next message comes, and drops clients it does
 not hear of for 40 seconds."""
 
-_TOO_MANY: Final = 429
-
 _NOTHING: Final = object()
 """No message, which is not JSON's null."""
+
+_EARLY: Final = 10_000
+"""Messages before the pong that are kept; a server says a greeting there."""
 
 _MOST: Final = 8 * 2**20
 """Bytes of audio in one message: as base64 well below the 16 MiB at which servers drop the connection."""
@@ -45,6 +48,8 @@ _MOST: Final = 8 * 2**20
 class WebSocketLink:
     """See `Link`."""
 
+    real_time = False
+
     def __init__(self, duplex: Duplex, webrtc_id: str, sample_rate: int) -> None:
         self.webrtc_id = webrtc_id
         self._duplex = duplex
@@ -52,26 +57,29 @@ class WebSocketLink:
         self._early: deque[Event] = deque()  # came before the pong
 
     @classmethod
-    def open(cls, endpoint: Endpoint, *, sample_rate: int, deadline: Deadline) -> Self:
+    def open(cls, endpoint: Endpoint, *, sample_rate: int, deadline: Deadline, watch: Watch) -> Self:
         """Connect, and be registered: messages are handled in order, so the pong proves that the start was.
 
         Args:
             endpoint: ``{path}/websocket/offer``.
             sample_rate: of the audio the handler sends; the protocol does not tell.
             deadline: of all of it.
+            watch: told how to interrupt it from another thread.
 
         Raises:
-            TooManyConnections: the handler's ``concurrency_limit`` is reached.
+            TooManyConnections, ConnectionAlreadyExists, AuthenticationError, HandshakeRejected: the server refuses.
             ConnectionLost: the server ended the connection instead of answering.
+            InboxOverflow: it talked without end instead.
             ConnectError, ProtocolError, Timeout: as `Duplex.open` does.
         """
         webrtc_id = str(uuid.uuid4())  # never one that is in use: a refusal would free the other's slot
         try:
-            duplex = Duplex.open(endpoint, deadline, beat=_BEAT)
-        except HandshakeRejected as exc:
-            raise _too_many(exc) if exc.status == _TOO_MANY else exc from None
+            duplex = Duplex.open(endpoint, deadline, beat=_BEAT, watch=watch)
+        except (AuthenticationError, HandshakeRejected) as exc:
+            raise _in_our_words(exc) from None
         link = cls(duplex, webrtc_id, sample_rate)
         try:
+            watch(duplex.abort)
             with contextlib.suppress(ConnectionLost):  # what it said before it ended is still to be received
                 duplex.send([orjson.dumps({"event": "start", "websocket_id": webrtc_id})], deadline)
                 duplex.send([_PING], deadline)
@@ -81,16 +89,25 @@ class WebSocketLink:
             raise
         return link
 
+    @property
+    def ended(self) -> HumeClientException | None:
+        """See `Link`."""
+        error = self._duplex.ended
+        return _explained(error) if isinstance(error, ConnectionLost) else error
+
     def _await_pong(self, deadline: Deadline) -> None:
-        while True:
+        while not deadline.expired():  # which a server that says something all the time does not see to
             message = self._next(deadline)
             if message is _NOTHING:
-                raise Timeout("the server did not register the connection in time", phase="connect")
+                break
             if isinstance(message, dict) and message.get("event") == "pong":
                 return
             if (error := refusal(message)) is not None:
                 raise error
             self._early.append(self._to_event(message))
+            if len(self._early) > _EARLY:
+                raise InboxOverflow(f"more than {_EARLY} messages, and none that answers the first", phase="connect")
+        raise Timeout("the server did not register the connection in time", phase="connect")
 
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
         """See `Link`. Sent as fast as the server takes it: it needs no pacing."""
@@ -109,19 +126,15 @@ class WebSocketLink:
                 return None
             if not isinstance(message, dict) or message.get("event") != "pong":
                 return self._to_event(message)
+            if deadline.expired():
+                return None
 
     def _next(self, deadline: Deadline) -> Any:
         """The next message, as JSON where it is JSON, else as text; `_NOTHING` once the deadline has passed."""
         try:
             received = self._duplex.receive(deadline)
         except ConnectionLost as exc:
-            if exc.close_code == 1000:
-                raise ConnectionLost(
-                    "the server ended the session: its handler has closed the stream, or could not read a message",
-                    close_code=1000,
-                    close_reason=exc.close_reason,
-                ) from None
-            raise
+            raise _explained(exc) from None
         if received is None:
             return _NOTHING
         try:
@@ -148,28 +161,20 @@ class WebSocketLink:
         self._duplex.abort()
 
 
-def _too_many(rejected: HandshakeRejected) -> TooManyConnections:
-    """What the published page has servers answer; the limit may stand in the body."""
-    limit = re.search(r'"limit": *(\d{1,9})', str(rejected))
-    error = _limited(int(limit[1]) if limit else None)
-    error.status, error.retry_after = rejected.status, rejected.retry_after
-    return error
+def _explained(error: ConnectionLost) -> ConnectionLost:
+    """The end of a connection; where the server has ended it, as what that means here."""
+    if error.close_code != 1000:
+        return error
+    return ConnectionLost(
+        "the server ended the session: its handler has closed the stream, or could not read a message",
+        close_code=1000,
+        close_reason=error.close_reason,
+    )
 
 
-def refusal(message: object) -> TooManyConnections | ConnectionAlreadyExists | None:
-    """The error that a server's refusal tells of; None for any other message."""
-    if not isinstance(message, dict) or message.get("status") != "failed":
-        return None
-    meta = message.get("meta")
-    meta = meta if isinstance(meta, dict) else {}
-    if meta.get("error") == "connection_already_exists":
-        return ConnectionAlreadyExists("the server has a connection of this name already", phase="connect")
-    limit = meta.get("limit")
-    return _limited(limit if isinstance(limit, int) else None)
-
-
-def _limited(limit: int | None) -> TooManyConnections:
-    told = "" if limit is None else f" ({limit})"
-    error = TooManyConnections(f"the handler takes no more connections at present{told}", phase="connect")
-    error.limit = limit
+def _in_our_words(rejected: AuthenticationError | HandshakeRejected) -> HumeClientException:
+    """What a handshake's answer means here."""
+    body = rejected.body if isinstance(rejected, HandshakeRejected) else ""
+    error = refused(rejected.status or 0, body)
+    error.retry_after = rejected.retry_after
     return error

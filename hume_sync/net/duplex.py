@@ -15,9 +15,10 @@ import weakref
 from collections.abc import Sequence
 from typing import Self
 
-from ..errors import MisuseError
+from ..errors import HumeClientException, MisuseError
 from . import fork
 from .deadline import Deadline
+from .dial import Watch
 from .endpoint import Endpoint
 from .frames import FrameWriter
 from .owner import Beat, Owner
@@ -69,16 +70,17 @@ class Duplex:
         beat: Beat | None = None,
         inbox: int = 64 * 2**20,
         outbox: int = 2**20,
+        watch: Watch | None = None,
     ) -> Self:
-        """Dial and upgrade; raises as `Transport.open` does."""
-        wire, _ = upgrade(endpoint, deadline)
+        """Dial and upgrade; raises as `Transport.open` does. ``watch`` is told how to interrupt that."""
+        wire, _ = upgrade(endpoint, deadline, watch)
         sock, surplus = wire.detach()
         return cls(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
 
     @property
-    def ended(self) -> bool:
-        """Whether the connection has ended, for this process; what came before may still wait to be received."""
-        return self._owner.ended is not None or self._pid != os.getpid()
+    def ended(self) -> HumeClientException | None:
+        """What has ended the connection; None while it lives. What came before may still wait to be received."""
+        return self._owner.ended if self._pid == os.getpid() else _forked()
 
     def send(self, parts: Sequence[bytes], deadline: Deadline) -> None:
         """Hand over one text message (UTF-8), given in parts. It is on its way then, not there.
@@ -137,7 +139,11 @@ class Duplex:
 
     def _check_process(self) -> None:
         if not self._is_mine():
-            raise MisuseError("this session was opened before the process was forked: open one in the child")
+            raise _forked()
+
+
+def _forked() -> MisuseError:
+    return MisuseError("this session was opened before the process was forked: open one in the child")
 
 
 def _forgotten(owner: Owner, pid: int) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 
-from ..errors import AuthenticationError, HandshakeRejected, ProtocolError
+from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
+from .body import framing
 from .endpoint import Endpoint
 from .http1 import Head, read_head
 from .wire import Wire
@@ -20,7 +21,13 @@ __all__ = ["UpgradeGuard"]
 _CHECKED = frozenset({"upgrade", "connection", "sec-websocket-accept"})
 
 _MAX_BODY = 512
-"""Bytes of a refusal's body that are read for the error's text."""
+"""Bytes of a refusal's body that are read."""
+
+_SENTENCE = 200
+"""Characters of it in an error's text."""
+
+_PATIENCE = 0.5
+"""Seconds for the body to come."""
 
 
 class UpgradeGuard:
@@ -69,25 +76,32 @@ class UpgradeGuard:
                 retry_after=retry_after,
             )
         what = f"HTTP {head.status} from {self._endpoint.authority}"
+        body = ""
         if 300 <= head.status < 400:
             what += ", a redirect, which is never followed: give the final address as base_url"
-        elif body := self._body():
-            what += f": {body}"
-        return HandshakeRejected(
+        elif body := self._body(head):
+            what += f": {body[:_SENTENCE]}"
+        error = HandshakeRejected(
             f"Unexpected error when creating streaming connection ({what})",
             phase="connect",
             status=head.status,
             retry_after=retry_after,
         )
+        error.body = body
+        return error
 
-    def _body(self) -> str:
-        """The first bytes of the body as one line of printable text, if they come along with the head."""
+    def _body(self, head: Head) -> str:
+        """How the body begins, as one line of printable text; what comes late is waited for, but not for long."""
+        raw = bytearray()
+        self._wire.deadline = self._wire.deadline.within(_PATIENCE)
         try:
-            raw = self._wire.recv(_MAX_BODY) if self._wire.surplus or self._wire.poll() else b""
-        except (OSError, EOFError):
-            return ""
+            body = framing(head.status, dict(head.fields))
+            while not body.ended and len(raw) < _MAX_BODY:
+                raw += body.feed(bytes(self._wire.read()))
+        except (OSError, HumeClientException):
+            pass  # what has come tells more than nothing
         text = " ".join(self._endpoint.scrub(raw.decode("utf-8", "replace")).split())
-        return "".join(c if c.isprintable() else "?" for c in text)[:200]
+        return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_BODY]
 
     # What websocket-client asks of a socket besides:
 

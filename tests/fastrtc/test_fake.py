@@ -31,12 +31,6 @@ def _quiet_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{Wire.__module__}.QUIET", 0.25)
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeFastRTC]:
-    with FakeFastRTC() as fake:
-        yield fake
-
-
 def registered(fake: FakeFastRTC, path: str, **options: Any) -> Wire:
     """A connection that the server knows."""
     wire = Wire(fake.url, path, **options).start()

@@ -27,8 +27,9 @@ from hume_sync import (
 from hume_sync.errors import HookError
 from hume_sync.fastrtc import http as module
 from hume_sync.fastrtc.http import Answer, Http, OpenResponse, json_or_text
+from hume_sync.fastrtc.origin import Origin
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.endpoint import Endpoint, Proxy
+from hume_sync.net.endpoint import Proxy
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer, head
 from tests.net.support import Script, server
@@ -38,7 +39,7 @@ PRIVATE = (("Authorization", Secret(KEY)), ("X-Pin", Secret("4711")))
 
 
 def http(port: int, *, host: str = "127.0.0.1", proxied: str | bool | None = None, **more: Any) -> Http:
-    return Http(Endpoint(host=host, port=port, path="/echo/websocket/offer", **more), proxy=proxied)
+    return Http(Origin(host=host, port=port, path="/echo/websocket/offer", **more), proxy=proxied)
 
 
 def request(peer: Peer) -> tuple[str, dict[str, str], bytes]:

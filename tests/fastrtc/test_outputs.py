@@ -65,8 +65,8 @@ def test_the_stream_is_asked_for_one_connection_and_what_else_the_view_wants() -
 
     with server(view, view) as port:
         OutputStream(http(port), "/updates", ID, Deadline(5)).close()
-        OutputStream(http(port), "/updates?stream=s", ID, Deadline(5), fields={"n": 1}).close()
-    assert seen == ["GET /updates?webrtc_id=6f1c HTTP/1.1", "GET /updates?stream=s&webrtc_id=6f1c&n=1 HTTP/1.1"]
+        OutputStream(http(port), "/updates?stream=s", ID, Deadline(5)).close()
+    assert seen == ["GET /updates?webrtc_id=6f1c HTTP/1.1", "GET /updates?stream=s&webrtc_id=6f1c HTTP/1.1"]
 
 
 def test_the_last_event_tells_its_name() -> None:
@@ -277,8 +277,8 @@ def test_the_latest_output_is_json_or_text(body: bytes, value: object) -> None:
         peer.send(answer(body))
 
     with server(view) as port:
-        assert latest(http(port), "/latest", ID, Deadline(5), fields={"stream": "s"}) == value
-    assert seen == ["GET /latest?webrtc_id=6f1c&stream=s HTTP/1.1"]
+        assert latest(http(port), "/latest?stream=s", ID, Deadline(5)) == value
+    assert seen == ["GET /latest?stream=s&webrtc_id=6f1c HTTP/1.1"]
 
 
 def test_a_server_that_waited_in_vain_for_an_output_says_500() -> None:

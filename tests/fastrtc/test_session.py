@@ -1,12 +1,9 @@
-"""Sessions with the fake: turns, events, inputs, outputs, and every bad day."""
+"""Sessions with the fake: turns, events, inputs, outputs, and every bad day but that of a connection (test_line.py)."""
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,53 +16,20 @@ from hume_sync.fastrtc import (
     Custom,
     EndStream,
     ErrorMessage,
-    FastRTCClient,
     FetchOutput,
     HookError,
     LogMessage,
-    Reconnected,
     ReplyTimeout,
     SendInput,
-    Session,
     StopWord,
     TooManyConnections,
     UpdateConnection,
     WarningMessage,
-    mulaw,
 )
-from hume_sync.fastrtc.link import Link
-from hume_sync.net.deadline import Deadline
 
 from .fake import FakeFastRTC
-from .real.sound import speech as make_speech
 from .real.turns import GARBAGE, Stream, says
-
-speech = functools.cache(make_speech)
-SPEECH = speech(16000)
-TURN = [LogMessage("started_talking"), LogMessage("pause_detected"), LogMessage("response_starting")]
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeFastRTC]:
-    with FakeFastRTC() as fake:
-        yield fake
-
-
-def client(fake: FakeFastRTC, path: str, **more: Any) -> FastRTCClient:
-    rates = {"input_sample_rate": 16000, "output_sample_rate": 16000}
-    return FastRTCClient(fake.url, path=path, proxy=False, **{"timeout": 5.0, **rates, **more})
-
-
-def say(session: Session, *, samples: bytes = SPEECH, idle: float = 0.05) -> bytes:
-    """One turn; the audio of its reply."""
-    session.send_audio(samples, end=True)
-    return session.reply(idle=idle).audio
-
-
-def heard(samples: bytes) -> bytes:
-    """As mu-law hands it on."""
-    return mulaw.decode(mulaw.encode(samples))
-
+from .talk import SPEECH, TURN, client, heard, say, speech
 
 # --- turns
 
@@ -239,100 +203,6 @@ def test_an_end_nobody_asked_for_is_said_to_be_the_servers(fake: FakeFastRTC) ->
             session.reply()
 
 
-def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_made_anew(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo").connect(reconnect=True) as session:
-        assert say(session)
-        first = session.webrtc_id
-        fake.drop(reset=True)
-        with pytest.raises(ConnectionLost):
-            session.reply()
-        event = next(iter(session))
-        assert isinstance(event, Reconnected)
-        assert event.webrtc_id == session.webrtc_id != first
-        assert heard(SPEECH) in say(session)
-
-
-def test_after_a_reconnect_the_last_inputs_are_given_again(fake: FakeFastRTC) -> None:
-    with client(fake, "/args").connect(reconnect=True) as session:
-        session.set_input(stream="x", scale=2)
-        fake.end(1012)
-        with pytest.raises(ConnectionLost):
-            session.reply()
-        assert [hook["webrtc_id"] for hook in fake.hooks][-1] == session.webrtc_id
-        assert [hook["scale"] for hook in fake.hooks] == [2, 2]
-        assert say(session)
-
-
-def test_two_threads_that_lose_a_connection_make_one_anew(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo").connect(reconnect=True) as session:
-        link = session._link
-        fake.drop(reset=True)
-        together = threading.Barrier(2)
-
-        def lose() -> None:
-            together.wait(5)
-            session._make_anew(link, ConnectionLost("cut"), Deadline(5))
-
-        with ThreadPoolExecutor(2) as threads:
-            for losing in [threads.submit(lose) for _ in range(2)]:
-                losing.result(5)
-        assert len(fake.connections) == 2
-        assert next(iter(session)) == Reconnected(session.webrtc_id, "cut")
-        assert not session._events
-
-
-def test_a_session_closed_while_it_connects_anew_leaves_no_connection(
-    fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = client(fake, "/echo").connect(reconnect=True)
-    connect = session._connect
-
-    def closed_meanwhile(deadline: Deadline) -> Link:
-        link = connect(deadline)
-        session.close()
-        return link
-
-    monkeypatch.setattr(session, "_connect", closed_meanwhile)
-    fake.drop(reset=True)
-    with pytest.raises(MisuseError, match="closed"):
-        session.reply()
-    assert len(fake.connections) == 2
-    fake.wait(lambda: not fake._live)
-
-
-def test_connecting_anew_keeps_to_the_time_of_the_call(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo", timeout=25.0).connect(reconnect=True) as session:
-        fake.knobs.pong = False
-        fake.drop(reset=True)
-        with pytest.raises(Timeout) as caught:
-            session.reply(timeout=0.3)
-        assert caught.value.phase == "connect"
-        fake.knobs.pong = True
-        with pytest.raises(ConnectionLost):  # a gap is always told
-            session.reply()
-        assert say(session)
-
-
-def test_a_hook_that_fails_after_a_reconnect_hides_it_from_nobody(fake: FakeFastRTC) -> None:
-    with client(fake, "/args").connect(reconnect=True) as session:
-        session.set_input(stream="x", scale=2)
-        fake.knobs.hook_status = 500
-        fake.drop(reset=True)
-        with pytest.raises(HookError):
-            session.reply()
-        assert isinstance(next(iter(session)), Reconnected)
-
-
-def test_an_end_of_the_servers_own_is_not_made_undone(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo").connect(reconnect=True) as session:
-        fake.end(1000)
-        with pytest.raises(ConnectionLost):
-            session.reply()
-        with pytest.raises(ConnectionLost):
-            next(iter(session))
-    assert len(fake.connections) == 1
-
-
 def test_a_server_that_does_not_register_in_time_is_a_time_out(fake: FakeFastRTC) -> None:
     fake.knobs.pong = False
     with pytest.raises(Timeout) as caught:
@@ -382,29 +252,6 @@ def test_outputs_come_as_json_where_they_are_and_end_with_the_session(fake: Fake
     assert first["rate"] == 16000
     assert rest == ["with audio", "zwei Zeilen:\nÄußerung"]
     assert list(outputs) == []
-
-
-@pytest.mark.parametrize("blocked", ["outputs", "latest", "reply", "events"])
-def test_closing_from_another_thread_ends_whatever_waits(fake: FakeFastRTC, blocked: str) -> None:
-    calls: dict[str, Callable[[Session], object]] = {
-        "outputs": lambda _: list(outputs),
-        "latest": Session.latest_output,
-        "reply": Session.reply,
-        "events": list,
-    }
-    session = client(fake, "/echo", latest="/latest").connect()
-    outputs = session.outputs()
-    with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(calls[blocked], session)
-        if blocked == "latest":
-            fake.wait(lambda: any(request.path == "/latest" for request in fake.requests))
-        began = time.monotonic()
-        session.close()
-        if blocked in {"outputs", "events"}:
-            assert waiting.result(5) == []
-        else:
-            assert isinstance(waiting.exception(5), MisuseError)
-        assert time.monotonic() - began < 1
 
 
 # --- misuse

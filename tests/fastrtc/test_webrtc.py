@@ -62,6 +62,15 @@ def soon() -> Deadline:
     return Deadline(10)
 
 
+def settings() -> dict[str, Any]:
+    return {
+        "input_sample_rate": 16000,
+        "output_sample_rate": 48000,
+        "deadline": soon(),
+        "watch": lambda interrupt: None,
+    }
+
+
 @pytest.fixture
 def fake() -> Iterator[RTCFake]:
     with RTCFake() as fake:
@@ -73,8 +82,7 @@ def _open_link() -> Iterator[Open]:
     links = []
 
     def open_link(fake: RTCFake, **options: Any) -> WebRTCLink:
-        settings: dict[str, Any] = {"input_sample_rate": 16000, "output_sample_rate": 48000, "deadline": soon()}
-        links.append(WebRTCLink.open(fake.offer, **settings | options))
+        links.append(WebRTCLink.open(fake.offer, **settings() | options))
         return links[-1]
 
     yield open_link
@@ -429,7 +437,7 @@ def test_links_live_side_by_side(fake: RTCFake, open_link: Open) -> None:
 
 
 def test_a_link_that_was_forgotten_warns_and_is_let_go(fake: RTCFake) -> None:
-    links = [WebRTCLink.open(fake.offer, input_sample_rate=16000, output_sample_rate=16000, deadline=soon())]
+    links = [WebRTCLink.open(fake.offer, **settings())]
     with pytest.warns(ResourceWarning, match="not closed"):
         links.clear()
     fake.wait(lambda: fake.closed == 1)
@@ -466,7 +474,9 @@ def test_an_interpreter_that_ends_with_an_open_link_neither_hangs_nor_complains(
         "from hume_sync.net.deadline import Deadline\n"
         "from tests.fastrtc.rtcfake import RTCFake, tone\n"
         "fake = RTCFake().__enter__()\n"
-        "link = WebRTCLink.open(fake.offer, input_sample_rate=16000, output_sample_rate=16000, deadline=Deadline(10))\n"
+        "link = WebRTCLink.open(\n"
+        "    fake.offer, input_sample_rate=16000, output_sample_rate=16000, deadline=Deadline(10), watch=id\n"
+        ")\n"
         "link.send_audio(tone(0.1, 16000), Deadline(10))\n"
         "fake.wait(lambda: fake.heard)\n"
         "print('open')\n"

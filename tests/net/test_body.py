@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hume_sync import ConnectionLost, ProtocolError
-from hume_sync.fastrtc.body import ChunkedBody, PlainBody, framing
+from hume_sync.net.body import ChunkedBody, PlainBody, framing
 
 
 def fed(body: PlainBody | ChunkedBody, data: bytes, size: int) -> bytes:

@@ -1,0 +1,179 @@
+"""The connection of a session: interrupted by `close` wherever it waits, and made anew where it is cut."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from ..errors import ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError
+from ..net.deadline import Deadline
+from ..net.dial import Watch
+from ..net.lock import CallLock
+from .events import Event, Reconnected
+from .link import Connect, Link
+
+__all__ = ["Line"]
+
+_T = TypeVar("_T")
+
+_CUT = frozenset({None, 1001, 1006, 1011, 1012, 1013})
+"""How a connection ends that is worth making anew. (1000: the server has ended it.)"""
+
+
+class Line:
+    """Holds the `Link`, which other threads may exchange for another at any time.
+
+    Args:
+        connect: makes a link.
+        timeout: seconds that may take.
+        reconnect: whether one that is cut is made anew.
+        renewed: called after that, before any other thread can do something `steadily`.
+    """
+
+    def __init__(
+        self, connect: Connect, *, timeout: float, reconnect: bool, renewed: Callable[[Link, Deadline], None]
+    ) -> None:
+        self._connect = connect
+        self._timeout = timeout
+        self._reconnect = reconnect
+        self._renewed = renewed
+        self._pid = os.getpid()
+        self._closing = threading.Event()
+        self._interrupts: set[Callable[[], None]] = set()  # of requests that are under way
+        self._waiting: deque[Event] = deque()  # to be received before what the link has
+        self._changing = CallLock()  # held while the link is made anew, and by what that would disturb
+        self.link = self._make(Deadline(timeout))
+
+    @property
+    def closed(self) -> bool:
+        """Whether this side has closed it: by whatever thread, at any time."""
+        return self._closing.is_set()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether it was opened by this process."""
+        return self._pid == os.getpid()
+
+    def check(self) -> None:
+        """Raise `MisuseError` where it was closed, or opened by another process."""
+        if not self.is_mine:
+            raise MisuseError("this session was opened before the process was forked: open one in the child")
+        if self.closed:
+            raise _closed()
+
+    def use(self, work: Callable[[Link], _T], deadline: Deadline) -> _T:
+        """Do something on the link; where that is cut, make it anew if that is wanted, and raise all the same."""
+        link = self.link
+        try:
+            return work(link)
+        except ConnectionLost as exc:
+            if self._reconnect and not self.closed and exc.close_code in _CUT:
+                self._renew(link, exc, deadline.within(self._timeout))
+            raise
+
+    def receive(self, until: Deadline, deadline: Deadline, *, end_is_none: bool = False) -> Event | None:
+        """The next event; None once ``until`` has passed.
+
+        Args:
+            until: of waiting for the event.
+            deadline: of making a connection anew.
+            end_is_none: give None instead of the connection's end as well; the next call runs into that.
+        """
+        if self._waiting:
+            return self._waiting.popleft()
+
+        def receive(link: Link) -> Event | None:
+            try:
+                return link.receive(until)
+            except TransportError:
+                if end_is_none:
+                    return None
+                raise
+
+        return self.use(receive, deadline)
+
+    def put_back(self, events: Iterable[Event]) -> None:
+        """Let these be received next, in their order."""
+        self._waiting.extendleft(reversed([*events]))
+
+    def has_waiting(self) -> bool:
+        """Whether an event can be received without looking at the link."""
+        return bool(self._waiting)
+
+    def ask(self, request: Callable[[Watch], _T]) -> _T:
+        """Make a request, which `close` interrupts."""
+        mine: list[Callable[[], None]] = []
+
+        def watch(abort: Callable[[], None]) -> None:
+            mine.append(abort)
+            self._interrupts.add(abort)
+            if self.closed:  # whoever closed it may not have seen this one
+                raise _closed()
+
+        try:
+            return request(watch)
+        except TransportError:
+            if self.closed:
+                raise _closed() from None
+            raise
+        finally:
+            self._interrupts.difference_update(mine)
+
+    def steadily(self, work: Callable[[Link], _T], deadline: Deadline) -> _T:
+        """Do something for the link while no other thread makes it anew, or does anything `steadily`.
+
+        Raises:
+            MisuseError: called from inside such work: by a callback of it, or a signal's handler.
+            Timeout: other threads took all the time.
+        """
+        self._changing.refuse_reentry()
+        try:
+            if not self._changing.acquire(deadline):
+                raise Timeout("no time left waiting for what another thread does with the connection", phase="lock")
+            self.check()
+            return work(self.link)
+        finally:
+            self._changing.release()
+
+    def interrupt(self) -> None:
+        """It is closed from here on; what waits for anything but the link ends now. From any thread."""
+        self._closing.set()
+        for interrupt in list(self._interrupts):
+            interrupt()
+
+    def _renew(self, lost: Link, why: ConnectionLost, deadline: Deadline) -> None:
+        def renew(link: Link) -> None:
+            if link is not lost:
+                return  # another thread has done it
+            self._drain(lost)
+            self.link = new = self._make(deadline)
+            if self.closed:  # meanwhile: nobody else will end it
+                new.abort()
+                raise _closed()
+            self._waiting.append(Reconnected(new.webrtc_id, str(why)))  # whatever comes of the rest
+            self._renewed(new, deadline)
+
+        self.steadily(renew, deadline)
+
+    def _drain(self, lost: Link) -> None:
+        """What came before the end is received before the next begins: a sender may have been the first to notice."""
+        at_once = Deadline(0.0)
+        try:
+            while (event := lost.receive(at_once)) is not None:
+                self._waiting.append(event)
+        except HumeClientException:
+            pass  # the end
+
+    def _make(self, deadline: Deadline) -> Link:
+        return self.ask(lambda watch: self._connect(deadline, watch, self._sleep))
+
+    def _sleep(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise _closed()
+
+
+def _closed() -> MisuseError:
+    return MisuseError("this session is closed: make another with client.connect()")

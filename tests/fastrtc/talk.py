@@ -1,0 +1,31 @@
+"""What tests of sessions say, to whom, and how it comes back."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from hume_sync.fastrtc import FastRTCClient, LogMessage, Session, mulaw
+
+from .fake import FakeFastRTC
+from .real.sound import speech as make_speech
+
+speech = functools.cache(make_speech)
+SPEECH = speech(16000)
+TURN = [LogMessage("started_talking"), LogMessage("pause_detected"), LogMessage("response_starting")]
+
+
+def client(fake: FakeFastRTC, path: str, **more: Any) -> FastRTCClient:
+    rates = {"input_sample_rate": 16000, "output_sample_rate": 16000}
+    return FastRTCClient(fake.url, path=path, proxy=False, **{"timeout": 5.0, **rates, **more})
+
+
+def say(session: Session, *, samples: bytes = SPEECH, idle: float = 0.05) -> bytes:
+    """One turn; the audio of its reply."""
+    session.send_audio(samples, end=True)
+    return session.reply(idle=idle).audio
+
+
+def heard(samples: bytes) -> bytes:
+    """As mu-law hands it on."""
+    return mulaw.decode(mulaw.encode(samples))

@@ -1,0 +1,339 @@
+"""The connection of a session: cut, made anew, interrupted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from hume_sync import ConnectError, HumeClientException, MisuseError, RetryPolicy, Timeout
+from hume_sync.errors import ConnectionLost
+from hume_sync.fastrtc import Custom, HookError, Reconnected, Session
+from hume_sync.fastrtc.events import Event
+from hume_sync.fastrtc.line import Line
+from hume_sync.fastrtc.link import Link, Sleep
+from hume_sync.net.deadline import Deadline
+from hume_sync.net.dial import Watch
+
+from .fake import FakeFastRTC
+from .talk import SPEECH, client, heard, say
+
+
+class Scripted:
+    """A link that has some events to tell, and then ends."""
+
+    real_time = False
+    ended = None
+
+    def __init__(self, name: str, *events: Event, code: int | None = 1006) -> None:
+        self.webrtc_id = name
+        self.lost = ConnectionLost("cut", close_code=code)
+        self.aborted = False
+        self._events = deque(events)
+
+    def receive(self, deadline: Deadline) -> Event | None:
+        if self._events:
+            return self._events.popleft()
+        raise self.lost
+
+    def send_audio(self, samples: bytes, deadline: Deadline) -> None:
+        raise self.lost
+
+    def close(self, timeout: float) -> None:
+        self.aborted = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def line(*links: Link, reconnect: bool = True, renewed: Callable[[Link, Deadline], None] | None = None) -> Line:
+    """One that goes through these."""
+    coming = iter(links)
+
+    def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+        link = next(coming, None)
+        if link is None:
+            raise ConnectError("nobody there")
+        return link
+
+    return Line(connect, timeout=5.0, reconnect=reconnect, renewed=renewed or (lambda link, deadline: None))
+
+
+def soon() -> Deadline:
+    return Deadline(5.0)
+
+
+def received(it: Line) -> Event | None:
+    return it.receive(soon(), soon())
+
+
+def all_of(it: Line) -> list[Event | None]:
+    """What comes until there is a failure."""
+    got: list[Event | None] = []
+    with pytest.raises(HumeClientException):
+        while True:
+            got.append(received(it))
+    return got
+
+
+A, B, C = (Custom(name, None) for name in "ABC")
+
+
+# --- what is received, and in which order
+
+
+def test_what_came_before_the_end_is_received_before_the_next_connection_begins() -> None:
+    it = line(Scripted("one", A, B), Scripted("two", C))
+    with pytest.raises(ConnectionLost):  # noticed by who sends: the reader has seen nothing yet
+        it.use(lambda link: link.send_audio(SPEECH, soon()), soon())
+    assert it.has_waiting()
+    assert all_of(it) == [A, B, Reconnected("two", "cut"), C]
+
+
+def test_what_was_put_back_comes_next() -> None:
+    it = line(Scripted("one", C), reconnect=False)
+    it.put_back([B])
+    it.put_back([A])
+    assert all_of(it) == [A, B, C]
+
+
+def test_the_end_can_be_left_to_the_next_call() -> None:
+    it = line(Scripted("one"), Scripted("two"))
+    assert it.receive(soon(), soon(), end_is_none=True) is None
+    assert it.link.webrtc_id == "one"
+    with pytest.raises(ConnectionLost):
+        received(it)
+    assert received(it) == Reconnected("two", "cut")
+
+
+@pytest.mark.parametrize("code", [None, 1000, 1001, 1002, 1006, 1008, 1009, 1011, 1012, 1013, 4000])
+def test_what_was_cut_is_made_anew_and_what_was_ended_is_not(code: int | None) -> None:
+    anew = code not in {1000, 1002, 1008, 1009, 4000}
+    it = line(Scripted("one", code=code), Scripted("two"))
+    with pytest.raises(ConnectionLost):
+        received(it)
+    assert it.link.webrtc_id == ("two" if anew else "one")
+    assert it.has_waiting() == anew
+
+
+def test_a_connection_that_cannot_be_made_anew_is_tried_again_by_the_next_call() -> None:
+    it = line(Scripted("one"))
+    for _ in range(2):
+        with pytest.raises(ConnectError, match="nobody there"):
+            received(it)
+    assert not it.has_waiting()
+
+
+def test_nothing_is_made_anew_unless_asked() -> None:
+    it = line(Scripted("one"), Scripted("two"), reconnect=False)
+    assert all_of(it) == []
+    assert it.link.webrtc_id == "one"
+
+
+# --- threads
+
+
+def test_two_threads_that_lose_a_connection_make_one_anew() -> None:
+    it = line(Scripted("one"), Scripted("two"), Scripted("three"))
+    lost = it.link
+    together = threading.Barrier(2)
+
+    def lose(link: Link) -> None:
+        assert link is lost
+        together.wait(5)  # both have the first one
+        link.send_audio(SPEECH, soon())
+
+    with ThreadPoolExecutor(2) as threads:
+        losing = [threads.submit(it.use, lose, soon()) for _ in range(2)]
+        assert [type(each.exception(5)) for each in losing] == [ConnectionLost] * 2
+    assert it.link.webrtc_id == "two"
+    assert received(it) == Reconnected("two", "cut")
+    assert not it.has_waiting()
+
+
+def test_what_is_done_steadily_is_done_before_the_connection_is_made_anew_or_after() -> None:
+    order: list[str] = []
+    it = line(
+        Scripted("one"), Scripted("two"), renewed=lambda link, deadline: order.append(f"renewed {link.webrtc_id}")
+    )
+    under_way, may_end = threading.Event(), threading.Event()
+
+    def work(link: Link) -> None:
+        under_way.set()
+        assert may_end.wait(5)
+        order.append(f"worked with {link.webrtc_id}")
+
+    with ThreadPoolExecutor(2) as threads:
+        working = threads.submit(it.steadily, work, soon())
+        assert under_way.wait(5)
+        losing = threads.submit(received, it)
+        with pytest.raises(Timeout) as caught:
+            it.steadily(work, Deadline(0.05))
+        assert caught.value.phase == "lock"
+        may_end.set()
+        working.result(5)
+        assert isinstance(losing.exception(5), ConnectionLost)
+    assert order == ["worked with one", "renewed two"]
+
+
+def test_what_is_done_steadily_does_nothing_steadily() -> None:
+    it = line(Scripted("one"))
+    with pytest.raises(MisuseError, match="inside its own call"):
+        it.steadily(lambda _: it.steadily(lambda _: None, soon()), soon())
+    assert it.steadily(lambda link: link.webrtc_id, soon()) == "one"
+
+
+# --- interrupted
+
+
+def test_a_request_is_interrupted_whenever_it_begins() -> None:
+    it = line(Scripted("one"))
+    aborted = threading.Event()
+
+    def hang(watch: Watch) -> None:
+        watch(aborted.set)
+        it.interrupt()
+        assert aborted.is_set()
+        raise ConnectionLost("aborted")
+
+    with pytest.raises(MisuseError, match="closed"):
+        it.ask(hang)
+
+    def begin(watch: Watch) -> None:
+        watch(lambda: None)
+        raise AssertionError("it was closed before")
+
+    with pytest.raises(MisuseError, match="closed"):
+        it.ask(begin)
+
+
+def test_a_connection_that_comes_after_the_end_is_left_by_nobody() -> None:
+    late = Scripted("two")
+    links = iter([Scripted("one"), late])
+
+    def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+        link = next(links)
+        if link is late:
+            it.interrupt()
+        return link
+
+    it = Line(connect, timeout=5.0, reconnect=True, renewed=lambda link, deadline: None)
+    with pytest.raises(MisuseError, match="closed"):
+        received(it)
+    assert late.aborted
+
+
+# --- with a server
+
+
+def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_made_anew(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect(reconnect=True) as session:
+        assert say(session)
+        first = session.webrtc_id
+        fake.drop(reset=True)
+        with pytest.raises(ConnectionLost):
+            session.reply()
+        event = next(iter(session))
+        assert isinstance(event, Reconnected)
+        assert event.webrtc_id == session.webrtc_id != first
+        assert heard(SPEECH) in say(session)
+
+
+def test_after_a_reconnect_the_last_inputs_are_given_again(fake: FakeFastRTC) -> None:
+    with client(fake, "/args").connect(reconnect=True) as session:
+        session.set_input(stream="x", scale=2)
+        fake.end(1012)
+        with pytest.raises(ConnectionLost):
+            session.reply()
+        assert [hook["webrtc_id"] for hook in fake.hooks][-1] == session.webrtc_id
+        assert [hook["scale"] for hook in fake.hooks] == [2, 2]
+        assert say(session)
+
+
+def test_a_session_closed_while_it_connects_anew_leaves_no_connection(fake: FakeFastRTC) -> None:
+    session = client(fake, "/echo").connect(reconnect=True)
+    fake.knobs.pong = False
+    fake.drop(reset=True)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(session.reply)
+        fake.wait(lambda: len(fake.connections) == 2 and "ping" in fake.connections[1].events)
+        assert took(session.close) < 1
+        assert isinstance(waiting.exception(5), MisuseError)
+    fake.wait(lambda: not fake._live)
+
+
+def test_a_session_closed_while_it_waits_to_try_again_waits_no_more(fake: FakeFastRTC) -> None:
+    tried = threading.Event()
+    patient = RetryPolicy(max_attempts=5, initial=600.0, maximum=600.0, on_retry=lambda _: tried.set())
+    session = client(fake, "/echo", timeout=3000.0).connect(reconnect=True, retry=patient)
+    fake.knobs.refusal, fake.knobs.limit = "http", 0
+    fake.drop(reset=True)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(session.reply)
+        assert tried.wait(5)
+        assert took(session.close) < 1
+        assert isinstance(waiting.exception(5), MisuseError)
+
+
+def test_connecting_anew_keeps_to_the_time_of_the_call(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo", timeout=25.0).connect(reconnect=True) as session:
+        fake.knobs.pong = False
+        fake.drop(reset=True)
+        with pytest.raises(Timeout) as caught:
+            session.reply(timeout=0.3)
+        assert caught.value.phase == "connect"
+        fake.knobs.pong = True
+        with pytest.raises(ConnectionLost):  # a gap is always told
+            session.reply()
+        assert say(session)
+
+
+def test_a_hook_that_fails_after_a_reconnect_hides_it_from_nobody(fake: FakeFastRTC) -> None:
+    with client(fake, "/args").connect(reconnect=True) as session:
+        session.set_input(stream="x", scale=2)
+        fake.knobs.hook_status = 500
+        fake.drop(reset=True)
+        with pytest.raises(HookError):
+            session.reply()
+        assert isinstance(next(iter(session)), Reconnected)
+
+
+def test_an_end_of_the_servers_own_is_not_made_undone(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect(reconnect=True) as session:
+        fake.end(1000)
+        with pytest.raises(ConnectionLost):
+            session.reply()
+        with pytest.raises(ConnectionLost):
+            next(iter(session))
+    assert len(fake.connections) == 1
+
+
+@pytest.mark.parametrize("blocked", ["outputs", "latest", "reply", "events"])
+def test_closing_from_another_thread_ends_whatever_waits(fake: FakeFastRTC, blocked: str) -> None:
+    calls: dict[str, Callable[[Session], object]] = {
+        "outputs": lambda _: list(outputs),
+        "latest": Session.latest_output,
+        "reply": Session.reply,
+        "events": list,
+    }
+    session = client(fake, "/echo", latest="/latest").connect()
+    outputs = session.outputs()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(calls[blocked], session)
+        if blocked == "latest":
+            fake.wait(lambda: any(request.path == "/latest" for request in fake.requests))
+        assert took(session.close) < 1
+        if blocked in {"outputs", "events"}:
+            assert waiting.result(5) == []
+        else:
+            assert isinstance(waiting.exception(5), MisuseError)
+
+
+def took(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
