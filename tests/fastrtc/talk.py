@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import time
+from collections.abc import Callable
 from typing import Any
 
 from hume_sync.fastrtc import FastRTCClient, LogMessage, Session, mulaw
+from tests.faultproxy import Peer
+from tests.net.support import Script, frame, upgraded
 
 from .fake import FakeFastRTC
 from .real.sound import speech as make_speech
 
 speech = functools.cache(make_speech)
 SPEECH = speech(16000)
+PONG = b'{"event":"pong"}'
 TURN = [LogMessage("started_talking"), LogMessage("pause_detected"), LogMessage("response_starting")]
 
 
@@ -29,3 +34,23 @@ def say(session: Session, *, samples: bytes = SPEECH, idle: float = 0.05) -> byt
 def heard(samples: bytes) -> bytes:
     """As mu-law hands it on."""
     return mulaw.decode(mulaw.encode(samples))
+
+
+def chatter(text: bytes, *, first: bytes | None = None) -> Script:
+    """A server that says the same without end, and reads nothing but the handshake."""
+
+    def run(peer: Peer) -> None:
+        if first is not None:
+            peer.send_frame(first)
+        many = frame(text) * max(1, 2**20 // len(text))
+        while True:
+            peer.send(many)
+
+    return upgraded(run)
+
+
+def took(work: Callable[[], object]) -> float:
+    """Seconds."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ import pytest
 
 from hume_sync import ConnectError, HumeClientException, MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import Custom, HookError, Reconnected, Session
+from hume_sync.fastrtc import Custom, HookError, Reconnected
 from hume_sync.fastrtc.events import Event
 from hume_sync.fastrtc.line import Line
 from hume_sync.fastrtc.link import Link, Sleep
@@ -20,7 +19,7 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.dial import Watch
 
 from .fake import FakeFastRTC
-from .talk import SPEECH, client, heard, say
+from .talk import SPEECH, client, heard, say, took
 
 
 class Scripted:
@@ -190,6 +189,24 @@ def test_what_is_done_steadily_does_nothing_steadily() -> None:
 # --- interrupted
 
 
+def test_what_waits_for_its_turn_is_not_done_once_it_is_closed() -> None:
+    it = line(Scripted("one"))
+    under_way, may_end = threading.Event(), threading.Event()
+
+    def hold(_: Link) -> None:
+        under_way.set()
+        assert may_end.wait(5)
+
+    with ThreadPoolExecutor(2) as threads:
+        holding = threads.submit(it.steadily, hold, soon())
+        assert under_way.wait(5)
+        waiting = threads.submit(it.steadily, hold, soon())
+        it.interrupt()
+        may_end.set()
+        holding.result(5)
+        assert isinstance(waiting.exception(5), MisuseError)
+
+
 def test_a_request_is_interrupted_whenever_it_begins() -> None:
     it = line(Scripted("one"))
     aborted = threading.Event()
@@ -310,30 +327,3 @@ def test_an_end_of_the_servers_own_is_not_made_undone(fake: FakeFastRTC) -> None
         with pytest.raises(ConnectionLost):
             next(iter(session))
     assert len(fake.connections) == 1
-
-
-@pytest.mark.parametrize("blocked", ["outputs", "latest", "reply", "events"])
-def test_closing_from_another_thread_ends_whatever_waits(fake: FakeFastRTC, blocked: str) -> None:
-    calls: dict[str, Callable[[Session], object]] = {
-        "outputs": lambda _: list(outputs),
-        "latest": Session.latest_output,
-        "reply": Session.reply,
-        "events": list,
-    }
-    session = client(fake, "/echo", latest="/latest").connect()
-    outputs = session.outputs()
-    with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(calls[blocked], session)
-        if blocked == "latest":
-            fake.wait(lambda: any(request.path == "/latest" for request in fake.requests))
-        assert took(session.close) < 1
-        if blocked in {"outputs", "events"}:
-            assert waiting.result(5) == []
-        else:
-            assert isinstance(waiting.exception(5), MisuseError)
-
-
-def took(work: Callable[[], object]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began

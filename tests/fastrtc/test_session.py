@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import os
+import pickle
+import re
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from hume_sync import InputError, MisuseError, ProtocolError, RetryPolicy, Timeout
+from hume_sync import InputError, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import (
     AudioChunk,
     Custom,
     EndStream,
     ErrorMessage,
+    FastRTCClient,
     FetchOutput,
-    HookError,
     LogMessage,
     ReplyTimeout,
-    SendInput,
+    Session,
     StopWord,
     TooManyConnections,
     UpdateConnection,
     WarningMessage,
+    mulaw,
 )
+from tests.net.support import server
 
 from .fake import FakeFastRTC
-from .real.turns import GARBAGE, Stream, says
-from .talk import SPEECH, TURN, client, heard, say, speech
+from .real.turns import GARBAGE, Stream, level, media, message, says
+from .talk import PONG, SPEECH, TURN, chatter, client, heard, say, speech, took
 
 # --- turns
 
@@ -67,6 +72,64 @@ def test_a_piece_that_was_announced_and_lost_makes_the_reply_incomplete(fake: Fa
     assert not reply.complete
 
 
+@pytest.mark.parametrize(("path", "code"), [("/ended", 1000), ("/restart", 1012), ("/dropped", 1006)])
+def test_a_reply_that_has_come_is_returned_and_the_end_behind_it_left_to_the_next_call(
+    fake: FakeFastRTC, path: str, code: int
+) -> None:
+    with client(fake, path).connect() as session:
+        session.send_audio(SPEECH, end=True)
+        reply = session.reply()
+        assert heard(SPEECH) in reply.audio
+        assert reply.complete
+        with pytest.raises(ConnectionLost) as caught:
+            session.reply()
+    assert caught.value.close_code == code
+
+
+def test_a_reply_ends_where_the_next_turn_begins_which_is_left_to_the_next_call(fake: FakeFastRTC) -> None:
+    with client(fake, "/silent").connect() as session:
+        for amplitude in (1000, 2000):
+            fake.say(*(message("log", event.text) for event in TURN), media(level(amplitude, 800)))
+        replies = [session.reply(idle=4), session.reply(idle=0.05)]  # a pause ends it at once, whatever the idle time
+    assert [reply.audio for reply in replies] == [mulaw.decode(level(amplitude, 800)) for amplitude in (1000, 2000)]
+    assert [list(reply.messages) for reply in replies] == [TURN, TURN]
+
+
+def test_a_greeting_is_a_reply_of_its_own(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect() as session:
+        fake.say(media(level(1000, 800)))
+        assert session.reply(idle=0.05).audio == mulaw.decode(level(1000, 800))
+        assert heard(SPEECH) in say(session)
+
+
+def test_what_comes_of_a_reply_that_was_given_up_is_no_part_of_the_next(fake: FakeFastRTC) -> None:
+    with client(fake, "/lost").connect() as session:
+        session.send_audio(SPEECH, end=True)
+        assert not session.reply(timeout=0.4, idle=0.05).complete
+        fake.say(media(level(1000, 800)))  # what was lost comes after all
+        session.send_audio(SPEECH, end=True)
+        late = mulaw.decode(level(1000, 800))
+        assert late not in session.reply(timeout=0.4, idle=0.05).audio
+
+
+def test_a_server_that_talks_without_end_does_not_outlast_the_time_of_a_reply() -> None:
+    said = b'{"type":"log","data":"still here"}'
+    with server(chatter(said, first=PONG)) as port, FastRTCClient(f"http://127.0.0.1:{port}").connect() as session:
+        with pytest.raises(ReplyTimeout) as caught:
+            session.reply(timeout=0.3)
+        assert set(caught.value.messages) == {LogMessage("still here")}
+
+
+def test_what_a_handler_says_instead_of_a_reply_is_in_the_error(fake: FakeFastRTC) -> None:
+    headers = {"Authorization": "Bearer open-sesame-7"}
+    with client(fake, "/echo", headers=headers).connect() as session:
+        fake.say(message("warning", "careful"), message("error", "who is open-sesame-7?"))
+        with pytest.raises(ReplyTimeout, match=re.escape("the handler says 'who is ***?'")) as caught:
+            session.reply(timeout=0.3)
+    told = (WarningMessage("careful"), ErrorMessage("who is open-sesame-7?"))
+    assert caught.value.messages == pickle.loads(pickle.dumps(caught.value)).messages == told
+
+
 @pytest.mark.parametrize("path", ["/silent", "/err"])
 def test_a_handler_that_says_nothing_is_a_time_out_and_the_session_goes_on(fake: FakeFastRTC, path: str) -> None:
     with client(fake, path).connect() as session:
@@ -85,15 +148,6 @@ def test_audio_keeps_the_rate_of_its_handler(fake: FakeFastRTC, rate: int) -> No
     rates: dict[str, Any] = {"input_sample_rate": rate, "output_sample_rate": rate}
     with client(fake, f"/echo{rate // 1000}", **rates).connect() as session:
         assert heard(speech(rate)) in say(session, samples=speech(rate))
-
-
-@pytest.mark.slow
-def test_more_than_a_server_takes_in_one_message_is_sent_in_several(fake: FakeFastRTC) -> None:
-    samples = bytes(2 * (9 * 2**20))
-    with client(fake, "/echo").connect() as session:
-        session.send_audio(samples)
-        fake.wait(lambda: sum(fake.connections[0].media) == 9 * 2**20)
-    assert len(fake.connections[0].media) == 2
 
 
 # --- events
@@ -140,46 +194,7 @@ def test_what_nobody_knows_passes_through_and_breaks_nothing() -> None:
     assert len(custom) == len(odd)
 
 
-def test_a_binary_message_is_none_of_the_protocols(fake: FakeFastRTC) -> None:
-    with client(fake, "/garbage").connect() as session:
-        session.send_audio(SPEECH, end=True)
-        with pytest.raises(ProtocolError, match="not a text message"):
-            list(session)
-
-
-def test_what_is_said_before_the_pong_is_not_lost(fake: FakeFastRTC) -> None:
-    with client(fake, "/custom").connect() as session:
-        events = iter(session)
-        assert [next(events), next(events)] == [LogMessage("hello"), Custom("custom", {"x": 1})]
-
-
-# --- limits and ends
-
-
-@pytest.mark.parametrize("refusal", ["start", "connect", "http"])
-def test_too_many_connections_are_told_in_every_form(refusal: str) -> None:
-    with FakeFastRTC(refuse_first=1, refusal=refusal, limit=7) as fake:
-        with pytest.raises(TooManyConnections) as caught:
-            client(fake, "/echo").connect()
-        assert (caught.value.limit, caught.value.attempts) == (7, 1)
-        with client(fake, "/echo").connect() as session:
-            assert say(session)
-
-
-def test_a_refusal_is_tried_again_only_when_asked() -> None:
-    with FakeFastRTC(refuse_first=2) as fake:
-        with client(fake, "/echo").connect(retry=RetryPolicy(max_attempts=3, initial=0.01)) as session:
-            assert say(session)
-    assert [request.path for request in fake.requests] == ["/echo/websocket/offer"] * 3
-
-
-def test_a_place_is_free_once_a_session_is_closed(fake: FakeFastRTC) -> None:
-    one = client(fake, "/limit")
-    with one.connect(), pytest.raises(TooManyConnections) as caught:
-        one.connect()
-    assert caught.value.limit == 1
-    with one.connect() as session:
-        assert say(session)
+# --- the end
 
 
 @pytest.mark.parametrize(
@@ -196,65 +211,36 @@ def test_the_servers_end_is_raised_once_what_came_before_was_received(fake: Fake
     assert any(isinstance(event, AudioChunk) for event in got)
 
 
-def test_an_end_nobody_asked_for_is_said_to_be_the_servers(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo").connect() as session:
-        fake.end(1000)
-        with pytest.raises(ConnectionLost, match="the server ended the session"):
-            session.reply()
-
-
-def test_a_server_that_does_not_register_in_time_is_a_time_out(fake: FakeFastRTC) -> None:
-    fake.knobs.pong = False
-    with pytest.raises(Timeout) as caught:
-        client(fake, "/echo", timeout=0.3).connect()
-    assert caught.value.phase == "connect"
-
-
-# --- inputs and outputs
-
-
-def test_inputs_are_posted_in_the_pages_form(fake: FakeFastRTC) -> None:
-    with client(fake, "/args").connect() as session:
-        session.set_input(scale=3, label="x")
-        assert say(session)
-        assert fake.hooks == [{"webrtc_id": session.webrtc_id, "scale": 3, "label": "x"}]
-
-
-def test_a_handler_that_asks_is_answered_in_the_callers_thread(fake: FakeFastRTC) -> None:
-    threads: list[int] = []
-
-    def inputs() -> dict[str, int]:
-        threads.append(threading.get_ident())
-        return {"scale": len(threads)}
-
-    with client(fake, "/args").connect(inputs=inputs) as session, session.outputs() as outputs:
-        for _ in range(2):
-            session.send_audio(SPEECH, end=True)
-            assert SendInput() in session.reply(idle=0.05).messages
-        assert [next(outputs)["scale"], next(outputs)["scale"]] == [1, 2]
-    assert threads == [threading.get_ident()] * 2
-
-
-def test_a_hook_that_fails_is_an_error_with_its_status(fake: FakeFastRTC) -> None:
-    fake.knobs.hook_status = 500
-    with client(fake, "/args").connect() as session:
-        with pytest.raises(HookError) as caught:
-            session.set_input(scale=1)
-        assert caught.value.status == 500
-
-
-def test_outputs_come_as_json_where_they_are_and_end_with_the_session(fake: FakeFastRTC) -> None:
-    with client(fake, "/addl").connect() as session:
-        outputs = session.outputs()
-        say(session)
-        first = next(outputs)
-        rest = [next(outputs), next(outputs)]
-    assert first["rate"] == 16000
-    assert rest == ["with audio", "zwei Zeilen:\nÄußerung"]
-    assert list(outputs) == []
-
-
 # --- misuse
+
+
+@pytest.mark.parametrize("blocked", ["outputs", "latest", "reply", "events"])
+def test_closing_from_another_thread_ends_whatever_waits(fake: FakeFastRTC, blocked: str) -> None:
+    calls: dict[str, Callable[[Session], object]] = {
+        "outputs": lambda _: list(outputs),
+        "latest": Session.latest_output,
+        "reply": Session.reply,
+        "events": list,
+    }
+    session = client(fake, "/echo", latest="/latest").connect()
+    outputs = session.outputs()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(calls[blocked], session)
+        if blocked == "latest":
+            fake.wait(lambda: any(request.path == "/latest" for request in fake.requests))
+        assert took(session.close) < 1
+        if blocked in {"outputs", "events"}:
+            assert waiting.result(5) == []
+        else:
+            assert isinstance(waiting.exception(5), MisuseError)
+
+
+def test_an_interrupted_program_does_not_wait_for_a_servers_goodbye(fake: FakeFastRTC) -> None:
+    with pytest.raises(KeyboardInterrupt), client(fake, "/echo").connect():
+        raise KeyboardInterrupt
+    fake.wait(lambda: not fake.connections[0].open)
+    assert fake.connections[0].events == ["start", "ping"]
+    assert fake.connections[0].close_code is None
 
 
 def test_a_closed_session_says_so(fake: FakeFastRTC) -> None:
@@ -312,21 +298,3 @@ def test_twenty_sessions_in_twenty_threads_each_hear_themselves(fake: FakeFastRT
     with ThreadPoolExecutor(20) as threads:
         assert list(threads.map(work, range(20))) == [True] * 20
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("hume_sync")]
-
-
-def test_an_echoing_server_that_reads_slowly_cannot_stop_both_sides() -> None:
-    with FakeFastRTC(read_delay=0.005, buffers=8192) as fake, client(fake, "/raw").connect() as session:
-        for _ in range(40):
-            session.send_audio(SPEECH[:20000])
-        got = 0
-        for event in session:
-            got += len(event.samples) if isinstance(event, AudioChunk) else 0
-            if got == 40 * 20000:
-                break
-        assert got == 40 * 20000
-
-
-def test_an_unknown_path_is_an_error_before_there_is_a_session(fake: FakeFastRTC) -> None:
-    with pytest.raises(Exception, match="403|404") as caught:
-        client(fake, "/nowhere").connect()
-    assert not isinstance(caught.value, ProtocolError)

@@ -1,0 +1,106 @@
+"""What a session asks of its application: inputs by a hook, outputs by events and by question."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from hume_sync import InputError, MisuseError
+from hume_sync.fastrtc import HookError, SendInput
+from tests.faultproxy import Peer, head
+from tests.net.support import server
+
+from .fake import FakeFastRTC
+from .talk import SPEECH, client, say
+
+
+def test_inputs_are_posted_in_the_pages_form(fake: FakeFastRTC) -> None:
+    with client(fake, "/args").connect() as session:
+        session.set_input(scale=3, label="x")
+        assert say(session)
+        assert fake.hooks == [{"webrtc_id": session.webrtc_id, "scale": 3, "label": "x"}]
+
+
+def test_a_handler_that_asks_is_answered_in_the_callers_thread(fake: FakeFastRTC) -> None:
+    threads: list[int] = []
+
+    def inputs() -> dict[str, int]:
+        threads.append(threading.get_ident())
+        return {"scale": len(threads)}
+
+    with client(fake, "/args").connect(inputs=inputs) as session, session.outputs() as outputs:
+        for _ in range(2):
+            session.send_audio(SPEECH, end=True)
+            assert SendInput() in session.reply(idle=0.05).messages
+        assert [next(outputs)["scale"], next(outputs)["scale"]] == [1, 2]
+    assert threads == [threading.get_ident()] * 2
+
+
+def test_an_answer_to_a_handler_that_is_no_mapping_of_fields_is_refused(fake: FakeFastRTC) -> None:
+    with client(fake, "/args").connect(inputs=lambda: [("scale", 1)]) as session:  # type: ignore[arg-type,return-value]
+        session.send_audio(SPEECH, end=True)
+        with pytest.raises(InputError, match="inputs must return a mapping"):
+            session.reply()
+    assert fake.hooks == []
+
+
+def test_an_input_may_have_any_name(fake: FakeFastRTC) -> None:
+    with client(fake, "/args").connect() as session:
+        session.set_input(self=1, fields=2)
+        assert fake.hooks == [{"webrtc_id": session.webrtc_id, "self": 1, "fields": 2}]
+
+
+def test_inputs_cannot_be_given_from_inside_the_function_that_shapes_them(fake: FakeFastRTC) -> None:
+    def shape(_: str, fields: Mapping[str, Any]) -> Any:
+        session.set_input(**fields)
+
+    with client(fake, "/args", shape=shape).connect() as session:
+        with pytest.raises(MisuseError, match="inside its own call"):
+            session.set_input(scale=1)
+    assert fake.hooks == []
+
+
+def test_a_hook_that_fails_is_an_error_with_its_status(fake: FakeFastRTC) -> None:
+    fake.knobs.hook_status = 500
+    with client(fake, "/args").connect() as session:
+        with pytest.raises(HookError) as caught:
+            session.set_input(scale=1)
+        assert caught.value.status == 500
+
+
+def test_outputs_come_as_json_where_they_are_and_end_with_the_session(fake: FakeFastRTC) -> None:
+    with client(fake, "/addl").connect() as session:
+        outputs = session.outputs()
+        say(session)
+        first = next(outputs)
+        rest = [next(outputs), next(outputs)]
+    assert first["rate"] == 16000
+    assert rest == ["with audio", "zwei Zeilen:\nÄußerung"]
+    assert list(outputs) == []
+
+
+def test_outputs_opened_while_the_connection_is_made_anew_are_those_of_the_new_one(fake: FakeFastRTC) -> None:
+    asked: list[str] = []
+
+    def outputs(peer: Peer) -> None:
+        first, *_ = head(peer.file)
+        asked.append(first.decode())
+        if len(asked) == 1:
+            fake.drop()
+            fake.wait(lambda: len(fake.connections) == 2 and "ping" in fake.connections[1].events)
+            anew.wait(5)
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n")
+        peer.wait_gone()
+
+    anew = threading.Event()
+    with server(outputs, outputs) as port, ThreadPoolExecutor(1) as threads:
+        with client(fake, "/echo", outputs=f"http://127.0.0.1:{port}/").connect(reconnect=True) as session:
+            losing = threads.submit(session.reply)
+            losing.add_done_callback(lambda _: anew.set())
+            assert next(session.outputs()) == 1
+            assert session.webrtc_id in asked[1]
+            assert session.webrtc_id not in asked[0]

@@ -1,0 +1,137 @@
+"""The WebSocket underneath a session: registered, refused, flooded, ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from hume_sync import InboxOverflow, ProtocolError, RetryPolicy, Timeout
+from hume_sync.errors import ConnectionLost, HandshakeRejected
+from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, TooManyConnections
+from hume_sync.net.deadline import Deadline
+from tests.net.support import server
+
+from .fake import FakeFastRTC
+from .talk import PONG, SPEECH, chatter, client, say
+
+# --- registered
+
+
+def test_what_is_said_before_the_pong_is_not_lost(fake: FakeFastRTC) -> None:
+    with client(fake, "/custom").connect() as session:
+        events = iter(session)
+        assert [next(events), next(events)] == [LogMessage("hello"), Custom("custom", {"x": 1})]
+
+
+def test_a_server_that_does_not_register_in_time_is_a_time_out(fake: FakeFastRTC) -> None:
+    fake.knobs.pong = False
+    with pytest.raises(Timeout) as caught:
+        client(fake, "/echo", timeout=0.3).connect()
+    assert caught.value.phase == "connect"
+
+
+def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Chatter:
+        """A connection that always has one more message: a server in this process would be too slow for that."""
+
+        ended = None
+
+        def send(self, parts: Sequence[bytes], deadline: Deadline) -> None: ...
+
+        def receive(self, deadline: Deadline) -> bytes:
+            return b"[" + b"[]," * 2000 + b"0]"
+
+        def abort(self) -> None: ...
+
+    monkeypatch.setattr("hume_sync.fastrtc.websocket.Duplex.open", lambda *_, **__: Chatter())
+    with pytest.raises(Timeout) as caught:
+        FastRTCClient("http://127.0.0.1", timeout=0.05).connect()
+    assert caught.value.phase == "connect"
+
+
+def test_a_server_that_floods_before_it_answers_is_left() -> None:
+    with server(chatter(b"{}")) as port, pytest.raises(InboxOverflow, match="10000 messages") as caught:
+        FastRTCClient(f"http://127.0.0.1:{port}").connect()
+    assert caught.value.phase == "connect"
+
+
+def test_answers_to_nothing_do_not_outlast_the_time_of_a_call() -> None:
+    with server(chatter(PONG, first=PONG)) as port, FastRTCClient(f"http://127.0.0.1:{port}").connect() as session:
+        with pytest.raises(Timeout):
+            session.reply(timeout=0.3)
+
+
+# --- refused
+
+
+@pytest.mark.parametrize("refusal", ["start", "connect", "http"])
+def test_too_many_connections_are_told_in_every_form(refusal: str) -> None:
+    with FakeFastRTC(refuse_first=1, refusal=refusal, limit=7) as fake:
+        with pytest.raises(TooManyConnections) as caught:
+            client(fake, "/echo").connect()
+        assert (caught.value.limit, caught.value.attempts) == (7, 1)
+        with client(fake, "/echo").connect() as session:
+            assert say(session)
+
+
+def test_a_refusal_is_tried_again_only_when_asked() -> None:
+    with FakeFastRTC(refuse_first=2) as fake:
+        with client(fake, "/echo").connect(retry=RetryPolicy(max_attempts=3, initial=0.01)) as session:
+            assert say(session)
+    assert [request.path for request in fake.requests] == ["/echo/websocket/offer"] * 3
+
+
+def test_a_place_is_free_once_a_session_is_closed(fake: FakeFastRTC) -> None:
+    one = client(fake, "/limit")
+    with one.connect(), pytest.raises(TooManyConnections) as caught:
+        one.connect()
+    assert caught.value.limit == 1
+    with one.connect() as session:
+        assert say(session)
+
+
+def test_an_unknown_path_is_an_error_before_there_is_a_session(fake: FakeFastRTC) -> None:
+    with pytest.raises(HandshakeRejected) as caught:
+        client(fake, "/nowhere").connect()
+    assert caught.value.status == 403
+
+
+# --- in use, and ended
+
+
+@pytest.mark.slow
+def test_more_than_a_server_takes_in_one_message_is_sent_in_several(fake: FakeFastRTC) -> None:
+    samples = bytes(2 * (9 * 2**20))
+    with client(fake, "/echo").connect() as session:
+        session.send_audio(samples)
+        fake.wait(lambda: sum(fake.connections[0].media) == 9 * 2**20)
+    assert len(fake.connections[0].media) == 2
+
+
+def test_a_binary_message_is_none_of_the_protocols(fake: FakeFastRTC) -> None:
+    with client(fake, "/garbage").connect() as session:
+        session.send_audio(SPEECH, end=True)
+        with pytest.raises(ProtocolError, match="not a text message"):
+            list(session)
+
+
+def test_an_end_nobody_asked_for_is_said_to_be_the_servers(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect() as session:
+        fake.end(1000)
+        with pytest.raises(ConnectionLost, match="the server ended the session"):
+            session.reply()
+
+
+def test_an_echoing_server_that_reads_slowly_cannot_stop_both_sides() -> None:
+    with FakeFastRTC(read_delay=0.005, buffers=8192) as fake, client(fake, "/raw").connect() as session:
+        for _ in range(40):
+            session.send_audio(SPEECH[:20000])
+        got = 0
+        for event in session:
+            got += len(event.samples) if isinstance(event, AudioChunk) else 0
+            if got == 40 * 20000:
+                break
+        assert got == 40 * 20000
