@@ -44,6 +44,7 @@ class Line:
         self._closing = threading.Event()
         self._interrupts: set[Callable[[], None]] = set()  # of requests that are under way
         self._waiting: deque[Event] = deque()  # to be received before what the link has
+        self._reading = CallLock()  # held while events are taken off a link, or out of what waits
         self._changing = CallLock()  # held while the link is made anew, and by what that would disturb
         self.link = self._make(Deadline(timeout))
 
@@ -82,16 +83,18 @@ class Line:
             deadline: of making a connection anew.
             end_is_none: give None instead of the connection's end as well; the next call runs into that.
         """
-        if self._waiting:
-            return self._waiting.popleft()
 
         def receive(link: Link) -> Event | None:
             try:
-                return link.receive(until)
+                if not self._reading.acquire(until):
+                    return None
+                return self._waiting.popleft() if self._waiting else link.receive(until)
             except TransportError:
                 if end_is_none:
                     return None
                 raise
+            finally:
+                self._reading.release()
 
         return self.use(receive, deadline)
 
@@ -148,7 +151,7 @@ class Line:
         def renew(link: Link) -> None:
             if link is not lost:
                 return  # another thread has done it
-            self._drain(lost)
+            self._drain(lost, deadline)
             self.link = new = self._make(deadline)
             if self.closed:  # meanwhile: nobody else will end it
                 new.abort()
@@ -158,14 +161,17 @@ class Line:
 
         self.steadily(renew, deadline)
 
-    def _drain(self, lost: Link) -> None:
+    def _drain(self, lost: Link, deadline: Deadline) -> None:
         """What came before the end is received before the next begins: a sender may have been the first to notice."""
         at_once = Deadline(0.0)
-        try:
-            while (event := lost.receive(at_once)) is not None:
-                self._waiting.append(event)
+        try:  # two threads that read would mix what comes; the other leaves at once, since the link has ended
+            if self._reading.acquire(deadline):
+                while (event := lost.receive(at_once)) is not None:
+                    self._waiting.append(event)
         except HumeClientException:
             pass  # the end
+        finally:
+            self._reading.release()
 
     def _make(self, deadline: Deadline) -> Link:
         return self.ask(lambda watch: self._connect(deadline, watch, self._sleep))

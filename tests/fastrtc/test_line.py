@@ -109,6 +109,26 @@ def test_the_end_can_be_left_to_the_next_call() -> None:
     assert received(it) == Reconnected("two", "cut")
 
 
+def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None:
+    class Watched(Scripted):
+        def receive(self, deadline: Deadline) -> Event | None:
+            (both if reading.is_set() else reading).set()
+            assert may_go_on.wait(5)
+            return super().receive(deadline)
+
+    reading, both, may_go_on = threading.Event(), threading.Event(), threading.Event()
+    it = line(Watched("one", A, B), Scripted("two"))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(received, it)
+        assert reading.wait(5)
+        losing = threads.submit(it.use, lambda link: link.send_audio(SPEECH, soon()), soon())
+        assert not both.wait(0.2)
+        may_go_on.set()
+        assert isinstance(losing.exception(5), ConnectionLost)
+        assert first.result(5) == A
+    assert all_of(it) == [B, Reconnected("two", "cut")]
+
+
 @pytest.mark.parametrize("code", [None, 1000, 1001, 1002, 1006, 1008, 1009, 1011, 1012, 1013, 4000])
 def test_what_was_cut_is_made_anew_and_what_was_ended_is_not(code: int | None) -> None:
     anew = code not in {1000, 1002, 1008, 1009, 4000}
