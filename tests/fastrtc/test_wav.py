@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+import os
+import wave
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hume_sync import InputError
+from hume_sync.fastrtc import audio as module
+from hume_sync.fastrtc.audio import to_samples, write_wav
+from hume_sync.fastrtc.samples import resample
+
+from .sounds import SAMPLES, chunk, extension, samples_of, tone, wav
+
+
+def test_a_path_of_either_kind_and_a_file_object_say_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "in.wav"
+    path.write_bytes(wav())
+    assert to_samples(path, 16000) == to_samples(str(path), 16000) == SAMPLES
+    with path.open("rb") as file:
+        assert to_samples(file, 16000) == SAMPLES
+
+
+def test_a_file_at_another_rate_is_resampled() -> None:
+    sound = tone(440, 48000)
+    assert samples_of(wav(sound, rate=48000)) == resample(sound, 48000, 16000)
+
+
+def test_a_file_of_the_standard_library_is_read() -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, 16000, 0, "NONE", ""))
+        writer.writeframes(SAMPLES)
+    assert samples_of(file.getvalue()) == SAMPLES
+
+
+def test_other_chunks_of_odd_and_even_size_are_stepped_over() -> None:
+    between = chunk(b"LIST", b"odd") + chunk(b"fact", b"even")
+    assert samples_of(wav(between=between) + chunk(b"LIST", b"behind")) == SAMPLES
+
+
+def test_the_extensible_form_is_read_when_it_is_16_bit_pcm() -> None:
+    assert samples_of(wav(tag=0xFFFE, extension=extension(1))) == SAMPLES
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
+def test_a_file_written_to_a_pipe_is_read_to_its_end(size: int) -> None:
+    assert samples_of(wav(size=size)) == SAMPLES
+
+
+@pytest.mark.parametrize(("channels", "kept"), [(1, 10), (2, 8)])
+def test_a_file_that_was_cut_off_counts_to_its_last_whole_frame(channels: int, kept: int) -> None:
+    expected = samples_of(wav(SAMPLES[:kept], channels=channels))
+    assert samples_of(wav(channels=channels)[:-1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (wav(bits=8), "audio holds 8-bit PCM of 1 channels, 1 bytes a frame; accepted is 16-bit PCM"),
+        (wav(bits=24), "24-bit PCM"),
+        (wav(bits=32, tag=3), "32-bit float"),
+        (wav(bits=8, tag=6), "8-bit A-law"),
+        (wav(bits=16, tag=0x1234), "16-bit audio of format 0x1234"),
+        (wav(bits=32, tag=0xFFFE, extension=extension(3)), "32-bit float"),
+        (wav(tag=0xFFFE), "format 0xfffe"),
+        (wav(channels=6), "16-bit PCM of 6 channels, 12 bytes a frame"),
+        (wav()[:32] + b"\x03\x00" + wav()[34:], "16-bit PCM of 1 channels, 3 bytes a frame"),
+        (wav(rate=4000), "the sample rate of audio must be an int, 8000 to 192000 Hz; got 4000"),
+        (wav(b""), "audio is empty"),
+        (wav()[:36], "audio is a damaged WAV file: it has no samples"),
+        (wav()[:12] + wav()[36:], "damaged WAV file: its format does not come before its samples"),
+        (b"", "audio is empty; accepted are WAV files of 16-bit PCM"),
+        (b"ID3\x04 an MP3", "audio is no WAV file; accepted are WAV files of 16-bit PCM"),
+        (b"RIFF\0\0\0\0AVI LIST", "audio is no WAV file"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_files_are_refused_by_what_they_hold(content: bytes, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        samples_of(content)
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@given(place=st.integers(0, 43), value=st.integers(0, 255), size=st.integers(0, 56))
+def test_a_damaged_head_is_refused_or_read_and_nothing_else(place: int, value: int, size: int) -> None:
+    content = bytearray(wav())
+    content[place] = value
+    for damaged in (bytes(content), bytes(content[:size])):
+        try:
+            assert samples_of(damaged)
+        except InputError:
+            pass
+
+
+def test_a_file_that_is_missing_or_a_directory_stays_an_oserror(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        to_samples(tmp_path / "none.wav", 16000)
+    with pytest.raises(IsADirectoryError):
+        to_samples(tmp_path, 16000)
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(InputError, match="fifo' is no regular file; pass an open file object"):
+        to_samples(tmp_path / "fifo", 16000)
+
+
+def test_a_name_that_cannot_be_is_refused() -> None:
+    with pytest.raises(InputError, match="cannot exist"):
+        to_samples("a\0b.wav", 16000)
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.wav"
+    with path.open("wb") as file:
+        file.truncate(256 * 2**20 + 1)  # all hole
+    with pytest.raises(InputError, match="large.wav' holds 268435457 bytes; the limit is 268435456"):
+        to_samples(path, 16000)
+
+
+def test_a_file_object_beyond_the_limit_is_refused_as_soon_as_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_FILE", 2**20)
+    file = io.BytesIO(bytes(2**22))
+    with pytest.raises(InputError, match="audio holds more than 1048576 bytes, the limit"):
+        to_samples(file, 16000)
+    assert file.tell() == 2**21
+
+
+def test_a_text_file_is_refused_with_the_way_to_open_it() -> None:
+    with pytest.raises(InputError, match="audio must read as bytes, got str; open the file with mode 'rb'"):
+        to_samples(io.StringIO("RIFF"), 16000)
+
+
+def test_a_file_that_was_written_is_read_as_it_was(tmp_path: Path) -> None:
+    for path in (tmp_path / "out.wav", str(tmp_path / "again.wav")):
+        write_wav(path, SAMPLES, 24000)
+        assert to_samples(path, 24000) == SAMPLES
+        with wave.open(str(path)) as reader:
+            assert reader.getparams()[:4] == (1, 2, 24000, 6)
+
+
+def test_a_file_that_cannot_be_written_stays_an_oserror(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_wav(tmp_path / "none" / "out.wav", SAMPLES, 24000)
+
+
+def test_half_a_sample_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="got 3 bytes, an odd number"):
+        write_wav(tmp_path / "out.wav", b"abc", 24000)
+    assert not list(tmp_path.iterdir())
