@@ -23,7 +23,7 @@ test-peers: $(VENV)/.with-test .peers/hume_0_6/.installed .peers/hume_0_13/.inst
 # Real FastRTC servers, in an environment of their own (about 1 GB). Where this machine has no address but loopback,
 # WebRTC is skipped: scripts/loopback_alias.sh adds one.
 test-fastrtc: $(VENV)/.with-test-fastrtc .peers/fastrtc/.installed
-	$(BIN)/python -m pytest -m fastrtc tests/fastrtc tests/test_turns.py
+	$(BIN)/python -m pytest -m fastrtc tests/fastrtc
 
 .peers/fastrtc/.installed: tests/fastrtc/real.txt setup.cfg
 	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $< -e ."

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, described
 from .net.deadline import Deadline
 
 __all__ = ["add_arguments", "run"]
@@ -37,12 +37,15 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
     """Do the turn; yields lines to print."""
     try:
         from .fastrtc import FastRTCClient, ReplyTimeout  # noqa: PLC0415 - an extra; the other commands work without it
-        from .fastrtc.audio import write_wav  # noqa: PLC0415
+        from .fastrtc.audio import to_samples, write_wav  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
+    # What is wrong with the arguments is known now, and not after the turn.
     fields = dict(_field(text) for text in arguments.set)
-    if arguments.out and not (folder := Path(arguments.out).parent).is_dir():  # known now, not after the turn
+    if arguments.out and not (folder := Path(arguments.out).parent).is_dir():
         raise InputError(f"--out is in a directory that does not exist: {folder}")
+    if arguments.out and Path(arguments.out).is_dir():
+        raise InputError(f"--out is a directory: {arguments.out}")
     client = FastRTCClient(
         arguments.url,
         input_hook=arguments.input_hook,
@@ -51,9 +54,10 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         output_sample_rate=arguments.output_rate,
         timeout=arguments.timeout,
     )
+    samples = to_samples(arguments.wav, arguments.input_rate)
     with client.connect(arguments.transport, inputs=(lambda: fields) if fields else None) as session:
         outputs = session.outputs() if arguments.outputs else None
-        session.send_audio(arguments.wav, end=True)
+        session.send_audio(samples, end=True)
         try:
             reply = session.reply()
         except ReplyTimeout as exc:
@@ -65,17 +69,24 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         where = f", in {arguments.out}" if arguments.out else ""
         yield f"{reply.seconds:.2f} s of audio{where}" + ("" if reply.complete else " (incomplete: more was announced)")
         deadline = Deadline(arguments.timeout)  # of outputs without end
-        while outputs is not None and not deadline.expired():
-            output = outputs.receive(deadline.within(_AFTERMATH), _NOTHING)
+        while outputs is not None and (left := deadline.remaining()):
+            output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
             if output is _NOTHING:
                 return
-            yield json.dumps(output)
+            yield _shown(json.dumps, output)
 
 
 def _told(messages: tuple[Any, ...]) -> Iterator[str]:
     from .fastrtc import LogMessage  # noqa: PLC0415 - an extra
 
-    return (repr(event) for event in messages if not isinstance(event, LogMessage))
+    return (_shown(repr, event) for event in messages if not isinstance(event, LogMessage))
+
+
+def _shown(write: Callable[[Any], str], value: Any) -> str:
+    try:
+        return write(value)
+    except RecursionError:  # a server may nest values more deeply than Python can write them
+        return described(value)
 
 
 _NOTHING: Any = object()
@@ -85,7 +96,6 @@ def _field(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError(f"--set takes NAME=VALUE, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    from .fastrtc.http import json_or_text  # noqa: PLC0415 - an extra
+
+    return name, json_or_text(value)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,19 +13,41 @@ from pathlib import Path
 import pytest
 
 from hume_sync import cli
+from hume_sync.fastrtc import Session
 from hume_sync.fastrtc.audio import write_wav
 
 from .fastrtc.fake import FakeFastRTC
 from .fastrtc.real.sound import speech
-
-pytestmark = pytest.mark.fastrtc  # each waits for the end of a reply, a second
+from .fastrtc.real.turns import Heard, Output, Say, Step, Stream, message
+from .fastrtc.webtalk import request
+from .faultproxy import Peer
+from .net.support import server
 
 RATES = ["--input-rate", "16000", "--output-rate", "16000", "--timeout", "5"]
+DEPTH = 1020
+"""Lists in lists: a few less than are read as JSON."""
+
+
+def mum(heard: Heard) -> Iterator[Step]:
+    """A warning, and no audio."""
+    yield Say(message("warning", "careful"))
+
+
+def deep(heard: Heard) -> Iterator[Step]:
+    yield Say('{"type": "custom", "data": %s}' % ("[" * DEPTH + "]" * DEPTH))
+    yield heard.audio[:1600]
+
+
+def much(heard: Heard) -> Iterator[Step]:
+    yield heard.audio[:1600]
+    for number in range(3):
+        yield Output(number)
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeFastRTC]:
-    with FakeFastRTC() as fake:
+    streams = {"/mum": Stream(turn=mum), "/deep": Stream(turn=deep), "/much": Stream(turn=much)}
+    with FakeFastRTC(streams=streams) as fake:
         yield fake
 
 
@@ -33,51 +58,174 @@ def question(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.fixture(autouse=True)
+def _replies_are_soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after the second of silence that real servers need."""
+    monkeypatch.setattr(Session, "reply", functools.partialmethod(Session.reply, idle=0.05))
+
+
 def test_a_reply_is_written_as_wav(
     fake: FakeFastRTC, question: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "reply.wav"
     assert cli.main(["fastrtc", f"{fake.url}/echo", "--wav", question, "--out", str(out), *RATES]) == 0
-    assert f"s of audio, in {out}" in capsys.readouterr().out
+    assert f"s of audio, in {out}\n" in capsys.readouterr().out
     with wave.open(str(out)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
         assert file.getnframes() / 16000 > 1.9
 
 
+def test_a_reply_that_lacks_something_says_so(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["fastrtc", f"{fake.url}/lost", "--wav", question, *RATES, "--timeout", "0.5"]) == 0
+    assert capsys.readouterr().out.endswith("s of audio (incomplete: more was announced)\n")
+
+
 def test_outputs_are_printed_as_json_lines_and_inputs_given(
     fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["fastrtc", f"{fake.url}/args", "--wav", question, "--outputs", "--set", "scale=2", "--set", "name=x"]
-    assert cli.main([*command, *RATES]) == 0
+    given = {
+        "scale": "2",
+        "name": "x",
+        "list": "[1, null]",
+        "empty": "",
+        "number": "NaN",
+        "equation": "a=b",
+        "deep": "[",
+    }
+    fields = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
+    assert cli.main(["fastrtc", f"{fake.url}/args", "--wav", question, "--outputs", *fields, *RATES]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "SendInput()" in lines
     outputs = [json.loads(line) for line in lines if line.startswith("{")]
-    assert outputs[0]["scale"] == 2
-    assert outputs[0]["name"] == "x"
+    assert outputs == [{**given, "scale": 2, "list": [1, None]}]
+
+
+def test_a_value_of_any_depth_is_text_where_it_cannot_be_read_as_json(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brackets = "[" * 100_000
+    assert cli.main(["fastrtc", f"{fake.url}/args", "--wav", question, "--set", f"deep={brackets}", *RATES]) == 0
+    assert fake.hooks[0]["deep"] == brackets
+    assert capsys.readouterr().err == ""
+
+
+def test_outputs_that_follow_the_reply_are_waited_for(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.knobs.pace = 0.1  # longer than the silence that ends a reply
+    assert cli.main(["fastrtc", f"{fake.url}/much", "--wav", question, "--outputs", *RATES]) == 0
+    assert capsys.readouterr().out.endswith("s of audio\n0\n1\n2\n")
+
+
+def test_outputs_without_end_are_bounded_by_the_time_out(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def endless(peer: Peer) -> None:
+        request(peer)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        while not peer.stop.wait(0.01):
+            peer.send(b"data: 1\n\n")
+
+    began = time.monotonic()
+    with server(endless) as port:
+        outputs = ["--outputs", f"http://127.0.0.1:{port}/", "--timeout", "0.5"]
+        assert cli.main(["fastrtc", f"{fake.url}/echo", "--wav", question, *RATES, *outputs]) == 0
+    assert 0.5 < time.monotonic() - began < 2.5
+    assert capsys.readouterr().out.splitlines()[-2:] == ["1", "1"]
+
+
+def test_messages_and_outputs_may_be_nested_as_deeply_as_json_is_read(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def view(peer: Peer) -> None:
+        request(peer)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        peer.send(b"data: " + b"[" * DEPTH + b"]" * DEPTH + b'\n\ndata: "next"\n\n')
+
+    with server(view) as port:
+        command = ["fastrtc", f"{fake.url}/deep", "--wav", question, "--outputs", f"http://127.0.0.1:{port}/"]
+        assert cli.main([*command, *RATES]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Custom" in lines[0]
+    assert lines[-1] == '"next"'
+
+
+def test_what_came_in_place_of_a_reply_is_printed_before_the_error(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", sys.stdout)  # so that the order shows
+    assert cli.main(["fastrtc", f"{fake.url}/mum", "--wav", question, *RATES, "--timeout", "0.5"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "WarningMessage(text='careful')",
+        "hume-sync: no audio came in time",
+    ]
+
+
+def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on standard error, behind the status."""
+    command = [argument.replace("URL", fake.url).replace("WAV", question) for argument in arguments]
+    status = cli.main(["fastrtc", command[0], *RATES, *command[1:]])
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.count("\n")) == ("", 1)
+    return f"{status}: {printed.err}"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "told"),
     [
-        (["fastrtc", "127.0.0.1", "--wav", "WAV"], 2, "url"),
-        (["fastrtc", "URL/echo", "--wav", "nowhere.wav"], 2, "nowhere.wav"),
-        (["fastrtc", "URL/echo", "--wav", "WAV", "--set", "scale"], 2, "NAME=VALUE"),
-        (["fastrtc", "URL/echo", "--wav", "WAV", "--transport", "pigeon"], 2, "transport"),
-        (["fastrtc", "URL/nowhere", "--wav", "WAV"], 1, "HTTP"),
-        (["fastrtc", "URL/silent", "--wav", "WAV", "--timeout", "0.5"], 1, "no audio came in time"),
-        (["fastrtc", "http://127.0.0.1:9", "--wav", "WAV"], 1, "cannot connect"),
+        (["127.0.0.1", "--wav", "WAV"], "url is '127.0.0.1'"),
+        (["URL/echo"], "--wav"),
+        (["URL/echo", "--wav", "nowhere.wav"], "No such file or directory: 'nowhere.wav'"),
+        (["URL/echo", "--wav", __file__], "is no WAV file; accepted are"),
+        (
+            ["URL/echo", "--wav", "WAV", "--out", "nowhere/x.wav"],
+            "--out is in a directory that does not exist: nowhere",
+        ),
+        (["URL/echo", "--wav", "WAV", "--out", "."], "--out is a directory: ."),
+        (["URL/echo", "--wav", "WAV", "--set", "scale"], "--set takes NAME=VALUE, got 'scale'"),
+        (["URL/echo", "--wav", "WAV", "--set", "=2"], "--set takes NAME=VALUE, got '=2'"),
+        (["URL/echo", "--wav", "WAV", "--transport", "pigeon"], "transport must be one of ('websocket', 'webrtc')"),
+        (["URL/echo", "--wav", "WAV", "--outputs", "updates"], "outputs is 'updates'; accepted: /path"),
+        (["URL/echo", "--wav", "WAV", "--input-hook", "hook"], "input_hook is 'hook'; accepted: /path"),
+        (["URL/echo", "--wav", "WAV", "--input-rate", "7"], "input_sample_rate must be an int, 8000 to 192000 Hz"),
+        (["URL/echo", "--wav", "WAV", "--output-rate", "x"], "--output-rate: invalid int value: 'x'"),
+        (["URL/echo", "--wav", "WAV", "--timeout", "0"], "timeout must be a number of seconds above zero"),
+        (["URL/echo", "--wav", "WAV", "--timeout", "nan"], "timeout must be a number of seconds above zero"),
     ],
 )
-def test_a_failure_is_one_line_and_a_status(
-    fake: FakeFastRTC,
-    question: str,
-    capsys: pytest.CaptureFixture[str],
-    arguments: list[str],
-    status: int,
-    told: str,
+def test_what_cannot_be_done_is_one_line_before_anything_is_sent(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
-    command = [argument.replace("URL", fake.url).replace("WAV", question) for argument in arguments]
-    assert cli.main([*command[:4], *RATES, *command[4:]]) == status
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("\n") == 1
+    complained = complaint(arguments, fake, question, capsys)
+    assert complained.startswith("2: hume-sync: ")
+    assert told in complained
+    assert cli.main(["fastrtc", f"{fake.url}/nowhere", "--wav", question, *RATES]) == 1
+    assert len(fake.requests) == 1  # this one: nothing came before it
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["URL/nowhere", "--wav", "WAV"], "HTTP 403"),
+        (["URL/silent", "--wav", "WAV", "--timeout", "0.3"], "no audio came in time"),
+        (["URL/echo", "--wav", "WAV", "--outputs", "/nowhere"], "outputs URL answered with HTTP 404"),
+        (["http://127.0.0.1:9", "--wav", "WAV"], "cannot connect"),
+    ],
+)
+def test_a_server_that_fails_is_one_line_and_another_status(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    complained = complaint(arguments, fake, question, capsys)
+    assert complained.startswith("1: hume-sync: ")
+    assert told in complained
+
+
+def test_without_the_extra_it_is_said_what_to_install(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hume_sync.fastrtc", None)
+    assert complaint(["URL/echo", "--wav", "WAV"], fake, question, capsys) == (
+        '2: hume-sync: FastRTC needs: pip install "hume_sync[fastrtc]"\n'
+    )

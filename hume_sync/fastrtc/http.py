@@ -8,6 +8,7 @@ time-out (what they have half read is lost), and a reader of events runs into on
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -47,6 +48,7 @@ _MAX_BODY = 16 * 2**20
 _SENTENCE = 200
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PORTS = {"http": 80, "https": 443}
+_LINE = re.compile(rb"(HTTP/|[!#$%&'*+.^_`|~0-9A-Za-z-]+:)[^\r\n]*\r?\n|\r?\n")  # RFC 9112, 4 and 5
 _ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
 
 
@@ -112,7 +114,9 @@ class Http:
         """
         try:
             body = orjson.dumps(payload)
-        except TypeError as exc:  # (orjson's error is one: it names a type, never a value)
+            if b"null" in body:  # what orjson writes for NaN, too
+                json.dumps(payload, allow_nan=False, default=str)
+        except (TypeError, ValueError) as exc:  # (orjson's error is the first: it names a type, never a value)
             raise InputError(f"this cannot be sent as JSON: {exc}") from None
         return self._open(url, None, deadline, watch, body=body).answer(deadline)
 
@@ -130,17 +134,18 @@ class Http:
     def _locate(self, url: object, name: str) -> tuple[Origin, str]:
         """Where a URL leads: the origin, and path and query."""
         if not isinstance(url, str):
-            raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}")
+            raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}; {_ACCEPTED}")
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").replace("%25", "%"), parts.port  # RFC 6874: a zone's mark
+            host.partition("%")[0].encode("idna")
         except ValueError:
             raise ConfigurationError(f"{name} has a host or port that cannot be read; {_ACCEPTED}") from None
         if "@" in parts.netloc or "#" in url:
             # The URL is not repeated: a password may well be in these very parts.
             raise ConfigurationError(f"{name} must not hold user:password or a fragment; {_ACCEPTED}")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if _VISIBLE.fullmatch(url) and not parts.scheme and not parts.netloc and url.startswith("/"):
+        if _VISIBLE.fullmatch(url) and not parts.scheme and url.startswith("/") and not url.startswith("//"):
             return self._origin(self._base.tls is not None, self._base.host, self._base.port), target
         if not _VISIBLE.fullmatch(url) or parts.scheme not in _PORTS or not host or port == 0:
             raise ConfigurationError(f"{name} is {described(url.partition('?')[0])}; {_ACCEPTED}")
@@ -290,6 +295,9 @@ class _Plug:
         line = self._wire.recv_line(limit)
         if not line.endswith(b"\n") and len(line) < limit:
             raise ConnectionAbortedError  # http.client would take it for the end of the head
+        if not _LINE.fullmatch(line):
+            # Of what follows nothing would be read as a field, and urllib3 would show all of it in its log.
+            raise HTTPException("a line of a head that is none")
         return line
 
     def makefile(self, _mode: str) -> _Plug:

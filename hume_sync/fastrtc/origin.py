@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import attrs
 
 from ..net.endpoint import Endpoint
@@ -9,7 +11,10 @@ from ..net.endpoint import Endpoint
 __all__ = ["Origin"]
 
 _TELLING = 8
-"""Characters from which a word of a private header is a secret by itself."""
+"""Characters from which a part of a private header is a secret by itself."""
+
+_PARTS = re.compile(r'[^\s;,="]+')
+"""Of a header's words, since many values are lists of names and what they stand for: cookies, for one."""
 
 
 @attrs.frozen
@@ -22,9 +27,9 @@ class Origin(Endpoint):
         return bool(self.private)
 
     def scrub(self, text: str) -> str:
-        """``text`` without any private value in it, or a word of one: servers repeat a token without its "Bearer"."""
-        text = super().scrub(text)
-        for _, secret in self.private:
-            for word in secret.reveal().split():
-                text = text.replace(word, "***") if len(word) >= _TELLING else text
-        return text
+        """``text`` without any private value in it, or a part of one: servers repeat a token without its "Bearer"."""
+        values = [secret.reveal() for _, secret in self.private]
+        parts = [part for value in values for part in (*value.split(), *_PARTS.findall(value)) if len(part) >= _TELLING]
+        # At once, and the longest first: one that holds another would be told by what is left of it.
+        secrets = sorted({*values, *parts} - {""}, key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, secrets)), "***", text) if secrets else text

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 
 from ..errors import HookError, InputError, MisuseError, Timeout, TransportError, described
 from ..net import fork
-from ..net.deadline import Deadline
+from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
 from .http import Answer, Http, OpenResponse, json_or_text
 from .sse import ServerSentEvent, SSEParser
@@ -25,7 +25,7 @@ class OutputStream:
 
     The iterator ends when the stream does, soon after its connection, and at once when `close` is called, from any
     thread. Between outputs it waits without limit, since servers say nothing while there are none; `receive` waits
-    under a deadline.
+    as long as it is told.
 
     Args:
         http: the application.
@@ -33,8 +33,8 @@ class OutputStream:
         webrtc_id: of the connection. (Servers never answer for one that has ended: the stream stays silent.)
         deadline: of opening the stream, which is done here.
         watch: told, while the stream is opened, how to interrupt that from another thread.
-        is_over: whether the connection has ended. The stream then ends a second later at the latest, should the server
-            not end it: what the handler gave out before still comes.
+        is_over: whether the connection has ended. The stream then ends about a second later, should the server not end
+            it: what the handler gave out before still comes.
 
     Raises:
         HookError: the URL answered with another status than 200, or with something else than a stream of events.
@@ -72,16 +72,18 @@ class OutputStream:
         """Whether nothing more will come: the stream has ended, or was closed."""
         return self._closed or (self._ended and not self._ready)
 
-    def receive(self, deadline: Deadline, default: Any = None) -> Any:
-        """The next output; ``default`` once the deadline has passed or the stream has `ended`.
+    def receive(self, default: Any = None, *, timeout: float = math.inf) -> Any:
+        """The next output; ``default`` once ``timeout`` seconds have passed, or the stream has `ended`.
 
         Raises:
+            InputError: ``timeout`` is no number above zero.
             ConnectionLost: the stream was cut off; it has ended then.
             ProtocolError: a line above 1 MiB, an event above 16 MiB, or something else that is no stream of events.
             MisuseError: the process was forked meanwhile.
         """
         if self._pid != os.getpid():
             raise MisuseError("these outputs were opened before the process was forked: open a session in the child")
+        deadline = Deadline(seconds("timeout", timeout))
         if not self._lock.acquire(timeout=deadline.for_lock()):
             return default  # another thread has waited all the time
         try:
@@ -104,7 +106,7 @@ class OutputStream:
         return self
 
     def __next__(self) -> Any:
-        output = self.receive(Deadline(math.inf), _NOTHING)
+        output = self.receive(_NOTHING)
         if output is _NOTHING:
             raise StopIteration
         return output
@@ -149,11 +151,11 @@ class OutputStream:
         return None
 
     def _read(self, deadline: Deadline) -> None:
-        """Take in what comes next, or nothing for a second: then it is time to ask whether anything can."""
+        """Take in what comes next, or nothing for a moment: then it is time to ask whether anything can."""
         if self._last_second is None and self._is_over():
             self._last_second = Deadline(_SECOND)
         try:
-            data = self._response.read((self._last_second or deadline).within(min(_SECOND, deadline.remaining())))
+            data = self._response.read((self._last_second or deadline).within(min(_MOMENT, deadline.remaining())))
         except Timeout:  # nothing is lost: the next call goes on
             pass
         else:
@@ -173,6 +175,7 @@ class OutputStream:
 _NOTHING = object()
 
 _SECOND = 1.0
+_MOMENT = 0.25
 
 
 def latest(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -20,9 +20,17 @@ __all__ = ["refusal", "refused"]
 _SENTENCE = 200
 """Characters of a server's own words in an error's text."""
 
+_MAX_BODY = 512
+"""Characters of them beside it."""
 
-def refusal(message: object) -> ConnectError | None:
-    """The error that a server's message tells of (``status: failed``); None for any other message."""
+
+def refusal(message: object, scrub: Callable[[str], str] = str) -> ConnectError | None:
+    """The error that a server's message tells of (``status: failed``); None for any other message.
+
+    Args:
+        message: as JSON.
+        scrub: takes private headers out of the server's own words.
+    """
     if not isinstance(message, Mapping) or message.get("status") != "failed":
         return None
     meta = message.get("meta")
@@ -31,19 +39,20 @@ def refusal(message: object) -> ConnectError | None:
     if reason == "connection_already_exists":
         return ConnectionAlreadyExists("the server has a connection of this id already", phase="connect")
     if reason == "concurrency_limit_reached" or "limit" in meta:
-        return _too_many(limit if isinstance(limit, int) and not isinstance(limit, bool) else None)
-    told = f" ({reason[:_SENTENCE]!r})" if isinstance(reason, str) else ""
+        return _too_many(limit if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None)
+    told = f" ({scrub(reason)[:_SENTENCE]!r})" if isinstance(reason, str) else ""
     return HandshakeRejected(f"the server refuses the connection{told}", phase="connect")
 
 
-def refused(status: int, body: Any) -> ConnectError:
+def refused(status: int, body: Any, scrub: Callable[[str], str] = str) -> ConnectError:
     """The error that an HTTP answer tells of, which is no success or says so: to a handshake or an offer.
 
     Args:
         status: of the answer.
         body: as JSON, or as text that may be JSON, and that an error may show: without a private header in it.
+        scrub: as for `refusal`.
     """
-    error = refusal(_as_json(body))
+    error = refusal(_as_json(body), scrub)
     if error is None and status == 429:
         error = _too_many(None)
     if error is None:
@@ -54,8 +63,9 @@ def refused(status: int, body: Any) -> ConnectError:
             what += ": it redirects, which is never followed; give the final address as url"
             error = HandshakeRejected(what, phase="connect")
         else:
-            told = f": {body[:_SENTENCE]}" if isinstance(body, str) and body else ""
-            error = HandshakeRejected(what + told, phase="connect")
+            text = body if isinstance(body, str) else ""
+            error = HandshakeRejected(what + (f": {text[:_SENTENCE]}" if text else ""), phase="connect")
+            error.body = text[:_MAX_BODY]
     error.status = status
     return error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import orjson
@@ -83,7 +84,7 @@ class WebSocketLink:
             with contextlib.suppress(ConnectionLost):  # what it said before it ended is still to be received
                 duplex.send([orjson.dumps({"event": "start", "websocket_id": webrtc_id})], deadline)
                 duplex.send([_PING], deadline)
-            link._await_pong(deadline)
+            link._await_pong(deadline, endpoint.scrub)
         except BaseException:
             duplex.abort()
             raise
@@ -95,14 +96,14 @@ class WebSocketLink:
         error = self._duplex.ended
         return _explained(error) if isinstance(error, ConnectionLost) else error
 
-    def _await_pong(self, deadline: Deadline) -> None:
+    def _await_pong(self, deadline: Deadline, scrub: Callable[[str], str]) -> None:
         while not deadline.expired():  # which a server that says something all the time does not see to
             message = self._next(deadline)
             if message is _NOTHING:
                 break
             if isinstance(message, dict) and message.get("event") == "pong":
                 return
-            if (error := refusal(message)) is not None:
+            if (error := refusal(message, scrub)) is not None:
                 raise error
             self._early.append(self._to_event(message))
             if len(self._early) > _EARLY:

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, described
 from .secret import Secret
 
 __all__ = [
@@ -83,9 +83,9 @@ class Endpoint:
         Raises:
             ConfigurationError: not ws, wss, http or https; no host; a bad port; user, query or fragment given.
         """
-        if not isinstance(url, str):
-            raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}")
         accepted = "accepted: ws://host[:port][/prefix], and wss, http, https likewise"
+        if not isinstance(url, str):
+            raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}; {accepted}")
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").replace("%25", "%"), parts.port  # RFC 6874: a zone's mark
@@ -96,7 +96,7 @@ class Endpoint:
             # The URL is not repeated: a key may well be in these very parts.
             raise ConfigurationError(f"{name} must not hold user:password, query or fragment; {accepted}")
         if parts.scheme not in _SCHEMES or not host or not _VISIBLE.fullmatch(url) or " " in url or port == 0:
-            raise ConfigurationError(f"{name} is {url!r}; {accepted}")
+            raise ConfigurationError(f"{name} is {described(url)}; {accepted}")
         encrypted = _SCHEMES[parts.scheme] == "wss"
         return encrypted, host, port or (443 if encrypted else 80), parts.path.rstrip("/")
 

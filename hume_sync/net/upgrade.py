@@ -8,6 +8,7 @@ read beyond a sentence; and cookies go neither way, whatever other users of webs
 
 from __future__ import annotations
 
+import re
 import time
 
 from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
@@ -20,8 +21,11 @@ __all__ = ["UpgradeGuard"]
 
 _CHECKED = frozenset({"upgrade", "connection", "sec-websocket-accept"})
 
-_MAX_BODY = 512
+_MAX_READ = 8192
 """Bytes of a refusal's body that are read."""
+
+_MAX_BODY = 512
+"""Characters of it that are kept."""
 
 _SENTENCE = 200
 """Characters of it in an error's text."""
@@ -96,11 +100,14 @@ class UpgradeGuard:
         self._wire.deadline = self._wire.deadline.within(_PATIENCE)
         try:
             body = framing(head.status, dict(head.fields))
-            while not body.ended and len(raw) < _MAX_BODY:
+            while not body.ended and len(raw) < _MAX_READ:
                 raw += body.feed(bytes(self._wire.read()))
         except (OSError, HumeClientException):
             pass  # what has come tells more than nothing
-        text = " ".join(self._endpoint.scrub(raw.decode("utf-8", "replace")).split())
+        text = raw.decode("utf-8", "replace")
+        if len(raw) >= _MAX_READ:
+            text = re.sub(r"\S+\Z", "", text)  # half a key is not known for one
+        text = " ".join(self._endpoint.scrub(text).split())
         return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_BODY]
 
     # What websocket-client asks of a socket besides:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import pickle
 from typing import Any
 
@@ -13,35 +14,120 @@ from .fake import FakeFastRTC
 URL = "http://127.0.0.1:7860"
 
 
+URLS = r"accepted: ws://host\[:port\]\[/prefix\], and wss, http, https likewise"
+PATHS = r"accepted: /path below the server's origin, or http\(s\)://host\[:port\]/path"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "error", "named"),
+    ("arguments", "text"),
     [
-        ({"url": "127.0.0.1:7860"}, ConfigurationError, "url"),
-        ({"url": "ftp://127.0.0.1"}, ConfigurationError, "url"),
-        ({"url": "http://user:hush@127.0.0.1"}, ConfigurationError, "url"),
-        ({"path": "echo"}, ConfigurationError, "path"),
-        ({"path": 7}, ConfigurationError, "path"),
-        ({"input_hook": "input_hook"}, ConfigurationError, "input_hook"),
-        ({"outputs": "ftp://x/updates"}, ConfigurationError, "outputs"),
-        ({"latest": "//x/latest"}, ConfigurationError, "latest"),
-        ({"input_sample_rate": 0}, InputError, "input_sample_rate"),
-        ({"output_sample_rate": "24000"}, InputError, "output_sample_rate"),
-        ({"timeout": 0}, InputError, "timeout"),
-        ({"headers": {"X-Token": "two\nlines"}}, ConfigurationError, "headers"),
+        ({"url": "127.0.0.1:7860"}, f"url is '127.0.0.1:7860'; {URLS}"),
+        ({"url": "localhost"}, f"url is 'localhost'; {URLS}"),
+        ({"url": "ftp://127.0.0.1"}, f"url is 'ftp://127.0.0.1'; {URLS}"),
+        ({"url": ""}, f"url is ''; {URLS}"),
+        ({"url": "http://"}, f"url is 'http://'; {URLS}"),
+        ({"url": "http://x:99999"}, f"url has a host or port that cannot be read; {URLS}"),
+        ({"url": "http://x/?a=b"}, f"url must not hold user:password, query or fragment; {URLS}"),
+        ({"url": "http://user:hush@127.0.0.1"}, f"url must not hold user:password, query or fragment; {URLS}"),
+        ({"url": None}, "url must be a str, got NoneType"),
+        ({"path": "echo"}, "path must be empty, or /path of visible ASCII characters .* got 'echo'"),
+        ({"path": "/a b"}, "path must be .* got '/a b'"),
+        ({"path": "/a?b=c"}, "path must be .* without [?] and #; got '/a[?]b=c'"),
+        ({"path": "/a#b"}, "path must be .* got '/a#b'"),
+        ({"path": "/ä"}, "path must be .* got '/ä'"),
+        ({"path": "/a\r\nX: y"}, "path must be .* got "),
+        ({"path": 7}, "path must be .* got 7"),
+        ({"path": None}, "path must be .* got None"),
+        ({"input_hook": "input_hook"}, f"input_hook is 'input_hook'; {PATHS}"),
+        ({"input_hook": 7}, f"input_hook must be a str, got int; {PATHS}"),
+        ({"outputs": "ftp://x/updates"}, f"outputs is 'ftp://x/updates'; {PATHS}"),
+        ({"outputs": "http://user:hush@x/"}, f"outputs must not hold user:password or a fragment; {PATHS}"),
+        ({"outputs": "http://x:y/"}, f"outputs has a host or port that cannot be read; {PATHS}"),
+        ({"latest": "//x/latest"}, f"latest is '//x/latest'; {PATHS}"),
+        ({"latest": ""}, f"latest is ''; {PATHS}"),
+        ({"headers": {"X-Token": "two\nlines hush"}}, r"headers\['X-Token'\] must be visible ASCII text"),
+        ({"headers": {"X-Token": 7}}, r"headers\['X-Token'\] must be visible ASCII text"),
+        ({"headers": {"X Token": "hush"}}, "headers has a name that is no HTTP token: 'X Token'"),
+        ({"headers": {"Host": "hush"}}, "headers must not set Host"),
+        ({"headers": {"X-A": "hush", "x-a": "hush"}}, "headers names x-a twice"),
+        ({"headers": [("X-Token", "hush")]}, "headers must be a mapping of names to values, got list"),
+        ({"ssl_context": True}, "ssl_context must be an ssl.SSLContext, or None; got True"),
+        ({"proxy": 7}, "proxy must be a URL, False .* or None .*, got int"),
+        ({"proxy": "socks5://user:hush@x"}, r"proxy must be http://\[user:password@\]host\[:port\]"),
     ],
+    ids=str,
 )
-def test_what_cannot_be_used_is_refused_by_name(arguments: dict[str, Any], error: type[Exception], named: str) -> None:
-    with pytest.raises(error, match=named) as caught:
+def test_what_cannot_be_worked_with_is_refused_with_what_can(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{text}") as caught:
         FastRTCClient(**{"url": URL, "proxy": False, **arguments})
     assert "hush" not in str(caught.value)
 
 
-def test_only_known_transports_and_callable_inputs_are_accepted() -> None:
-    client = FastRTCClient(URL, proxy=False)
-    with pytest.raises(InputError, match="transport must be one of"):
-        client.connect("carrier pigeon")
-    with pytest.raises(InputError, match="inputs must be callable"):
-        client.connect(inputs={"a": 1})  # type: ignore[arg-type]
+RATE = "must be an int, 8000 to 192000 Hz; got"
+SECONDS = r"must be a number of seconds above zero \(math.inf: no limit\), got"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"input_sample_rate": 0}, f"input_sample_rate {RATE} 0"),
+        ({"input_sample_rate": True}, f"input_sample_rate {RATE} True"),
+        ({"input_sample_rate": 48000.0}, f"input_sample_rate {RATE} 48000.0"),
+        ({"output_sample_rate": "24000"}, f"output_sample_rate {RATE} '24000'"),
+        ({"output_sample_rate": 200_000}, f"output_sample_rate {RATE} 200000"),
+        ({"timeout": 0}, f"timeout {SECONDS} 0"),
+        ({"timeout": -1}, f"timeout {SECONDS} -1"),
+        ({"timeout": math.nan}, f"timeout {SECONDS} nan"),
+        ({"timeout": None}, f"timeout {SECONDS} None"),
+        ({"timeout": True}, f"timeout {SECONDS} True"),
+    ],
+    ids=str,
+)
+def test_a_number_out_of_range_is_refused_with_the_range(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(InputError, match=f"^{text}$"):
+        FastRTCClient(URL, proxy=False, **arguments)
+
+
+def test_a_shape_that_cannot_be_called_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="^shape must be callable, or None; got {}"):
+        FastRTCClient(URL, proxy=False, shape={})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"transport": "carrier pigeon"}, r"transport must be one of \('websocket', 'webrtc'\), got 'carrier pigeon'"),
+        ({"transport": None}, "transport must be one of .* got None"),
+        ({"transport": ["websocket"]}, "transport must be one of .* got "),
+        ({"inputs": {"a": 1}}, "inputs must be callable, or None; got {'a': 1}"),
+        ({"reconnect": 1}, "reconnect must be True or False, got 1"),
+        ({"reconnect": None}, "reconnect must be True or False, got None"),
+        ({"retry": 3}, "retry must be a RetryPolicy, or None; got 3"),
+        ({"retry": True}, "retry must be a RetryPolicy, or None; got True"),
+    ],
+    ids=str,
+)
+def test_what_a_connection_cannot_be_made_with_is_refused_and_nothing_is_sent(
+    fake: FakeFastRTC, arguments: dict[str, Any], text: str
+) -> None:
+    one = FastRTCClient(fake.url, path="/echo", proxy=False)
+    with pytest.raises(InputError, match=f"^{text}"):
+        one.connect(**arguments)
+    with one.connect():  # the only one: the server would have seen another before it
+        assert len(fake.requests) == 1
+
+
+def test_making_a_client_sends_nothing(fake: FakeFastRTC) -> None:
+    one = FastRTCClient(fake.url, path="/echo", input_hook="/input_hook", outputs="/updates", latest="/latest")
+    with one.connect():
+        assert [request.path for request in fake.requests] == ["/echo/websocket/offer"]
+
+
+def test_a_value_of_any_length_makes_a_short_error() -> None:
+    for name in ("path", "input_hook", "shape", "ssl_context", "input_sample_rate", "timeout"):
+        with pytest.raises((ConfigurationError, InputError), match=name) as caught:
+            FastRTCClient(URL, proxy=False, **{name: "x" * 10_000})  # type: ignore[arg-type]
+        assert len(str(caught.value)) < 300
 
 
 def test_a_client_without_hook_or_outputs_says_so() -> None:

@@ -20,7 +20,7 @@ from hume_sync.net.deadline import Deadline
 from tests.faultproxy import Peer
 from tests.net.support import Script, server
 
-from .test_http import answer, elapsed, http, request, says
+from .webtalk import answer, elapsed, http, request, says
 
 ID = "6f1c"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -85,23 +85,23 @@ def test_an_output_comes_when_it_comes_and_receiving_ends_with_its_deadline() ->
         peer.wait_gone()
 
     with outputs(emits(chunk(b"dat"), chunk(b"a: "), then=later)) as stream:
-        assert stream.receive(Deadline(0.05)) is None
-        assert stream.receive(Deadline(0.01), "nothing") == "nothing"
+        assert stream.receive(timeout=0.05) is None
+        assert stream.receive("nothing", timeout=0.01) == "nothing"
         go.set()
-        assert stream.receive(Deadline(5)) == 1
+        assert stream.receive(timeout=5) == 1
         assert not stream.ended
 
 
 def test_receiving_tells_an_ended_stream_from_a_silent_one() -> None:
     with outputs(emits(chunk(b"data: 1\n\n"), END)) as stream:
-        assert stream.receive(Deadline(5), "nothing") == 1
-        assert stream.receive(Deadline(5), "nothing") == "nothing"
+        assert stream.receive("nothing", timeout=5) == 1
+        assert stream.receive("nothing", timeout=5) == "nothing"
         assert stream.ended
 
 
 def test_comments_that_drip_for_ever_do_not_outlast_the_deadline() -> None:
     with outputs(emits(then=lambda peer: peer.drip(chunk(b":\n") * 1000, 0.005))) as stream:
-        assert elapsed(lambda: stream.receive(Deadline(0.1))) < 0.4
+        assert elapsed(lambda: stream.receive(timeout=0.1)) < 0.4
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_reader_that_waits_for_another_keeps_to_its_deadline() -> None:
         first = threads.submit(list, stream)
         while not stream._lock.locked():
             pass
-        assert stream.receive(Deadline(0.05)) is None
+        assert stream.receive(timeout=0.05) is None
         stream.close()
         assert first.result(5) == []
 
@@ -218,7 +218,7 @@ def test_a_forked_child_can_neither_read_nor_end_it() -> None:
             code = 1
             try:
                 stream.close()
-                stream.receive(Deadline(1))
+                stream.receive(timeout=1)
             except MisuseError:
                 code = 0
             finally:

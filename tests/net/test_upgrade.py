@@ -121,7 +121,7 @@ def test_cookies_go_neither_way_whoever_else_uses_websocket_client() -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_refused_and_its_target_never_called(status: int) -> None:
-    with server(refuse(f"HTTP/1.1 {status} Moved\r\nLocation: ws://127.0.0.1:1/\r\n\r\n")) as port:
+    with server(refuse(f"HTTP/1.1 {status} Moved\r\nContent-Length: 0\r\nLocation: ws://127.0.0.1:1/\r\n\r\n")) as port:
         with pytest.raises(HandshakeRejected, match=f"HTTP {status}.*never followed") as caught:
             Transport.open(endpoint(port), Deadline(5))
     assert caught.value.status == status
@@ -142,12 +142,21 @@ def test_another_refusal_begins_with_the_official_text_and_says_what_the_server_
     assert str(caught.value) == f"Unexpected error when creating streaming connection ({said})"
 
 
+def test_half_a_key_at_the_end_of_what_is_read_is_not_shown() -> None:
+    body = "no key" + " " * (8192 - len("no key") - len("hush")) + "hush-hush"
+    with server(refuse(f"HTTP/1.1 403 Forbidden\r\n\r\n{body}")) as port:
+        with pytest.raises(HandshakeRejected, match="no key") as caught:
+            Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush-hush")),)), Deadline(5))
+    assert caught.value.body == "no key"
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("7", 7.0), ("0", 0.0), ("soon", None), ("-3", None), ("", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)],
 )
 def test_the_time_to_wait_is_read_as_seconds_or_a_date(value: str, seconds: float | None) -> None:
-    with server(refuse(f"HTTP/1.1 429 Slow\r\nRetry-After: {value}\r\n\r\n")) as port:
+    with server(refuse(f"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\nRetry-After: {value}\r\n\r\n")) as port:
         with pytest.raises(HandshakeRejected) as caught:
             Transport.open(endpoint(port), Deadline(5))
     assert caught.value.retry_after == seconds

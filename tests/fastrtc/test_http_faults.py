@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pickle
+import socket
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+from hume_sync import (
+    ConnectError,
+    ConnectionLost,
+    HumeClientException,
+    MessageTooLarge,
+    ProtocolError,
+    Timeout,
+)
+from hume_sync.errors import HookError
+from hume_sync.fastrtc import http as module
+from hume_sync.net.deadline import Deadline
+from tests.faultproxy import Peer
+from tests.net.support import server
+
+from .webtalk import PRIVATE, answer, elapsed, get, http, request, says, stays
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\n", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[1]", ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[1]\r\n", ConnectionLost),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", ProtocolError),
+        (b"HTTP/1.1 abc OK\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 3\r\n\r\n[1]", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nbad name: x\r\nContent-Encoding: gzip\r\n\r\n[1]", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\n: no name\r\n\r\n[1]", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nX: y\r\n folded\r\n\r\n[1]", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nX: y\rno colon\r\n\r\n[1]", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200, ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000, ProtocolError),
+    ],
+)
+def test_what_is_no_answer_is_an_error_that_says_so(data: bytes, error: type[HumeClientException]) -> None:
+    with server(says(data)) as port:
+        with pytest.raises(error) as caught:
+            get(port, private=PRIVATE)
+    assert type(caught.value) is error
+    assert len(str(caught.value)) < 200
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "drip",
+    [
+        b"H" * 1000,
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 90,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 90,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000,
+    ],
+)
+def test_a_dripping_server_ends_with_the_deadline(drip: bytes) -> None:
+    def run(peer: Peer) -> None:
+        request(peer)
+        peer.drip(drip, 0.01)
+
+    def fails(port: int) -> None:
+        with pytest.raises(Timeout) as caught:
+            get(port, 0.2)
+        assert caught.value.phase == "receive"
+        assert caught.value.maybe_processed
+
+    with server(run) as port:
+        assert elapsed(lambda: fails(port)) < 0.5
+
+
+def test_a_silent_server_ends_with_the_deadline() -> None:
+    with server(lambda peer: peer.wait_gone()) as port:
+        with pytest.raises(Timeout):
+            get(port, 0.1)
+
+
+def test_a_server_that_does_not_read_ends_with_the_deadline() -> None:
+    def deaf(peer: Peer) -> None:
+        peer.stop.wait(5)
+
+    with server(deaf) as port:
+        with pytest.raises(Timeout) as caught:
+            http(port).post_json("/", "x" * (16 * 2**20), Deadline(0.2))
+    assert caught.value.phase == "send"
+    assert not caught.value.maybe_processed
+
+
+def test_an_endless_body_is_cut_off_at_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_BODY", 2**18)
+
+    def endless(peer: Peer) -> None:
+        request(peer)
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        peer.flood(b"x" * 65536, 2**30)
+
+    with server(endless) as port:
+        with pytest.raises(MessageTooLarge, match="larger than 262144 bytes"):
+            get(port)
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with pytest.raises(ConnectError, match=f"127.0.0.1:{port}"):
+        get(port)
+
+
+def test_a_request_is_interrupted_from_another_thread() -> None:
+    aborts: list[Callable[[], None]] = []
+
+    def interrupt(peer: Peer) -> None:
+        request(peer)
+        aborts[-1]()
+        peer.wait_gone()
+
+    with server(interrupt) as port:
+        with pytest.raises(ConnectionLost):
+            http(port).get("/", None, Deadline(5), watch=aborts.append)
+
+
+def test_no_connection_is_left_open() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        with server(stays(answer()), stays(answer(b"", "302 Found")), stays(b"nonsense\r\n")) as port:
+            get(port)
+            for _ in range(2):
+                with pytest.raises((HookError, ProtocolError)):
+                    get(port)

@@ -1,0 +1,62 @@
+"""What tests of HTTP say, to a scripted server, and how it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hume_sync.fastrtc.http import Answer, Http
+from hume_sync.fastrtc.origin import Origin
+from hume_sync.net.deadline import Deadline
+from hume_sync.net.secret import Secret
+from tests.faultproxy import Peer, head
+from tests.net.support import Script
+
+KEY = "Bearer open-sesame-7"
+PRIVATE = (("Authorization", Secret(KEY)), ("X-Pin", Secret("4711")))
+
+
+def http(port: int, *, host: str = "127.0.0.1", proxied: str | bool | None = None, **more: Any) -> Http:
+    return Http(Origin(host=host, port=port, path="/echo/websocket/offer", **more), proxy=proxied)
+
+
+def request(peer: Peer) -> tuple[str, dict[str, str], bytes]:
+    """The next request: its first line, its fields, its body."""
+    first, *lines = [line.decode().rstrip("\r\n") for line in head(peer.file)][:-1]
+    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return first, fields, peer.file.read(int(fields.get("content-length", 0)))
+
+
+def answer(body: bytes = b"{}", status: str = "200 OK", *fields: str) -> bytes:
+    return "\r\n".join([f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *fields, "", ""]).encode() + body
+
+
+def says(data: bytes) -> Script:
+    """Read the request, send this, and end."""
+
+    def run(peer: Peer) -> None:
+        request(peer)
+        peer.send(data)
+
+    return run
+
+
+def stays(data: bytes = b"") -> Script:
+    """Likewise, but wait for the client to go."""
+
+    def run(peer: Peer) -> None:
+        says(data)(peer)
+        peer.wait_gone()
+
+    return run
+
+
+def get(port: int, timeout: float = 5.0, **more: Any) -> Answer:
+    return http(port, **more).get("/", None, Deadline(timeout))
+
+
+def elapsed(work: Callable[[], object]) -> float:
+    start = time.monotonic()
+    work()
+    return time.monotonic() - start
