@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from .._version import __version__
@@ -16,6 +16,7 @@ from ..net.retry import RetryPolicy
 from .audio import check_rate
 from .connecting import connect_patiently
 from .http import Http
+from .ice import IceServer, check_ice_servers
 from .link import Link, Sleep
 from .origin import Origin
 from .server import Server, Shape
@@ -48,6 +49,10 @@ class FastRTCClient:
         shape: makes the hook's JSON of a connection's id and the fields; None: ``{"webrtc_id": id, **fields}``.
         ssl_context: your own TLS settings; default: the system's certificates, verified.
         proxy: as for `HumeStreamClient`.
+        ice_servers: for WebRTC with a server that cannot be reached directly, as through NAT: STUN servers
+            ("stun:host:3478"), which tell this machine its public address, and TURN servers, which relay
+            (``{"urls": "turn:host:3478", "username": ..., "credential": ...}``). Of each kind the first is used; one
+            that does not answer delays a connection by 5 s. Default: none.
         allow_plaintext: let the headers go over unencrypted http:// and ws:// to another machine.
 
     Raises:
@@ -69,6 +74,7 @@ class FastRTCClient:
         shape: Shape | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | bool | None = None,
+        ice_servers: Sequence[IceServer] = (),
         allow_plaintext: bool = False,
     ) -> None:
         encrypted, host, port, prefix = Endpoint.split(url, name="url")
@@ -92,6 +98,7 @@ class FastRTCClient:
             allow_plaintext=allow_plaintext,
             max_message_size=_MAX_MESSAGE,
         )
+        self._ice_servers = check_ice_servers(ice_servers)
         self._offer = f"{prefix}{path.rstrip('/')}/webrtc/offer"
         http = Http(self._endpoint, ssl_context=ssl_context, proxy=proxy)
         for name, given in (("input_hook", input_hook), ("outputs", outputs), ("latest", latest)):
@@ -176,6 +183,8 @@ class FastRTCClient:
             output_sample_rate=self._server.output_sample_rate,
             deadline=deadline,
             watch=watch,
+            ice_servers=self._ice_servers,
+            scrub=self._server.http.scrub,
         )
 
     def __repr__(self) -> str:

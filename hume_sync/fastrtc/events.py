@@ -30,7 +30,8 @@ class AudioChunk:
 
     samples: bytes = attrs.field(repr=lambda samples: f"<{len(samples)} bytes>")
     """s16le, mono."""
-    sample_rate: int
+    rate: int
+    """Samples a second."""
     delayed: bool = False
     """Whether it was spoken before a pause, and held back until now: over WebRTC the last 100 ms before a pause come as
     the first behind it."""
@@ -38,7 +39,7 @@ class AudioChunk:
     @property
     def seconds(self) -> float:
         """How long it plays."""
-        return len(self.samples) / 2 / self.sample_rate
+        return len(self.samples) / 2 / self.rate
 
 
 @attrs.frozen

@@ -15,7 +15,8 @@ _GAP: Final = 0.2
 """Seconds without a frame after which the next begins something new."""
 
 _HELD_BACK: Final = 5
-"""Frames that aiortc keeps for itself until others come behind them."""
+"""Frames that aiortc keeps for itself until others come behind them: four wait in its buffer, and the first behind them
+begins with what the codec has kept."""
 
 
 class Ear:

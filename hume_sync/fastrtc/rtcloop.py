@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError
 from fractions import Fraction
 from typing import Any, Final, TypeVar
 
@@ -31,6 +30,7 @@ from ..errors import (
 from ..net.deadline import Deadline
 from .events import AudioChunk, Custom, Event, to_event
 from .rtcaudio import Ear, as_track, both
+from .tidyloop import TidyLoop
 
 __all__ = ["RTCLoop"]
 
@@ -70,12 +70,13 @@ class RTCLoop:
         self._input_rate = input_rate
         self._output_rate = output_rate
         self._inbox_limit = inbox
-        self._loop = asyncio.new_event_loop()
+        self._loop = TidyLoop()
         self.thread = threading.Thread(target=self._run, name="hume_sync webrtc", daemon=True)
         # The thread's alone:
         self._peer: Any = None
         self._stop = asyncio.Event()
         self._why: HumeClientException | None = None
+        self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: set[asyncio.Task[None]] = set()
         self._sent = 0  # samples
         self._due = 0.0  # when the next frame is to be sent
@@ -108,21 +109,36 @@ class RTCLoop:
                     raise _too_late()
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, _T]], deadline: Deadline) -> _T:
-        """Have the thread do something, and wait for it."""
-        coroutine = work()
-        try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError:  # the loop is closed
-            coroutine.close()
-            raise _stopped() from None
-        try:
-            return future.result(_left(deadline))
-        except TimeoutError:
-            raise _too_late() from None
-        except CancelledError:
-            raise _stopped() from None
-        finally:
-            future.cancel()
+        """Have the thread do something, and wait for it; raises what it raises, Timeout, or what has ended the thread.
+
+        (Futures between threads would be waited for in vain, were the loop to end before it sees them.)
+        """
+        done: list[asyncio.Task[_T]] = []
+
+        def begin() -> None:
+            if self._stop.is_set():  # nothing would end it any more
+                return
+            task = self._loop.create_task(work())
+            self._calls.add(task)  # the loop itself would let it be forgotten
+            task.add_done_callback(finish)
+
+        def finish(task: asyncio.Task[_T]) -> None:
+            if task.cancelled() or self._stop.is_set():  # it is what the end has made of it
+                self._end(_stopped())
+                return
+            with self._changed:
+                done.append(task)
+                self._changed.notify_all()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(begin)
+        with self._changed:
+            while self.ended is None and not done:
+                if not self._changed.wait(_left(deadline)):
+                    raise _too_late()
+            if self.ended is not None:
+                raise copy_of(self.ended)
+        return done[0].result()
 
     def put(self, samples: bytes, deadline: Deadline) -> None:
         """Queue audio, as room comes; see `Link.send_audio`."""
@@ -169,23 +185,24 @@ class RTCLoop:
     # --- the thread
 
     def _run(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            try:
                 runner.run(self._live())
-        finally:  # whatever it was, nobody is to wait for ever
-            with self._changed:
-                self.ended = self._why or ConnectionLost("the session failed", close_code=_LOST)
-                self._speech.clear()
-                self._changed.notify_all()
+            finally:  # whatever it was, nobody is to wait for ever
+                with self._changed:
+                    self.ended = self._why or ConnectionLost("the session failed", close_code=_LOST)
+                    self._speech.clear()
+                    self._changed.notify_all()
 
     async def _live(self) -> None:
         await self._stop.wait()
         if self._peer is not None:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(Exception):  # what it leaves open is closed below
                 async with asyncio.timeout(_GOODBYE):
                     await self._peer.close()
         if self._listeners and self._open:  # what has come is received before the end
             await asyncio.wait(self._listeners, timeout=_GOODBYE)
+        await self._loop.let_go()
 
     def _end(self, why: HumeClientException) -> None:
         if self._why is None:
@@ -221,10 +238,16 @@ class RTCLoop:
 
     def _on_end(self) -> None:
         """The first of what tells of an end: while it does, the transports are still as the end has found them."""
-        lost = self._peer.connectionState == "failed" or self._peer.sctp.transport.transport.state == "failed"
-        if not self._open:
+        ice = self._peer.sctp.transport.transport.state
+        if not self._open and ice == "completed":
+            self._end(
+                ConnectError(
+                    "no connection: the server was reached, but hung up, or encryption failed", phase="connect"
+                )
+            )
+        elif not self._open:
             self._end(ConnectError("no connection: none of the server's addresses can be reached", phase="connect"))
-        elif lost:
+        elif "failed" in {ice, self._peer.connectionState}:
             self._end(ConnectionLost("the connection was lost: the server is heard no more", close_code=_LOST))
         else:
             self._end(ConnectionLost("the server ended the session", close_code=_ENDED))

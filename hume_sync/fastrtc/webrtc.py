@@ -6,7 +6,7 @@ import os
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 from ..errors import ConfigurationError, HumeClientException, MisuseError, ProtocolError
@@ -14,18 +14,20 @@ from ..net import fork
 from ..net.deadline import Deadline
 from ..net.dial import Watch
 from .events import Event
+from .ice import IceServer, check_ice_servers
 from .refusals import refusal, refused
 from .rtcloop import RTCLoop
 
-__all__ = ["IceServer", "Offer", "WebRTCLink"]
+__all__ = ["Offer", "WebRTCLink"]
 
 Offer = Callable[[dict[str, Any], Deadline], tuple[int, Any]]
 """POSTs an offer's JSON; returns the HTTP status, and the body: as JSON, or as text that an error may show."""
 
-IceServer = str | Mapping[str, Any]
-"""A STUN server's URL ("stun:host:3478"), or ``urls``, ``username`` and ``credential`` of a TURN server."""
-
 _INBOX: Final = 64 * 2**20
+
+_SDP: Final = 2**16
+"""Characters an answer may have; real ones have some 3000. To take one in takes a time that grows with the square of
+its length (each address is compared with all the others), and the thread does nothing else meanwhile."""
 
 
 class WebRTCLink:
@@ -64,8 +66,9 @@ class WebRTCLink:
         output_sample_rate: int,
         deadline: Deadline,
         watch: Watch,
-        inbox_bytes: int = _INBOX,
         ice_servers: Sequence[IceServer] = (),
+        scrub: Callable[[str], str] = str,
+        inbox_bytes: int = _INBOX,
     ) -> Self:
         """Connect, and be registered: the data channel is open, both ways.
 
@@ -75,16 +78,17 @@ class WebRTCLink:
             output_sample_rate: of the audio in events, Hz; what comes (48000) is resampled.
             deadline: of all of it.
             watch: told how to interrupt it from another thread.
-            inbox_bytes: of events that may wait to be received; more ends the connection. Default: 64 MiB.
             ice_servers: what tells this machine its public address, or relays; default: none, for servers that can be
                 reached without.
+            scrub: takes private headers out of the server's own words, which an error may show.
+            inbox_bytes: of events that may wait to be received; more ends the connection. Default: 64 MiB.
 
         Raises:
             ConfigurationError: the extra is not installed, ``ice_servers`` cannot be used, or this machine has no
                 address but loopback, over which WebRTC does not work; nothing was posted.
             TooManyConnections, ConnectionAlreadyExists, AuthenticationError, HandshakeRejected: the server refuses.
             ProtocolError: a success that holds no usable SDP.
-            ConnectError: none of the server's addresses can be reached.
+            ConnectError: none of the server's addresses can be reached, or the server ends it while it is made.
             Timeout: no connection before the deadline (``phase="connect"``).
             HumeClientException: whatever ``offer`` raises.
         """
@@ -96,7 +100,7 @@ class WebRTCLink:
             watch(loop.stop)
             sdp = _local_sdp(loop, deadline)
             status, body = offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline)
-            answer = _answer(status, body)
+            answer = _answer(status, body, scrub)
             try:
                 loop.accept(description(answer, "answer"), deadline)
             except HumeClientException:
@@ -167,18 +171,12 @@ def _aiortc(ice_servers: Sequence[IceServer]) -> tuple[Any, Any]:
         from aiortc import RTCConfiguration, RTCIceServer, RTCSessionDescription  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigurationError('WebRTC needs: pip install "hume_sync[webrtc]"') from None
-    try:
-        servers = [RTCIceServer(**({"urls": one} if isinstance(one, str) else one)) for one in ice_servers]
-    except TypeError:  # no value of it is repeated: it may hold a password
-        raise ConfigurationError("ice_servers must be URLs, or mappings of urls, username, credential") from None
+    servers = [RTCIceServer(**server) for server in check_ice_servers(ice_servers)]
     return RTCSessionDescription, RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)
 
 
 def _local_sdp(loop: RTCLoop, deadline: Deadline) -> str:
-    try:
-        sdp = loop.offer(deadline)
-    except ValueError as exc:
-        raise ConfigurationError(f"ice_servers cannot be used: {exc}") from None
+    sdp = loop.offer(deadline)
     if "a=candidate:" not in sdp:
         raise ConfigurationError(
             "WebRTC needs a network address other than loopback, and this machine has none (on Linux an alias will do:"
@@ -187,13 +185,15 @@ def _local_sdp(loop: RTCLoop, deadline: Deadline) -> str:
     return sdp
 
 
-def _answer(status: int, body: Any) -> str:
+def _answer(status: int, body: Any, scrub: Callable[[str], str]) -> str:
     """The SDP in the answer to an offer, or the error it tells of."""
     if not 200 <= status < 300 or refusal(body) is not None:
-        raise refused(status, body)
+        raise refused(status, body, scrub)
     sdp = body.get("sdp") if isinstance(body, dict) else None
     if not isinstance(sdp, str) or not sdp.strip():
         raise ProtocolError("the server's answer holds no SDP", phase="connect", status=status)
+    if len(sdp) > _SDP:
+        raise ProtocolError(f"the server's SDP is longer than {_SDP} characters", phase="connect", status=status)
     return sdp
 
 

@@ -24,6 +24,9 @@ import attrs
 FRAME = 960
 """Samples of 20 ms, at the 48000 a second of everything here."""
 
+WEBRTC_STRING = 51
+"""What SCTP calls text."""
+
 
 def tone(seconds: float, rate: int, hertz: float = 440, amplitude: float = 8000) -> bytes:
     """s16le, mono."""
@@ -107,6 +110,7 @@ class RTCFake:
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
             self._loop = runner.get_loop()
+            self._loop.set_exception_handler(lambda *_: None)  # what fails here because of a client is not looked at
             self._loop.run_forever()
 
     # --- from the test's thread -------------------------------------------------------------------------------
@@ -132,6 +136,35 @@ class RTCFake:
                     guest.channel.send(message)
 
         self._do(say)
+
+    def say_badly(self, data: bytes) -> None:
+        """Send these bytes to every client as if they were text."""
+
+        async def say_badly() -> None:
+            for guest in self._guests:
+                transport = guest.channel.transport
+                await transport._send(guest.channel.id, WEBRTC_STRING, data)
+
+        self._do(say_badly)
+
+    @contextlib.contextmanager
+    def talking(self) -> Iterator[None]:
+        """Meanwhile it says the same to every client, as fast as it goes without storing it up."""
+        over = threading.Event()
+
+        async def talk() -> None:
+            while not over.is_set():
+                for guest in self._guests:
+                    if guest.channel.readyState == "open" and guest.channel.bufferedAmount < 100_000:
+                        guest.channel.send("x" * 1000)
+                await asyncio.sleep(0)
+
+        talks = asyncio.run_coroutine_threadsafe(talk(), self._loop)
+        try:
+            yield
+        finally:
+            over.set()
+            talks.result(10)
 
     def play(self, samples: bytes) -> None:
         """Let the handler yield audio (s16le, mono, 48000 a second), at once, in whole frames."""

@@ -55,4 +55,4 @@ def test_a_known_type_with_unknown_data_passes_through(data: object) -> None:
 def test_audio_knows_how_long_it_plays_and_keeps_its_samples_out_of_its_repr() -> None:
     chunk = AudioChunk(bytes(3200), 16000)
     assert chunk.seconds == 0.1
-    assert repr(chunk) == "AudioChunk(samples=<3200 bytes>, sample_rate=16000, delayed=False)"
+    assert repr(chunk) == "AudioChunk(samples=<3200 bytes>, rate=16000, delayed=False)"

@@ -74,6 +74,13 @@ def multi(audio: Audio) -> Iterator[Any]:
         yield audio[0], np.full((1, audio[0] // 10), 1000 * number, dtype=np.int16)
 
 
+def frames(audio: Audio) -> Iterator[Any]:
+    """As a voice that is made while it speaks: in pieces of 20 ms."""
+    time.sleep(0.3)
+    for number in range(50):
+        yield audio[0], np.full((1, audio[0] // 50), 1000 + 20 * number, dtype=np.int16)
+
+
 def addl(audio: Audio) -> Iterator[Any]:
     time.sleep(THINK)
     yield AdditionalOutputs({"samples": audio[1].shape[1], "rate": audio[0]})
@@ -153,7 +160,7 @@ librosa.resample(np.zeros(RATE, np.float32), orig_sr=RATE, target_sr=RATE)  # it
 fastrtc.reply_on_stopwords.get_stt_model = lambda *_: None
 fastrtc.reply_on_stopwords.stt_for_chunks = words
 
-for answer in (echo, multi, addl, args, err, exc, warn, close):
+for answer in (echo, multi, frames, addl, args, err, exc, warn, close):
     mount(f"/{answer.__name__}", turns(answer))
 for rate in (8000, 16000, 48000):
     mount(f"/echo{rate // 1000}", turns(echo, rate))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import socket
@@ -87,26 +86,6 @@ def fresh_server(tmp_path: Path) -> Iterator[RealServer]:
 def speech() -> Callable[..., bytes]:
     """``speech(rate, seconds=1.9)``: s16le, mono, with gaps that are shorter than a pause."""
     return sound.speech
-
-
-@pytest.fixture(scope="session")
-def non_loopback() -> bool:
-    """Whether there is an address that WebRTC can use: ICE leaves out 127.0.0.1, ::1 and those of one link."""
-    table = Path("/proc/net/fib_trie")
-    if not table.exists():
-        return True
-    own = re.findall(r"\|-- (\S+)\n\s+/32 host LOCAL", table.read_text())
-    six = Path("/proc/net/if_inet6")
-    scopes = [line.split()[3] for line in six.read_text().splitlines()] if six.exists() else []
-    return "00" in scopes or any(not address.startswith("127.") for address in own)
-
-
-@pytest.fixture
-def webrtc(non_loopback: bool) -> None:
-    """For tests that use WebRTC: they are skipped where it cannot work, or fail where REQUIRE_WEBRTC is set."""
-    if not non_loopback:
-        outcome = pytest.fail if os.environ.get("REQUIRE_WEBRTC") else pytest.skip
-        outcome("WebRTC needs an address other than loopback's: scripts/loopback_alias.sh adds one")
 
 
 @pytest.fixture

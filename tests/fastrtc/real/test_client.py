@@ -41,7 +41,6 @@ TURN = [LogMessage("started_talking"), LogMessage("pause_detected")]
 def transport(request: pytest.FixtureRequest) -> str:
     if request.param == "webrtc":
         request.getfixturevalue("webrtc")
-        pytest.importorskip("aiortc")
     return str(request.param)
 
 
@@ -89,6 +88,16 @@ def test_a_reply_of_ten_chunks_is_whole(real_url: str, speech: Speech, transport
         reply = turn(session, speech(16000))
     assert reply.messages.count(LogMessage("response_starting")) == 10
     assert reply.seconds == (1.0 if transport == "websocket" else pytest.approx(0.95, abs=0.15))
+
+
+def test_a_reply_in_pieces_of_20_ms_is_whole_and_leaves_nothing_to_the_next(
+    real_url: str, speech: Speech, transport: str
+) -> None:
+    with client(real_url, "/frames").connect(transport) as session:
+        for _ in range(2):
+            reply = turn(session, speech(16000))
+            assert reply.complete
+            assert reply.seconds == (1.0 if transport == "websocket" else pytest.approx(0.9, abs=0.05))
 
 
 def test_additional_outputs_come_by_events_and_are_announced_on_the_channel(

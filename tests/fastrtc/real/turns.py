@@ -75,6 +75,11 @@ def multi(heard: Heard) -> Iterator[Step]:
         yield level(1000 * number, heard.rate // 10)
 
 
+def frames(heard: Heard) -> Iterator[Step]:
+    for number in range(50):
+        yield level(1000 + 20 * number, heard.rate // 50)
+
+
 def addl(heard: Heard) -> Iterator[Step]:
     yield Output({"samples": len(heard.audio), "rate": heard.rate})
     yield heard.audio[: heard.rate // 10]
@@ -158,6 +163,7 @@ STREAMS: Mapping[str, Stream] = {
     # as real servers are
     "/echo": Stream(),
     "/multi": Stream(turn=multi),
+    "/frames": Stream(turn=frames),
     "/addl": Stream(turn=addl),
     "/args": Stream(turn=args, inputs=True),
     "/err": Stream(turn=exc),

@@ -1,0 +1,89 @@
+"""What tests of WebRTC say, and how it comes back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hume_sync.errors import HumeClientException
+from hume_sync.fastrtc.events import AudioChunk, Event
+from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.net.deadline import Deadline
+
+from .rtcfake import FRAME
+
+MARKS = [
+    pytest.mark.fastrtc,  # where aiortc is
+    pytest.mark.usefixtures("webrtc", "no_thread_is_left"),
+    # A forked child has none of this process's threads, of which Python 3.12 warns.
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
+    # aiortc 1.10 with a newer pyOpenSSL.
+    pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning"),
+]
+"""Of every module whose tests make connections."""
+
+HELD_BACK = 5 * FRAME
+"""Samples that wait in aiortc for more to come behind them."""
+
+Open = Callable[..., WebRTCLink]
+
+
+def require_webrtc() -> None:
+    """Skip what needs WebRTC where that cannot work; where REQUIRE_WEBRTC is set, fail: a skipped proof is none."""
+    missing = _missing()
+    if missing is None:
+        return
+    if os.environ.get("REQUIRE_WEBRTC"):
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
+
+
+def _missing() -> str | None:
+    try:
+        import aiortc  # noqa: F401
+        from aioice.ice import get_host_addresses
+    except ImportError:
+        return "WebRTC needs the extra webrtc (aiortc)"
+    if not get_host_addresses(use_ipv4=True, use_ipv6=True):
+        return "WebRTC needs an address other than loopback's: scripts/loopback_alias.sh adds one"
+    return None
+
+
+def soon() -> Deadline:
+    return Deadline(10)
+
+
+def settings() -> dict[str, Any]:
+    return {
+        "input_sample_rate": 16000,
+        "output_sample_rate": 48000,
+        "deadline": soon(),
+        "watch": lambda interrupt: None,
+    }
+
+
+def event_of(link: WebRTCLink) -> Event:
+    event = link.receive(soon())
+    assert event is not None
+    return event
+
+
+def audio_of(link: WebRTCLink, seconds: float, rate: int) -> bytes:
+    """The next audio, so long."""
+    samples = b""
+    while len(samples) < 2 * round(seconds * rate):
+        event = event_of(link)
+        if isinstance(event, AudioChunk):
+            assert event.rate == rate
+            samples += event.samples
+    return samples
+
+
+def end_of(link: WebRTCLink) -> HumeClientException:
+    with pytest.raises(HumeClientException) as caught:
+        while True:
+            event_of(link)
+    return caught.value

@@ -1,0 +1,183 @@
+"""How a WebRTC connection ends, and the thread it lives in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import pytest
+
+from hume_sync.errors import ConnectionLost, HumeClientException, InboxOverflow, MisuseError
+from hume_sync.fastrtc.events import Custom
+from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.net.deadline import Deadline
+
+from .rtcfake import RTCFake, tone
+from .rtctalk import MARKS, Open, end_of, event_of, settings, soon
+
+pytestmark = MARKS
+
+
+def test_what_came_before_the_server_ended_it_is_received_first(rtc: RTCFake, open_link: Open) -> None:
+    link = open_link(rtc)
+    rtc.say("one", "two")
+    rtc.hang_up()
+    assert [event_of(link), event_of(link)] == [Custom(None, "one"), Custom(None, "two")]
+    for _ in range(2):
+        error = end_of(link)
+        assert isinstance(error, ConnectionLost)
+        assert error.close_code == 1000
+    with pytest.raises(ConnectionLost):
+        link.send_audio(bytes(2), soon())
+
+
+def test_a_server_that_is_heard_no_more_is_lost_and_has_not_ended_it(
+    rtc: RTCFake, open_link: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.1)  # instead of 5 seconds, six times
+    monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 1)
+    link = open_link(rtc)
+    with rtc.frozen():
+        error = end_of(link)
+    assert isinstance(error, ConnectionLost)
+    assert error.close_code == 1006
+
+
+def test_a_closed_data_channel_is_the_end(rtc: RTCFake, open_link: Open) -> None:
+    link = open_link(rtc)
+    rtc.close_channels()
+    assert isinstance(end_of(link), ConnectionLost)
+
+
+def test_more_than_the_inbox_holds_ends_the_link_and_none_of_it_is_lost_in_silence(
+    rtc: RTCFake, open_link: Open
+) -> None:
+    link = open_link(rtc, inbox_bytes=20_000)
+    rtc.say(*["x" * 900] * 30)
+    rtc.wait(lambda: rtc.closed)
+    received = 0
+    with pytest.raises(InboxOverflow, match="20000 bytes"):
+        while True:
+            assert event_of(link) == Custom(None, "x" * 900)
+            received += 1
+    assert received >= 20
+
+
+def test_a_caller_that_does_not_receive_keeps_nobody_waiting(rtc: RTCFake, open_link: Open) -> None:
+    link = open_link(rtc)
+    rtc.say(*["x" * 10_000] * 100)
+    link.send_audio(tone(0.2, 16000), soon())
+    rtc.wait(lambda: len(rtc.heard) > 2 * 0.2 * 48000)
+    for _ in range(100):
+        assert event_of(link) == Custom(None, "x" * 10_000)
+
+
+def test_closing_ends_both_sides_at_once_and_may_be_repeated(rtc: RTCFake, open_link: Open) -> None:
+    link = open_link(rtc)
+    link.send_audio(tone(5, 16000), soon())  # what is queued is not waited for
+    deadline = Deadline(1)
+    link.close(1)
+    assert not deadline.expired()
+    assert not [thread for thread in threading.enumerate() if thread.name == "hume_sync webrtc"]
+    rtc.wait(lambda: rtc.closed == 1)
+    link.close(1)
+    link.abort()
+    with pytest.raises(MisuseError, match="closed"):
+        link.receive(soon())
+    with pytest.raises(MisuseError, match="closed"):
+        link.send_audio(bytes(2), soon())
+
+
+@pytest.mark.parametrize(
+    ("end", "error"), [(lambda link: link.close(1), MisuseError), (lambda link: link.abort(), ConnectionLost)]
+)
+def test_who_waits_is_woken_by_the_end(
+    rtc: RTCFake, open_link: Open, end: Callable[[WebRTCLink], None], error: type[HumeClientException]
+) -> None:
+    link = open_link(rtc)
+    link.send_audio(bytes(2 * 16000 * 10), soon())
+    caught: list[type[BaseException]] = []
+
+    def until_it_ends(call: Callable[[], object]) -> None:
+        try:
+            while True:
+                call()
+        except HumeClientException as exc:
+            caught.append(type(exc))
+
+    calls = [lambda: link.receive(Deadline(60)), lambda: link.send_audio(bytes(2 * 16000), Deadline(60))]
+    threads = [threading.Thread(target=until_it_ends, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    end(link)
+    for thread in threads:
+        thread.join(5)
+    assert caught == [error, error]
+
+
+def test_links_live_side_by_side(rtc: RTCFake, open_link: Open) -> None:
+    links = [open_link(rtc) for _ in range(3)]
+    links[1].close(1)
+    rtc.wait(lambda: rtc.closed == 1)
+    for link in (links[0], links[2]):
+        link.send_audio(tone(0.1, 16000), soon())
+        assert link.receive(Deadline(0.01)) is None
+
+
+def test_a_link_that_was_forgotten_warns_and_is_let_go(rtc: RTCFake) -> None:
+    links = [WebRTCLink.open(rtc.offer, **settings())]
+    with pytest.warns(ResourceWarning, match="not closed"):
+        links.clear()
+    rtc.wait(lambda: rtc.closed == 1)
+
+
+def test_a_forked_child_gets_misuse_errors_and_the_parent_goes_on(rtc: RTCFake, open_link: Open) -> None:
+    link = open_link(rtc)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(10)
+            with pytest.raises(MisuseError, match="forked"):
+                link.receive(soon())
+            with pytest.raises(MisuseError, match="forked"):
+                link.send_audio(bytes(2), soon())
+            link.close(1)
+            link.abort()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    rtc.say("still there")
+    assert event_of(link) == Custom(None, "still there")
+
+
+def test_an_interpreter_that_ends_with_an_open_link_neither_hangs_nor_complains() -> None:
+    code = (
+        "import logging, threading\n"
+        "logging.basicConfig()\n"
+        "from hume_sync.fastrtc.webrtc import WebRTCLink\n"
+        "from hume_sync.net.deadline import Deadline\n"
+        "from tests.fastrtc.rtcfake import RTCFake, tone\n"
+        "fake = RTCFake().__enter__()\n"
+        "link = WebRTCLink.open(\n"
+        "    fake.offer, input_sample_rate=16000, output_sample_rate=16000, deadline=Deadline(10), watch=id\n"
+        ")\n"
+        "link.send_audio(tone(0.1, 16000), Deadline(10))\n"
+        "fake.wait(lambda: fake.heard)\n"
+        "print('open')\n"
+        "def end():\n"
+        "    threading.main_thread().join()\n"
+        "    threading.Event().wait(0.1)  # time for five more frames, which the interpreter would refuse\n"
+        "    fake.__exit__(None, None, None)\n"
+        "threading.Thread(target=end).start()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "open\n", "")
