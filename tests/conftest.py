@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,16 @@ def _no_hume_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests neither see nor depend on the machine's own settings."""
     for name in ("HUME_API_KEY", "HUME_BASE_URL", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["numpy", "no numpy"])
+def numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Makes a test run twice: with numpy, and where it cannot be imported."""
+    if request.param == "numpy":
+        pytest.importorskip("numpy")
+    else:
+        monkeypatch.setitem(sys.modules, "numpy", None)
+    return str(request.param)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
-import sys
 import warnings
 
 import pytest
@@ -17,15 +16,6 @@ EVERY_BYTE = bytes(range(256))
 # SHA-256 of what audioop of Python 3.11 makes of these: 3.13 has none to ask.
 EVERY_SAMPLE_CODED = "81d633c9e6972a18c74a58720b96cb8ca0bdd096d4060b646dd708c3b846019a"
 EVERY_BYTE_DECODED = "3dab54339e520bb2c924826e3b72a917a2b612e9fd12fc867500f1d983a75827"
-
-
-@pytest.fixture(params=["numpy", "no numpy"])
-def numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "numpy":
-        pytest.importorskip("numpy")
-    else:
-        monkeypatch.setitem(sys.modules, "numpy", None)
-    return str(request.param)
 
 
 def test_every_sample_is_coded_as_audioop_does(numpy: str) -> None:

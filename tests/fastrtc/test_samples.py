@@ -16,15 +16,6 @@ from .sounds import SAMPLES, pack, samples_of, tone, unpack, wav
 PAIRS = [(48000, 8000), (8000, 48000), (44100, 48000), (16000, 24000), (48000, 44100), (22050, 16001)]
 
 
-@pytest.fixture(params=["numpy", "no numpy"])
-def numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "numpy":
-        pytest.importorskip("numpy")
-    else:
-        monkeypatch.setitem(sys.modules, "numpy", None)
-    return str(request.param)
-
-
 def middle(samples: bytes) -> list[int]:
     """Away from both ends, where the silence around is heard."""
     values = unpack(samples)

@@ -34,15 +34,6 @@ def opened(built: bytes | memoryview) -> bytes:
     return bytes(byte ^ key[i % 4] for i, byte in enumerate(masked))
 
 
-@pytest.fixture(params=["numpy", "no numpy"])
-def numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "numpy":
-        pytest.importorskip("numpy")
-    else:
-        monkeypatch.setitem(sys.modules, "numpy", None)
-    return str(request.param)
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_a_frame_of_any_size_holds_the_parts_in_order(size: int, numpy: str) -> None:
     data = random.Random(size).randbytes(size)
