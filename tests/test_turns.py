@@ -19,7 +19,7 @@ from hume_sync.fastrtc.audio import write_wav
 from .fastrtc.fake import FakeFastRTC
 from .fastrtc.real.sound import speech
 from .fastrtc.real.turns import Heard, Output, Say, Step, Stream, message
-from .fastrtc.webtalk import request
+from .fastrtc.webtalk import EVENTS, request
 from .faultproxy import Peer
 from .net.support import server
 
@@ -124,7 +124,7 @@ def test_outputs_without_end_are_bounded_by_the_time_out(
 ) -> None:
     def endless(peer: Peer) -> None:
         request(peer)
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        peer.send(EVENTS)
         while not peer.stop.wait(0.01):
             peer.send(b"data: 1\n\n")
 
@@ -141,7 +141,7 @@ def test_messages_and_outputs_may_be_nested_as_deeply_as_json_is_read(
 ) -> None:
     def view(peer: Peer) -> None:
         request(peer)
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        peer.send(EVENTS)
         peer.send(b"data: " + b"[" * DEPTH + b"]" * DEPTH + b'\n\ndata: "next"\n\n')
 
     with server(view) as port:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +13,7 @@ from hume_sync.errors import ConnectionLost, HumeClientException, InboxOverflow,
 from hume_sync.fastrtc.events import Custom
 from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net.deadline import Deadline
+from tests.net.support import in_child
 
 from .rtcfake import RTCFake, tone
 from .rtctalk import MARKS, Open, end_of, event_of, settings, soon
@@ -138,23 +136,16 @@ def test_a_link_that_was_forgotten_warns_and_is_let_go(rtc: RTCFake) -> None:
 
 def test_a_forked_child_gets_misuse_errors_and_the_parent_goes_on(rtc: RTCFake, open_link: Open) -> None:
     link = open_link(rtc)
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(10)
-            with pytest.raises(MisuseError, match="forked"):
-                link.receive(soon())
-            with pytest.raises(MisuseError, match="forked"):
-                link.send_audio(bytes(2), soon())
-            link.close(1)
-            link.abort()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def child() -> None:
+        with pytest.raises(MisuseError, match="forked"):
+            link.receive(soon())
+        with pytest.raises(MisuseError, match="forked"):
+            link.send_audio(bytes(2), soon())
+        link.close(1)
+        link.abort()
+
+    in_child(child)
     rtc.say("still there")
     assert event_of(link) == Custom(None, "still there")
 

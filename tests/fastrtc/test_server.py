@@ -16,6 +16,7 @@ from tests.net.support import server
 
 from .fake import FakeFastRTC
 from .talk import SPEECH, client, say
+from .webtalk import EVENTS
 
 
 def test_inputs_are_posted_in_the_pages_form(fake: FakeFastRTC) -> None:
@@ -93,7 +94,7 @@ def test_outputs_opened_while_the_connection_is_made_anew_are_those_of_the_new_o
             fake.drop()
             fake.wait(lambda: len(fake.connections) == 2 and "ping" in fake.connections[1].events)
             anew.wait(5)
-        peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n")
+        peer.send(EVENTS + b"data: 1\n\n")
         peer.wait_gone()
 
     anew = threading.Event()

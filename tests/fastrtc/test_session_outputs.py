@@ -15,9 +15,8 @@ from tests.net.support import Script, server
 
 from .fake import FakeFastRTC
 from .talk import SPEECH, client
-from .webtalk import elapsed, request
+from .webtalk import EVENTS, elapsed, request
 
-EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 CUT = [FakeFastRTC.drop, FakeFastRTC.end, lambda fake: fake.drop(reset=True)]
 
 

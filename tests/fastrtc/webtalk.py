@@ -15,6 +15,8 @@ from tests.net.support import Script
 
 KEY = "Bearer open-sesame-7"
 PRIVATE = (("Authorization", Secret(KEY)), ("X-Pin", Secret("4711")))
+EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+"""How a stream of events begins, of which the end is that of its connection."""
 
 
 def http(port: int, *, host: str = "127.0.0.1", proxied: str | bool | None = None, **more: Any) -> Http:

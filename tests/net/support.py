@@ -1,10 +1,13 @@
-"""Raw servers for tests of the transport: one connection, scripted, on its own thread."""
+"""For tests of the transport: raw servers, one connection scripted on its own thread; and a forked child."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 
 from tests.faultproxy import Peer, frame, upgrade
@@ -75,4 +78,20 @@ def says(*frames: bytes) -> Script:
     return upgraded(run)
 
 
-__all__ = ["Script", "frame", "says", "server", "upgraded"]
+def in_child(work: Callable[[], object]) -> None:
+    """Fork, do something in the child, and fail where it fails or hangs."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(10)
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+__all__ = ["Script", "frame", "in_child", "says", "server", "upgraded"]

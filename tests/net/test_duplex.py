@@ -45,8 +45,7 @@ from tests.faultproxy import (
     upgrade_answer,
 )
 
-from .support import Script, server
-from .test_fork import in_child
+from .support import Script, in_child, server
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 

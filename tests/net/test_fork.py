@@ -6,9 +6,7 @@ import copy
 import multiprocessing
 import os
 import pickle
-import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection as Pipe
@@ -21,6 +19,8 @@ from hume_sync.net import fork
 from hume_sync.stream.pool import StreamPool
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
+
+from .support import in_child
 
 # The test process has threads of its own (the server's), which Python 3.12 warns of at each fork.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -36,22 +36,6 @@ def send(pool: StreamPool, text: str) -> int | None:
     with pool.socket() as socket:
         assert words(socket.send_text(text)) == [text]
         return socket.epoch
-
-
-def in_child(work: Callable[[], object]) -> None:
-    """Fork, do something in the child, and fail where it fails or hangs."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(10)
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.fixture(params=[True, False], ids=["hook", "no hook"])
