@@ -126,15 +126,18 @@ class FastRTCClient:
         """Connect, and be registered with the handler.
 
         Args:
-            transport: "websocket" or "webrtc" (the extra ``webrtc``). Over WebRTC audio goes as it sounds, both
-                ways: a minute takes a minute, of which the last 10 s wait in a queue behind `Session.send_audio`; and
-                the last 100 ms of a reply come with the next (see `AudioChunk.delayed`), or not at all.
+            transport: "websocket" or "webrtc" (the extra ``webrtc``). Over WebSocket 20 s without a word of the server,
+                which is asked every 5 s, end the connection, however long a call may wait. Over WebRTC audio goes as it
+                sounds, both ways: a minute takes a minute, of which the last 10 s wait in a queue behind
+                `Session.send_audio`; and the last 100 ms of a reply come with the next (see `AudioChunk.delayed`), or
+                not at all.
             inputs: makes the fields that answer a handler which waits for additional inputs; called in the thread that
                 waits for a reply or iterates.
             reconnect: whether a connection that is cut is made anew: under another id, with the last inputs given
                 again. What was on its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the
-                call that notices, and by the next should that fail; ``retry`` makes it more patient, as a server that
-                restarts needs.
+                call that notices, and by the next should that fail; but inputs that the hook refuses then are not
+                given again. ``retry`` makes it more patient, as a server that restarts needs: its defaults wait less
+                than a second in all.
             retry: how often and how patiently to try again, here and at reconnects, where there are too many
                 connections, or the server is not there or fails (HTTP 5xx); None: never.
 

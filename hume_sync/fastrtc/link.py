@@ -17,7 +17,7 @@ Sleep = Callable[[float], None]
 
 
 class Link(Protocol):
-    """A connection that the server has registered. All but `abort` and `receive` are for one thread at a time."""
+    """A connection that the server has registered. One thread sends and one receives; the rest is for any."""
 
     webrtc_id: str
     """The name under which hooks and outputs know this connection: a uuid4 for each connection."""

@@ -20,7 +20,8 @@ class Reply:
     """All that was no audio, in the order it came."""
     complete: bool
     """False: the server announced more pieces of audio than came before time was up or the next turn began, or its
-    handler failed behind the last of them."""
+    handler failed behind the last of them. Over WebRTC nothing tells how much was to come: there it is True as well
+    where time was up, or the connection ended, in the middle."""
 
     @property
     def seconds(self) -> float:

@@ -69,6 +69,7 @@ class Session:
         Raises:
             InputError, OSError: nothing was sent.
             Timeout, ConnectionLost: part of it may have been sent.
+            ConnectError, HookError: with ``reconnect``, as `reply`.
         """
         deadline = self._begin(timeout)
         rate = self._server.input_sample_rate
@@ -90,13 +91,15 @@ class Session:
         that has come whole.
 
         Args:
-            timeout: seconds; None: the client's.
-            idle: seconds without anything after which a reply that may be over is.
+            timeout: seconds until the end of the reply; None: the client's. Over WebRTC the question may still be
+                spoken meanwhile, for as long as it plays: allow for that, and for how long the answer does.
+            idle: seconds without an event of any kind after which a reply that may be over is.
 
         Raises:
             ReplyTimeout: no audio came in time: over WebSocket a handler that has failed says nothing. Over WebRTC it
                 does, and nothing more is waited for than ``idle``. ``messages`` holds what came instead.
-            ConnectionLost: the connection ended in the middle of the turn.
+            ConnectionLost: the connection ended in the middle of the turn; over WebRTC only before any audio.
+            ConnectError, HookError, Timeout: with ``reconnect``: it could not be made anew, or not given its inputs.
         """
         deadline, idle = self._begin(timeout), seconds("idle", idle)
         link = self._line.link
@@ -124,7 +127,8 @@ class Session:
         """All events as they come, until the session is closed on this side.
 
         Raises:
-            ConnectionLost: the connection ended; with ``reconnect`` a `Reconnected` event comes instead, where it can.
+            ConnectionLost: the connection ended; with ``reconnect`` a `Reconnected` event comes instead, where it can,
+                and else ConnectError, HookError or Timeout.
         """
         endless = Deadline(math.inf)
         while True:
@@ -143,6 +147,8 @@ class Session:
     def set_input(self, /, **fields: Any) -> None:
         """Give the handler additional inputs, through the application's hook.
 
+        Whether the connection lives is not looked at: servers ignore inputs for one that has ended, without an error.
+
         Raises:
             HookError: it answered with an error.
             ConfigurationError: the client was made without a hook.
@@ -158,7 +164,8 @@ class Session:
     def outputs(self) -> OutputStream:
         """The handler's additional outputs as they come: JSON where it is JSON, else text. Ends with the connection.
 
-        (Servers hand each output out once: of two readers each gets a part.)
+        Servers hand each output out once: of two readers each gets a part, and a stream that was forgotten is a reader,
+        too. Open one, and close it (``with``) before another is opened.
 
         Raises:
             HookError: the application answered with an error.
