@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--transport", default="websocket", help="websocket (default) or webrtc")
     command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="additional input")
     command.add_argument("--input-hook", default="/input_hook", metavar="URL", help="where those are posted")
-    command.add_argument(
-        "--outputs", nargs="?", const="/updates", metavar="URL", help="print additional outputs (default /updates)"
-    )
+    command.add_argument("--outputs", action="store_true", help="print additional outputs")
+    command.add_argument("--outputs-url", metavar="URL", help="likewise, from there (default /updates)")
     command.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for the reply (default 30)")
 
 
-def run(arguments: argparse.Namespace) -> Iterator[str]:
+def run(arguments: argparse.Namespace) -> Generator[str]:
     """Do the turn; yields lines to print."""
     try:
         from .fastrtc import FastRTCClient, ReplyTimeout  # noqa: PLC0415 - an extra; the other commands work without it
@@ -42,38 +41,58 @@ def run(arguments: argparse.Namespace) -> Iterator[str]:
         raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
     # What is wrong with the arguments is known now, and not after the turn.
     fields = dict(_field(text) for text in arguments.set)
-    if arguments.out and not (folder := Path(arguments.out).parent).is_dir():
-        raise InputError(f"--out is in a directory that does not exist: {folder}")
-    if arguments.out and Path(arguments.out).is_dir():
-        raise InputError(f"--out is a directory: {arguments.out}")
+    if arguments.out:
+        _check_writable(Path(arguments.out))
+    outputs_url = arguments.outputs_url or ("/updates" if arguments.outputs else None)
     client = FastRTCClient(
         arguments.url,
         input_hook=arguments.input_hook,
-        outputs=arguments.outputs,
+        outputs=outputs_url,
         input_sample_rate=arguments.input_rate,
         output_sample_rate=arguments.output_rate,
         timeout=arguments.timeout,
     )
     samples = to_samples(arguments.wav, arguments.input_rate)
     with client.connect(arguments.transport, inputs=(lambda: fields) if fields else None) as session:
-        outputs = session.outputs() if arguments.outputs else None
+        outputs = session.outputs() if outputs_url else None
         session.send_audio(samples, end=True)
         try:
             reply = session.reply()
         except ReplyTimeout as exc:
             yield from _told(exc.messages)
+            yield from _shown_outputs(outputs, arguments.timeout)
             raise
-        yield from _told(reply.messages)
-        if arguments.out:
+        if arguments.out:  # first: whoever reads the lines may be gone
             write_wav(arguments.out, reply.audio, reply.sample_rate)
+        yield from _told(reply.messages)
         where = f", in {arguments.out}" if arguments.out else ""
-        yield f"{reply.seconds:.2f} s of audio{where}" + ("" if reply.complete else " (incomplete: more was announced)")
-        deadline = Deadline(arguments.timeout)  # of outputs without end
-        while outputs is not None and (left := deadline.remaining()):
-            output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
-            if output is _NOTHING:
-                return
-            yield _shown(json.dumps, output)
+        yield f"{reply.seconds:.2f} s of audio{where}" + ("" if reply.complete else " (incomplete)")
+        yield from _shown_outputs(outputs, arguments.timeout)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise where the reply could not be written there, which is known before the turn; leave nothing behind."""
+    if not path.parent.is_dir():
+        raise InputError(f"--out is in a directory that does not exist: {path.parent}")
+    if path.is_dir():
+        raise InputError(f"--out is a directory: {path}")
+    existed = path.exists()
+    try:
+        if not existed or path.is_file():  # a FIFO would be waited for
+            path.open("ab").close()
+        if not existed:
+            path.unlink()
+    except OSError as exc:
+        raise InputError(f"--out cannot be written: {exc.strerror}: {path}") from None
+
+
+def _shown_outputs(outputs: Any, timeout: float) -> Iterator[str]:
+    deadline = Deadline(timeout)  # of outputs without end
+    while outputs is not None and (left := deadline.remaining()):
+        output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
+        if output is _NOTHING:
+            return
+        yield _shown(json.dumps, output)
 
 
 def _told(messages: tuple[Any, ...]) -> Iterator[str]:
@@ -96,6 +115,6 @@ def _field(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError(f"--set takes NAME=VALUE, got {text!r}")
-    from .fastrtc.http import json_or_text  # noqa: PLC0415 - an extra
+    from .fastrtc.events import json_or_text  # noqa: PLC0415 - an extra
 
     return name, json_or_text(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hume_sync import cli
+from hume_sync import cli, turns
 from hume_sync.fastrtc import Session
 from hume_sync.fastrtc.audio import write_wav
 
@@ -29,8 +30,9 @@ DEPTH = 1020
 
 
 def mum(heard: Heard) -> Iterator[Step]:
-    """A warning, and no audio."""
+    """A warning and an output, and no audio."""
     yield Say(message("warning", "careful"))
+    yield Output(7)
 
 
 def deep(heard: Heard) -> Iterator[Step]:
@@ -79,7 +81,7 @@ def test_a_reply_that_lacks_something_says_so(
     fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["fastrtc", f"{fake.url}/lost", "--wav", question, *RATES, "--timeout", "0.5"]) == 0
-    assert capsys.readouterr().out.endswith("s of audio (incomplete: more was announced)\n")
+    assert capsys.readouterr().out.endswith("s of audio (incomplete)\n")
 
 
 def test_outputs_are_printed_as_json_lines_and_inputs_given(
@@ -130,7 +132,7 @@ def test_outputs_without_end_are_bounded_by_the_time_out(
 
     began = time.monotonic()
     with server(endless) as port:
-        outputs = ["--outputs", f"http://127.0.0.1:{port}/", "--timeout", "0.5"]
+        outputs = ["--outputs-url", f"http://127.0.0.1:{port}/", "--timeout", "0.5"]
         assert cli.main(["fastrtc", f"{fake.url}/echo", "--wav", question, *RATES, *outputs]) == 0
     assert 0.5 < time.monotonic() - began < 2.5
     assert capsys.readouterr().out.splitlines()[-2:] == ["1", "1"]
@@ -145,7 +147,7 @@ def test_messages_and_outputs_may_be_nested_as_deeply_as_json_is_read(
         peer.send(b"data: " + b"[" * DEPTH + b"]" * DEPTH + b'\n\ndata: "next"\n\n')
 
     with server(view) as port:
-        command = ["fastrtc", f"{fake.url}/deep", "--wav", question, "--outputs", f"http://127.0.0.1:{port}/"]
+        command = ["fastrtc", f"{fake.url}/deep", "--wav", question, "--outputs-url", f"http://127.0.0.1:{port}/"]
         assert cli.main([*command, *RATES]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "Custom" in lines[0]
@@ -156,11 +158,34 @@ def test_what_came_in_place_of_a_reply_is_printed_before_the_error(
     fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", sys.stdout)  # so that the order shows
-    assert cli.main(["fastrtc", f"{fake.url}/mum", "--wav", question, *RATES, "--timeout", "0.5"]) == 1
+    assert cli.main(["fastrtc", "--outputs", f"{fake.url}/mum", "--wav", question, *RATES, "--timeout", "0.5"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "WarningMessage(text='careful')",
+        "7",
         "hume-sync: no audio came in time",
     ]
+
+
+def test_where_the_reply_goes_is_left_as_it_was_until_there_is_one(
+    fake: FakeFastRTC, question: str, tmp_path: Path
+) -> None:
+    new, old = tmp_path / "new.wav", tmp_path / "old.wav"
+    old.write_bytes(b"an old one")
+    for out in (new, old):
+        command = ["fastrtc", f"{fake.url}/silent", "--wav", question, "--out", str(out), *RATES, "--timeout", "0.2"]
+        assert cli.main(command) == 1
+    assert not new.exists()
+    assert old.read_bytes() == b"an old one"
+
+
+def test_a_reply_is_written_though_nobody_reads_the_lines(fake: FakeFastRTC, question: str, tmp_path: Path) -> None:
+    out = tmp_path / "reply.wav"
+    parser = argparse.ArgumentParser()
+    turns.add_arguments(parser)
+    lines = turns.run(parser.parse_args([f"{fake.url}/deep", "--wav", question, "--out", str(out), *RATES]))
+    assert "Custom" in next(lines)
+    lines.close()
+    assert out.stat().st_size > 44
 
 
 def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -184,10 +209,11 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
             "--out is in a directory that does not exist: nowhere",
         ),
         (["URL/echo", "--wav", "WAV", "--out", "."], "--out is a directory: ."),
+        (["URL/echo", "--wav", "WAV", "--out", "/proc/version"], "--out"),
         (["URL/echo", "--wav", "WAV", "--set", "scale"], "--set takes NAME=VALUE, got 'scale'"),
         (["URL/echo", "--wav", "WAV", "--set", "=2"], "--set takes NAME=VALUE, got '=2'"),
         (["URL/echo", "--wav", "WAV", "--transport", "pigeon"], "transport must be one of ('websocket', 'webrtc')"),
-        (["URL/echo", "--wav", "WAV", "--outputs", "updates"], "outputs is 'updates'; accepted: /path"),
+        (["URL/echo", "--wav", "WAV", "--outputs-url", "updates"], "outputs is 'updates'; accepted: /path"),
         (["URL/echo", "--wav", "WAV", "--input-hook", "hook"], "input_hook is 'hook'; accepted: /path"),
         (["URL/echo", "--wav", "WAV", "--input-rate", "7"], "input_sample_rate must be an int, 8000 to 192000 Hz"),
         (["URL/echo", "--wav", "WAV", "--output-rate", "x"], "--output-rate: invalid int value: 'x'"),
@@ -210,7 +236,7 @@ def test_what_cannot_be_done_is_one_line_before_anything_is_sent(
     [
         (["URL/nowhere", "--wav", "WAV"], "HTTP 403"),
         (["URL/silent", "--wav", "WAV", "--timeout", "0.3"], "no audio came in time"),
-        (["URL/echo", "--wav", "WAV", "--outputs", "/nowhere"], "outputs URL answered with HTTP 404"),
+        (["URL/echo", "--wav", "WAV", "--outputs-url", "/nowhere"], "outputs URL answered with HTTP 404"),
         (["http://127.0.0.1:9", "--wav", "WAV"], "cannot connect"),
     ],
 )
