@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import orjson
 
 __all__ = [
     "AudioChunk",
@@ -20,6 +21,7 @@ __all__ = [
     "StopWord",
     "UpdateConnection",
     "WarningMessage",
+    "json_or_text",
     "to_event",
 ]
 
@@ -135,6 +137,14 @@ _TEXTS: dict[str, Callable[[str], Event]] = {
     "end_stream": EndStream,
     "update_connection": UpdateConnection,
 }
+
+
+def json_or_text(message: str | bytes) -> Any:
+    """The value, where a message is JSON; else the text of it."""
+    try:
+        return orjson.loads(message)
+    except orjson.JSONDecodeError:
+        return message if isinstance(message, str) else message.decode("utf-8", "replace")
 
 
 def to_event(message: object) -> Event:

@@ -33,13 +33,15 @@ from ..net.body import framing
 from ..net.deadline import Deadline
 from ..net.dial import Watch, dial
 from ..net.endpoint import Endpoint, default_context, environment_proxy
+from ..net.http1 import seconds_to_wait
 from ..net.wire import Wire
+from .events import json_or_text
 from .origin import Origin
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
-__all__ = ["Answer", "Fields", "Http", "OpenResponse", "json_or_text"]
+__all__ = ["Answer", "Fields", "Http", "OpenResponse"]
 
 Fields = Mapping[str, Any] | None
 """What goes into the query of a URL."""
@@ -63,9 +65,8 @@ class Answer:
     sentence: str = attrs.field(default="", repr=False)
     """Of an error: how the body begins, as our error may show it: one printable line without a private header in it."""
 
-    def parts(self) -> tuple[int, Any]:
-        """The status; and the body, as JSON where it is JSON, else as text."""
-        return self.status, json_or_text(self.text)
+    retry_after: float | None = None
+    """Seconds the server asked to wait."""
 
 
 class Http:
@@ -205,6 +206,7 @@ class OpenResponse:
         self.status = head.status
         self.content_type = (head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         """The media type alone, in lower case; empty where none is named."""
+        self._retry_after = seconds_to_wait(head.headers.get("Retry-After"))
         self._body = framing(head.status, head.headers)
         self._wire = wire
         self._scrub = scrub
@@ -248,7 +250,7 @@ class OpenResponse:
         value = json_or_text(text)
         sentence = "" if self.status < 400 else " ".join(self._scrub(text).split())[:_SENTENCE]
         shown = "".join(c if c.isprintable() else "?" for c in sentence)
-        return Answer(self.status, text, None if value is text else value, shown)
+        return Answer(self.status, text, None if value is text else value, shown, self._retry_after)
 
     def abort(self) -> None:
         """From any thread: end it; whoever reads gets what has come, and then the end or ConnectionLost."""
@@ -261,14 +263,6 @@ class OpenResponse:
     def let_go(self, *, close: bool) -> None:
         """In a forked child: let the descriptor go without a word to the server."""
         self._wire.let_go(close=close)
-
-
-def json_or_text(text: str) -> Any:
-    """The value, where the text is JSON; else the text itself."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
 
 
 def _headers(origin: Endpoint, accept: str, body: bytes | None) -> dict[str, str]:

@@ -29,6 +29,10 @@ class Link(Protocol):
         """
 
     @property
+    def backlog(self) -> float:
+        """Seconds of audio that was sent and is still to be spoken. (0 where it goes as fast as it can.)"""
+
+    @property
     def ended(self) -> HumeClientException | None:
         """What has ended the connection; None while it lives. What came before may still wait to be received."""
 

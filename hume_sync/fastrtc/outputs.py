@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import threading
+import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -14,7 +16,8 @@ from ..errors import HookError, InputError, MisuseError, Timeout, TransportError
 from ..net import fork
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from .http import Answer, Http, OpenResponse, json_or_text
+from .events import json_or_text
+from .http import Answer, Http, OpenResponse
 from .sse import ServerSentEvent, SSEParser
 
 __all__ = ["OutputStream", "latest", "post_input"]
@@ -24,8 +27,8 @@ class OutputStream:
     """Iterates over the additional outputs of one connection, as they come: JSON where it is JSON, else text.
 
     The iterator ends when the stream does, soon after its connection, and at once when `close` is called, from any
-    thread. Between outputs it waits without limit, since servers say nothing while there are none; `receive` waits
-    as long as it is told.
+    thread. Between outputs it waits without limit, since servers say nothing while there are none; `receive` waits as
+    long as it is told. A stream that is dropped is closed, or the server would go on handing outputs to it.
 
     Args:
         http: the application.
@@ -65,6 +68,7 @@ class OutputStream:
         self._ended = False
         self.last_event: ServerSentEvent | None = None
         """The event that the last output came in: its name, its identifier, its data as text."""
+        self._forgotten = weakref.finalize(self, _forgotten, response, self._pid)
         fork.watch(self)
 
     @property
@@ -128,6 +132,7 @@ class OutputStream:
     def let_go(self, *, hooked: bool) -> None:
         """In a forked child: the stream is the parent's. No lock is taken: its holder may not exist here."""
         self._closed = True
+        self._forgotten.detach()
         self._response.let_go(close=hooked)
 
     def _next_event(self, deadline: Deadline) -> ServerSentEvent | None:
@@ -165,11 +170,21 @@ class OutputStream:
 
     def _let_go(self) -> None:
         """Give the descriptor back, unless a thread is reading: that one does it when it is done."""
+        self._forgotten.detach()
         if self._lock.acquire(blocking=False):
             try:
                 self._response.close()
             finally:
                 self._lock.release()
+
+
+def _forgotten(response: OpenResponse, pid: int) -> None:
+    """A stream was dropped, or the interpreter ends, without `close`."""
+    if pid != os.getpid():
+        response.let_go(close=False)
+        return
+    response.close()
+    warnings.warn("a stream of outputs was not closed", ResourceWarning, stacklevel=1)
 
 
 _NOTHING = object()

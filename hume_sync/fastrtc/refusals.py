@@ -44,13 +44,16 @@ def refusal(message: object, scrub: Callable[[str], str] = str) -> ConnectError 
     return HandshakeRejected(f"the server refuses the connection{told}", phase="connect")
 
 
-def refused(status: int, body: Any, scrub: Callable[[str], str] = str) -> ConnectError:
+def refused(
+    status: int, body: Any, scrub: Callable[[str], str] = str, *, retry_after: float | None = None
+) -> ConnectError:
     """The error that an HTTP answer tells of, which is no success or says so: to a handshake or an offer.
 
     Args:
         status: of the answer.
         body: as JSON, or as text that may be JSON, and that an error may show: without a private header in it.
         scrub: as for `refusal`.
+        retry_after: seconds the server asks to wait.
     """
     error = refusal(_as_json(body), scrub)
     if error is None and status == 429:
@@ -66,7 +69,7 @@ def refused(status: int, body: Any, scrub: Callable[[str], str] = str) -> Connec
             text = body if isinstance(body, str) else ""
             error = HandshakeRejected(what + (f": {text[:_SENTENCE]}" if text else ""), phase="connect")
             error.body = text[:_MAX_BODY]
-    error.status = status
+    error.status, error.retry_after = status, retry_after
     return error
 
 

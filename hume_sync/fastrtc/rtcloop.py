@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -81,15 +82,24 @@ class RTCLoop:
         self._sent = 0  # samples
         self._due = 0.0  # when the next frame is to be sent
         # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
-        # move a few bytes.
-        self._changed = threading.Condition(threading.Lock())
-        self._inbox: deque[tuple[Event, int]] = deque()
+        # move a few bytes. It is reentrant: a signal's handler may use the session that its own thread is just using.
+        self._changed = threading.Condition()
+        self._inbox: deque[tuple[AudioChunk | str | bytes, int]] = deque()  # messages are read by who receives them
         self._inbox_bytes = 0
         self._speech = bytearray()
         self._open = False
         self.ended: HumeClientException | None = None
 
     # --- the callers' side
+
+    def start(self) -> None:
+        """Start the thread. Where that fails nothing stays open."""
+        try:
+            self.thread.start()
+        except BaseException:
+            if self.thread.ident is None:
+                self._loop.close()
+            raise
 
     def offer(self, deadline: Deadline) -> str:
         """Make the peer connection, and the SDP with which it is offered; raises whatever aiortc does, and Timeout."""
@@ -105,7 +115,7 @@ class RTCLoop:
             while not self._open:
                 if self.ended is not None:
                     raise copy_of(self.ended)
-                if not self._changed.wait(_left(deadline)):
+                if not self._changed.wait(deadline.for_wait()):
                     raise _too_late()
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, _T]], deadline: Deadline) -> _T:
@@ -134,7 +144,7 @@ class RTCLoop:
             self._loop.call_soon_threadsafe(begin)
         with self._changed:
             while self.ended is None and not done:
-                if not self._changed.wait(_left(deadline)):
+                if not self._changed.wait(deadline.for_wait()):
                     raise _too_late()
             if self.ended is not None:
                 raise copy_of(self.ended)
@@ -147,7 +157,7 @@ class RTCLoop:
         while True:
             with self._changed:
                 while self.ended is None and len(self._speech) >= limit:
-                    if not self._changed.wait(_left(deadline)):
+                    if not self._changed.wait(deadline.for_wait()):
                         raise Timeout("no time left waiting for audio sent before to be spoken", phase="send")
                 if self.ended is not None:
                     raise copy_of(self.ended)
@@ -157,17 +167,22 @@ class RTCLoop:
             if not rest:
                 return
 
+    @property
+    def backlog(self) -> float:
+        """Seconds of audio that are queued."""
+        return len(self._speech) / 2 / self._input_rate
+
     def get(self, deadline: Deadline) -> Event | None:
         """Take the next event; see `Link.receive`."""
         with self._changed:
             while not self._inbox:
                 if self.ended is not None:
                     raise copy_of(self.ended)
-                if not self._changed.wait(_left(deadline)):
+                if not self._changed.wait(deadline.for_wait()):
                     return None
-            event, size = self._inbox.popleft()
+            came, size = self._inbox.popleft()
             self._inbox_bytes -= size
-            return event
+        return came if isinstance(came, AudioChunk) else _to_event(came)
 
     def close(self, timeout: float) -> None:
         """End the connection, and wait for the thread to end."""
@@ -215,7 +230,7 @@ class RTCLoop:
         self._peer = peer = RTCPeerConnection(self._configuration)
         channel = peer.createDataChannel("text")  # servers wait for one of the client's making
         channel.on("open", self._on_open)
-        channel.on("message", self._on_message)
+        channel.on("message", lambda message: self._take_in(message, sys.getsizeof(message)))
         channel.on("close", self._on_end)
         peer.on("connectionstatechange", self._on_state)
         peer.on("track", self._on_track)
@@ -252,13 +267,6 @@ class RTCLoop:
         else:
             self._end(ConnectionLost("the server ended the session", close_code=_ENDED))
 
-    def _on_message(self, message: str | bytes) -> None:
-        try:
-            event = to_event(orjson.loads(message))
-        except orjson.JSONDecodeError:
-            event = Custom(None, message)
-        self._take_in(event, len(message))
-
     def _on_track(self, track: Any) -> None:
         if track.kind == "audio":
             listener = self._loop.create_task(self._listen(track))
@@ -287,11 +295,11 @@ class RTCLoop:
         except MediaStreamError:
             pass
 
-    def _take_in(self, event: Event, size: int) -> None:
+    def _take_in(self, came: AudioChunk | str | bytes, size: int) -> None:
         if isinstance(self._why, InboxOverflow):  # behind a gap nothing is to come
             return
         with self._changed:
-            self._inbox.append((event, size + _MESSAGE))
+            self._inbox.append((came, size + _MESSAGE))
             self._inbox_bytes += size + _MESSAGE
             overflow = self._inbox_bytes > self._inbox_limit
             self._changed.notify_all()
@@ -325,8 +333,11 @@ class RTCLoop:
         return taken.ljust(size, b"\0")
 
 
-def _left(deadline: Deadline) -> float:
-    return min(deadline.remaining(), threading.TIMEOUT_MAX)
+def _to_event(message: str | bytes) -> Event:
+    try:
+        return to_event(orjson.loads(message))
+    except orjson.JSONDecodeError:
+        return Custom(None, message)
 
 
 def _stopped() -> ConnectionLost:

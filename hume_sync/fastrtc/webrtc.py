@@ -14,18 +14,19 @@ from ..net import fork
 from ..net.deadline import Deadline
 from ..net.dial import Watch
 from .events import Event
+from .http import Answer
 from .ice import IceServer, check_ice_servers
 from .refusals import refusal, refused
 from .rtcloop import RTCLoop
 
 __all__ = ["Offer", "WebRTCLink"]
 
-Offer = Callable[[dict[str, Any], Deadline], tuple[int, Any]]
-"""POSTs an offer's JSON; returns the HTTP status, and the body: as JSON, or as text that an error may show."""
+Offer = Callable[[dict[str, Any], Deadline], Answer]
+"""POSTs an offer's JSON."""
 
 _INBOX: Final = 64 * 2**20
 
-_SDP: Final = 2**16
+_MAX_SDP: Final = 2**16
 """Characters an answer may have; real ones have some 3000. To take one in takes a time that grows with the square of
 its length (each address is compared with all the others), and the thread does nothing else meanwhile."""
 
@@ -95,12 +96,11 @@ class WebRTCLink:
         description, configuration = _aiortc(ice_servers)
         webrtc_id = str(uuid.uuid4())
         loop = RTCLoop(configuration, input_rate=input_sample_rate, output_rate=output_sample_rate, inbox=inbox_bytes)
-        loop.thread.start()
         try:
+            loop.start()
             watch(loop.stop)
             sdp = _local_sdp(loop, deadline)
-            status, body = offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline)
-            answer = _answer(status, body, scrub)
+            answer = _sdp(offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline), scrub)
             try:
                 loop.accept(description(answer, "answer"), deadline)
             except HumeClientException:
@@ -112,6 +112,11 @@ class WebRTCLink:
             loop.stop()
             raise
         return cls(loop, webrtc_id)
+
+    @property
+    def backlog(self) -> float:
+        """See `Link`."""
+        return self._loop.backlog
 
     @property
     def ended(self) -> HumeClientException | None:
@@ -185,15 +190,16 @@ def _local_sdp(loop: RTCLoop, deadline: Deadline) -> str:
     return sdp
 
 
-def _answer(status: int, body: Any, scrub: Callable[[str], str]) -> str:
+def _sdp(answer: Answer, scrub: Callable[[str], str]) -> str:
     """The SDP in the answer to an offer, or the error it tells of."""
-    if not 200 <= status < 300 or refusal(body) is not None:
-        raise refused(status, body, scrub)
-    sdp = body.get("sdp") if isinstance(body, dict) else None
+    if not 200 <= answer.status < 300 or refusal(answer.json) is not None:
+        body = answer.json if answer.status < 400 else answer.sentence
+        raise refused(answer.status, body, scrub, retry_after=answer.retry_after)
+    sdp = answer.json.get("sdp") if isinstance(answer.json, dict) else None
     if not isinstance(sdp, str) or not sdp.strip():
-        raise ProtocolError("the server's answer holds no SDP", phase="connect", status=status)
-    if len(sdp) > _SDP:
-        raise ProtocolError(f"the server's SDP is longer than {_SDP} characters", phase="connect", status=status)
+        raise ProtocolError("the server's answer holds no SDP", phase="connect", status=answer.status)
+    if len(sdp) > _MAX_SDP:
+        raise ProtocolError(f"the server's SDP is longer than {_MAX_SDP} characters", phase="connect")
     return sdp
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 
 from ..errors import InputError, described
@@ -48,6 +49,12 @@ class Deadline:
         tighter = Deadline(timeout)
         return tighter if tighter.end < self.end else self
 
+    def later(self, seconds: float) -> Deadline:
+        """One that passes so many seconds after this one."""
+        other = Deadline(0.0)
+        other.end = self.end + seconds
+        return other
+
     def for_socket(self) -> float | None:
         """What is left as ``socket.settimeout`` takes it (None: no limit).
 
@@ -58,6 +65,10 @@ class Deadline:
         if left == 0.0:
             raise TimeoutError("the deadline has passed")
         return None if left == math.inf else left
+
+    def for_wait(self) -> float:
+        """What is left as ``Condition.wait`` takes it."""
+        return min(self.remaining(), threading.TIMEOUT_MAX)
 
     def for_lock(self) -> float:
         """What is left as ``Lock.acquire`` takes it (-1: no limit)."""

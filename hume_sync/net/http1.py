@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import attrs
 
 from ..errors import ProtocolError
 from .wire import Wire
 
-__all__ = ["Head", "read_head"]
+__all__ = ["Head", "read_head", "seconds_to_wait"]
 
 _MAX_LINE = 8192
 _MAX_LINES = 128
@@ -61,3 +63,17 @@ def _parse(lines: list[str]) -> Head:
             raise ProtocolError("the HTTP answer has a malformed header line", phase="connect")
         fields.append((name.lower(), value.strip()))
     return Head(int(digits), tuple(fields))
+
+
+def seconds_to_wait(value: str | None) -> float | None:
+    """Seconds from a Retry-After header: a count or a date (RFC 9110, 10.2.3); None where it is neither."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    import email.utils  # noqa: PLC0415 - for the few servers that send a date
+
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None

@@ -121,7 +121,9 @@ class Owner:
     def put(self, frame: bytes | memoryview, deadline: Deadline) -> None:
         """Queue a frame; see `Duplex.send`."""
         with self._room:
-            self._room.wait_for(lambda: not self._open() or self._outbox_bytes <= self._outbox_limit, _left(deadline))
+            self._room.wait_for(
+                lambda: not self._open() or self._outbox_bytes <= self._outbox_limit, deadline.for_wait()
+            )
             if not self._open():
                 raise copy_of(self.ended) if self.ended else _closed() if self._closing else _aborted()
             if self._outbox_bytes > self._outbox_limit:
@@ -136,7 +138,7 @@ class Owner:
     def get(self, deadline: Deadline) -> bytes | None:
         """Take the next message; see `Duplex.receive`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._inbox or self.ended is not None, _left(deadline))
+            self._changed.wait_for(lambda: self._inbox or self.ended is not None, deadline.for_wait())
             if self._inbox:
                 message = self._inbox.popleft()
                 self._inbox_bytes -= len(message) + _PER_MESSAGE
@@ -343,7 +345,3 @@ def _closed() -> MisuseError:
 
 def _aborted() -> ConnectionLost:
     return ConnectionLost("the session was ended", close_code=_LOST)
-
-
-def _left(deadline: Deadline) -> float:
-    return min(deadline.remaining(), threading.TIMEOUT_MAX)

@@ -9,12 +9,11 @@ read beyond a sentence; and cookies go neither way, whatever other users of webs
 from __future__ import annotations
 
 import re
-import time
 
 from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
 from .body import framing
 from .endpoint import Endpoint
-from .http1 import Head, read_head
+from .http1 import Head, read_head, seconds_to_wait
 from .wire import Wire
 
 __all__ = ["UpgradeGuard"]
@@ -70,7 +69,7 @@ class UpgradeGuard:
         return head
 
     def _refusal(self, head: Head) -> HandshakeRejected | AuthenticationError:
-        retry_after = _retry_after(head.get("retry-after"))
+        retry_after = seconds_to_wait(head.get("retry-after"))
         if head.status == 401:
             # The official SDK's text, word for word: callers match on it.
             return AuthenticationError(
@@ -119,17 +118,3 @@ class UpgradeGuard:
     def close(self) -> None:
         """Close the wire: websocket-client gave up."""
         self._wire.close()
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header: a count or a date (RFC 9110, 10.2.3); None where it is neither."""
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    import email.utils  # noqa: PLC0415 - for the few servers that send a date
-
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None

@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 
+from hume_sync.fastrtc import Session
+from hume_sync.fastrtc.link import Link, Sleep
+from hume_sync.fastrtc.server import Server
+from hume_sync.fastrtc.session import Inputs
 from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.net.deadline import Deadline
+from hume_sync.net.dial import Watch
 
 from .fake import FakeFastRTC
 from .rtcfake import RTCFake
-from .rtctalk import Open, require_webrtc, settings
+from .rtctalk import RATE, Begin, Open, PostOffer, require_webrtc, settings
+from .webtalk import http
 
 
 @pytest.fixture
@@ -57,3 +64,42 @@ def no_thread_is_left() -> Iterator[None]:
         thread.join(5)
         assert not thread.is_alive(), thread
     gc.collect()
+
+
+@pytest.fixture
+def begin(rtc: RTCFake) -> Iterator[Begin]:
+    """Makes sessions with the fake, which end with the test."""
+    sessions = []
+
+    def begin(
+        *offers: PostOffer, timeout: float = 10.0, inputs: Inputs | None = None, hook: int = 9, reconnect: bool = False
+    ) -> Session:
+        """Offers: where the connections behind the first are offered. Hook: the port that inputs are posted to."""
+        waiting = [lambda body, deadline, _: rtc.offer(body, deadline), *offers]
+
+        def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+            post = waiting.pop(0)
+            return WebRTCLink.open(
+                lambda body, until: post(body, until, watch),
+                input_sample_rate=RATE,
+                output_sample_rate=RATE,
+                deadline=deadline,
+                watch=watch,
+            )
+
+        one = Server(
+            http=http(hook),
+            input_hook="/input_hook",
+            outputs_url=None,
+            latest_url=None,
+            shape=None,
+            input_sample_rate=RATE,
+            output_sample_rate=RATE,
+            timeout=timeout,
+        )
+        sessions.append(Session(one, connect, inputs, reconnect))
+        return sessions[-1]
+
+    yield begin
+    for session in sessions:
+        session.close()

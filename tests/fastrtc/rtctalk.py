@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import pytest
 
 from hume_sync.errors import HumeClientException
+from hume_sync.fastrtc import Session
 from hume_sync.fastrtc.events import AudioChunk, Event
+from hume_sync.fastrtc.http import Answer
 from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net.deadline import Deadline
+from hume_sync.net.dial import Watch
 
-from .rtcfake import FRAME
+from .rtcfake import FRAME, RTCFake, log
 
 MARKS = [
     pytest.mark.fastrtc,  # where aiortc is
@@ -28,7 +32,19 @@ MARKS = [
 HELD_BACK = 5 * FRAME
 """Samples that wait in aiortc for more to come behind them."""
 
+KEPT = 4
+"""Frames that wait in aiortc for more to come behind them. (A reply ends 100 ms early: the codec keeps some, too.)"""
+
+RATE = 16000
+"""Of sessions, both ways."""
+
+PAUSE = log("pause_detected")
+STARTING = log("response_starting")
+BOOM = json.dumps({"type": "error", "message": "boom"})
+
 Open = Callable[..., WebRTCLink]
+Begin = Callable[..., Session]
+PostOffer = Callable[[dict[str, Any], Deadline, Watch], Answer]
 
 
 def require_webrtc() -> None:
@@ -87,3 +103,24 @@ def end_of(link: WebRTCLink) -> HumeClientException:
         while True:
             event_of(link)
     return caught.value
+
+
+def link_of(session: Session) -> WebRTCLink:
+    link = session._line.link
+    assert isinstance(link, WebRTCLink)
+    return link
+
+
+def has_arrived(session: Session, count: int) -> None:
+    """Wait until so many events wait to be received: messages and audio come by ways of their own."""
+    loop = link_of(session)._loop
+    with loop._changed:
+        assert loop._changed.wait_for(lambda: len(loop._inbox) >= count, 10)
+
+
+def turn(rtc: RTCFake, session: Session, *messages: str, audio: bytes) -> None:
+    """What a handler says and plays, as far as it comes at once."""
+    rtc.say(*messages)
+    has_arrived(session, len(messages))
+    rtc.play(audio)
+    has_arrived(session, len(messages) + len(audio) // 2 // FRAME - KEPT)

@@ -16,7 +16,8 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.errors import HookError
-from hume_sync.fastrtc.http import OpenResponse, json_or_text
+from hume_sync.fastrtc.events import json_or_text
+from hume_sync.fastrtc.http import OpenResponse
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer
@@ -42,7 +43,6 @@ def test_a_value_is_posted_as_json() -> None:
     assert fields["content-type"] == "application/json"
     assert json.loads(body) == {"webrtc_id": "x", "n": 1}
     assert (reply.status, reply.text, reply.json) == (200, '{"ok": true}', {"ok": True})
-    assert reply.parts() == (200, {"ok": True})
 
 
 def test_fields_go_into_the_query_behind_what_is_there() -> None:
@@ -59,10 +59,18 @@ def test_fields_go_into_the_query_behind_what_is_there() -> None:
     assert seen == ["GET /latest?webrtc_id=a+b%26c HTTP/1.1", "GET /latest?stream=s&webrtc_id=1 HTTP/1.1"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "seconds"), [((), None), (("Retry-After: 7",), 7.0), (("Retry-After: soon",), None)]
+)
+def test_an_answer_tells_how_long_to_wait(fields: tuple[str, ...], seconds: float | None) -> None:
+    with server(says(answer(b"", "429 Too Many Requests", *fields))) as port:
+        assert get(port).retry_after == seconds
+
+
 def test_an_answer_that_is_not_json_is_text() -> None:
     with server(says(answer("hällo\xff".encode() + b"\xff"))) as port:
         reply = get(port)
-    assert (reply.text, reply.json, reply.parts()) == ("hällo\xff\ufffd", None, (200, "hällo\xff\ufffd"))
+    assert (reply.text, reply.json) == ("hällo\xff\ufffd", None)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
@@ -172,3 +173,41 @@ def test_an_interpreter_that_ends_with_an_open_link_neither_hangs_nor_complains(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "open\n", "")
+
+
+def test_messages_wait_as_they_came(rtc: RTCFake, open_link: Open) -> None:
+    """As Python's values they would take twenty times the memory that the inbox counts."""
+    link = open_link(rtc)
+    rtc.say(f"[{','.join('0' * 9000)}]", b"\xff\x00")
+    loop = link._loop
+    with loop._changed:
+        assert loop._changed.wait_for(lambda: len(loop._inbox) == 2, 10)
+        assert [type(came) for came, _ in loop._inbox] == [str, bytes]
+        assert loop._inbox_bytes > 18_000
+    assert event_of(link) == Custom(None, [0] * 9000)
+    assert event_of(link) == Custom(None, b"\xff\x00")
+    assert loop._inbox_bytes == 0
+
+
+def test_a_signals_handler_may_use_the_link_its_own_thread_is_using(rtc: RTCFake, open_link: Open) -> None:
+    link = open_link(rtc)
+    used = threading.Event()
+
+    def interrupted() -> None:
+        with link._loop._changed:  # as in the middle of a call
+            link.send_audio(bytes(640), soon())
+            link.receive(Deadline(0.01))
+            used.set()
+
+    threading.Thread(target=interrupted, daemon=True).start()  # one that hangs is to hang alone
+    assert used.wait(5)
+
+
+def test_a_thread_that_cannot_be_started_leaves_nothing_open(rtc: RTCFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError, match="can't start"):
+        WebRTCLink.open(rtc.offer, **settings())
+    gc.collect()  # a loop that is not closed is a warning

@@ -21,10 +21,12 @@ from hume_sync.errors import (
     TooManyConnections,
 )
 from hume_sync.fastrtc.events import Custom, EndStream, ErrorMessage, FetchOutput, LogMessage
+from hume_sync.fastrtc.http import Answer
+from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net.deadline import Deadline
 
 from .rtcfake import RTCFake
-from .rtctalk import MARKS, Open, event_of
+from .rtctalk import MARKS, Open, event_of, settings
 
 pytestmark = MARKS
 
@@ -96,6 +98,12 @@ def test_whatever_answers_the_offer_badly_is_an_error_of_its_own(
     assert caught.value.status in {status, None}
     if isinstance(caught.value, TooManyConnections):
         assert caught.value.limit == (3 if body is FAILED else None)
+
+
+def test_how_long_to_wait_is_told_where_the_server_says_so() -> None:
+    with pytest.raises(TooManyConnections) as caught:
+        WebRTCLink.open(lambda *_: Answer(429, "", retry_after=7.0), **settings())
+    assert caught.value.retry_after == 7.0
 
 
 def test_an_error_of_the_function_that_posts_the_offer_is_the_callers(open_link: Open) -> None:

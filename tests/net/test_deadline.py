@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import pytest
 
@@ -46,3 +47,16 @@ def test_the_tighter_of_two_limits_holds() -> None:
     assert hour.within(1).remaining() <= 1
     assert Deadline(1).within(3600).remaining() <= 1
     assert hour.within(math.inf) is hour
+
+
+def test_a_deadline_can_be_put_off_also_once_it_has_passed() -> None:
+    passed = Deadline(-5.0)
+    assert passed.later(4.0).expired()
+    assert 0 < passed.later(10.0).remaining() <= 5
+    assert passed.expired()
+    assert Deadline(math.inf).later(1.0).remaining() == math.inf
+
+
+def test_what_is_left_is_never_more_than_a_condition_can_wait() -> None:
+    assert Deadline(math.inf).for_wait() == threading.TIMEOUT_MAX
+    assert 0 < Deadline(5.0).for_wait() <= 5
