@@ -11,11 +11,11 @@ from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers
+from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers, size
 from ..net.retry import RetryPolicy
 from .audio import check_rate
 from .connecting import connect_patiently
-from .http import Http
+from .http import Answer, Http
 from .ice import IceServer, check_ice_servers
 from .link import Link, Sleep
 from .origin import Origin
@@ -25,7 +25,6 @@ from .websocket import WebSocketLink
 
 __all__ = ["FastRTCClient"]
 
-_MAX_MESSAGE = 64 * 2**20
 _TRANSPORTS = ("websocket", "webrtc")
 _PATH = re.compile(r"(?:/[!\"$->@-~]*)?")  # visible ASCII without # and ?
 
@@ -53,6 +52,10 @@ class FastRTCClient:
             ("stun:host:3478"), which tell this machine its public address, and TURN servers, which relay
             (``{"urls": "turn:host:3478", "username": ..., "credential": ...}``). Of each kind the first is used; one
             that does not answer delays a connection by 5 s. Default: none.
+        patience: seconds without a word of the server, which is asked every 5 s, or four times in this, after which a
+            WebSocket counts as lost. (WebRTC's own are 30.)
+        max_message_size: bytes of the largest message taken over WebSocket. The default, 16 MiB, holds four minutes of
+            audio at 48 kHz; what is not audio may take twenty times its size once it is read.
         allow_plaintext: let the headers go over unencrypted http:// and ws:// to another machine.
 
     Raises:
@@ -75,6 +78,8 @@ class FastRTCClient:
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | bool | None = None,
         ice_servers: Sequence[IceServer] = (),
+        patience: float = 20.0,
+        max_message_size: int = 16 * 2**20,
         allow_plaintext: bool = False,
     ) -> None:
         encrypted, host, port, prefix = Endpoint.split(url, name="url")
@@ -96,8 +101,9 @@ class FastRTCClient:
             private=private_headers(headers),
             proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
             allow_plaintext=allow_plaintext,
-            max_message_size=_MAX_MESSAGE,
+            max_message_size=size("max_message_size", max_message_size),
         )
+        self._patience = seconds("patience", patience)
         self._ice_servers = check_ice_servers(ice_servers)
         self._offer = f"{prefix}{path.rstrip('/')}/webrtc/offer"
         http = Http(self._endpoint, ssl_context=ssl_context, proxy=proxy)
@@ -126,18 +132,15 @@ class FastRTCClient:
         """Connect, and be registered with the handler.
 
         Args:
-            transport: "websocket" or "webrtc" (the extra ``webrtc``). Over WebSocket 20 s without a word of the server,
-                which is asked every 5 s, end the connection, however long a call may wait. Over WebRTC audio goes as it
-                sounds, both ways: a minute takes a minute, of which the last 10 s wait in a queue behind
-                `Session.send_audio`; and the last 100 ms of a reply come with the next (see `AudioChunk.delayed`), or
-                not at all.
+            transport: "websocket" or "webrtc" (the extra ``webrtc``). Over WebRTC audio goes as it sounds, both ways: a
+                minute takes a minute, of which the last 10 s wait in a queue behind `Session.send_audio`; and the last
+                100 ms of a reply come with the next (see `AudioChunk.delayed`), or not at all.
             inputs: makes the fields that answer a handler which waits for additional inputs; called in the thread that
                 waits for a reply or iterates.
             reconnect: whether a connection that is cut is made anew: under another id, with the last inputs given
                 again. What was on its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the
-                call that notices, and by the next should that fail; but inputs that the hook refuses then are not
-                given again. ``retry`` makes it more patient, as a server that restarts needs: its defaults wait less
-                than a second in all.
+                call that notices, and by the next should that fail, or the hook refuse those inputs. ``retry`` makes it
+                more patient, as a server that restarts needs: its defaults wait less than a second in all.
             retry: how often and how patiently to try again, here and at reconnects, where there are too many
                 connections, or the server is not there or fails (HTTP 5xx); None: never.
 
@@ -167,18 +170,21 @@ class FastRTCClient:
 
     def _websocket(self, deadline: Deadline, watch: Watch) -> Link:
         return WebSocketLink.open(
-            self._endpoint, sample_rate=self._server.output_sample_rate, deadline=deadline, watch=watch
+            self._endpoint,
+            sample_rate=self._server.output_sample_rate,
+            deadline=deadline,
+            watch=watch,
+            patience=self._patience,
         )
 
     def _webrtc(self, deadline: Deadline, watch: Watch) -> Link:
         from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
 
-        def offer(body: dict[str, Any], until: Deadline) -> tuple[int, Any]:
+        def offer(body: dict[str, Any], until: Deadline) -> Answer:
             try:
-                answer = self._server.http.post_json(self._offer, body, until, watch=watch)
+                return self._server.http.post_json(self._offer, body, until, watch=watch)
             except HookError as exc:  # a redirect
-                return exc.status or 0, ""
-            return answer.status, answer.json if answer.status < 400 else answer.sentence
+                return Answer(exc.status or 0, "")
 
         return WebRTCLink.open(
             offer,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
 
 import orjson
@@ -24,7 +24,7 @@ from ..net.dial import Watch
 from ..net.duplex import Beat, Duplex
 from ..net.endpoint import Endpoint
 from . import mulaw
-from .events import AudioChunk, Custom, Event, to_event
+from .events import AudioChunk, Custom, Event, json_or_text, to_event
 from .refusals import refusal, refused
 
 __all__ = ["WebSocketLink"]
@@ -32,15 +32,18 @@ __all__ = ["WebSocketLink"]
 _PING: Final = b'{"event":"ping"}'
 _STOP: Final = b'{"event":"stop"}'
 
-_BEAT: Final = Beat(_PING, every=5.0, patience=20.0)
-"""A server notices that its handler has closed the stream only when the next message comes, and drops clients it does
-not hear of for 40 seconds."""
+_BEAT: Final = 5.0
+"""Seconds from ping to ping: a server notices that its handler has closed the stream only when the next message comes,
+and drops clients it does not hear of for 40 seconds."""
 
-_NOTHING: Final = object()
-"""No message, which is not JSON's null."""
+_PINGS: Final = 4
+"""As many at least go unanswered before a connection counts as lost."""
 
-_EARLY: Final = 10_000
-"""Messages before the pong that are kept; a server says a greeting there."""
+_EARLY: Final = 16 * 2**20
+"""Bytes of messages before the pong that are kept; a server says a greeting there."""
+
+_PER_MESSAGE: Final = 64
+"""Bytes that a message counts besides its own."""
 
 _MOST: Final = 8 * 2**20
 """Bytes of audio in one message: as base64 well below the 16 MiB at which servers drop the connection."""
@@ -50,15 +53,18 @@ class WebSocketLink:
     """See `Link`."""
 
     real_time = False
+    backlog = 0.0
 
     def __init__(self, duplex: Duplex, webrtc_id: str, sample_rate: int) -> None:
         self.webrtc_id = webrtc_id
         self._duplex = duplex
         self._sample_rate = sample_rate  # of what comes
-        self._early: deque[Event] = deque()  # came before the pong
+        self._early: deque[bytes] = deque()  # came before the pong
 
     @classmethod
-    def open(cls, endpoint: Endpoint, *, sample_rate: int, deadline: Deadline, watch: Watch) -> Self:
+    def open(
+        cls, endpoint: Endpoint, *, sample_rate: int, deadline: Deadline, watch: Watch, patience: float = 20.0
+    ) -> Self:
         """Connect, and be registered: messages are handled in order, so the pong proves that the start was.
 
         Args:
@@ -66,6 +72,7 @@ class WebSocketLink:
             sample_rate: of the audio the handler sends; the protocol does not tell.
             deadline: of all of it.
             watch: told how to interrupt it from another thread.
+            patience: seconds without a word of the server after which the connection counts as lost.
 
         Raises:
             TooManyConnections, ConnectionAlreadyExists, AuthenticationError, HandshakeRejected: the server refuses.
@@ -75,7 +82,8 @@ class WebSocketLink:
         """
         webrtc_id = str(uuid.uuid4())  # never one that is in use: a refusal would free the other's slot
         try:
-            duplex = Duplex.open(endpoint, deadline, beat=_BEAT, watch=watch)
+            beat = Beat(_PING, every=min(_BEAT, patience / _PINGS), patience=patience)
+            duplex = Duplex.open(endpoint, deadline, beat=beat, watch=watch)
         except (AuthenticationError, HandshakeRejected) as exc:
             raise _in_our_words(exc) from None
         link = cls(duplex, webrtc_id, sample_rate)
@@ -97,51 +105,46 @@ class WebSocketLink:
         return _explained(error) if isinstance(error, ConnectionLost) else error
 
     def _await_pong(self, deadline: Deadline, scrub: Callable[[str], str]) -> None:
+        early = 0
         while not deadline.expired():  # which a server that says something all the time does not see to
-            message = self._next(deadline)
-            if message is _NOTHING:
+            received = self._next(deadline)
+            if received is None:
                 break
+            message = json_or_text(received)
             if isinstance(message, dict) and message.get("event") == "pong":
                 return
             if (error := refusal(message, scrub)) is not None:
                 raise error
-            self._early.append(self._to_event(message))
-            if len(self._early) > _EARLY:
-                raise InboxOverflow(f"more than {_EARLY} messages, and none that answers the first", phase="connect")
+            self._early.append(received)
+            early += len(received) + _PER_MESSAGE
+            if early > _EARLY:
+                raise InboxOverflow(f"more than {_EARLY} bytes, and no answer to the first message", phase="connect")
         raise Timeout("the server did not register the connection in time", phase="connect")
 
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
         """See `Link`. Sent as fast as the server takes it: it needs no pacing."""
         view = memoryview(samples)
-        for start in range(0, len(view), 2 * _MOST):
-            encoded = pybase64.b64encode(mulaw.encode(view[start : start + 2 * _MOST]))
-            self._duplex.send([b'{"event":"media","media":{"payload":"', encoded, b'"}}'], deadline)
+        with _explaining():
+            for start in range(0, len(view), 2 * _MOST):
+                encoded = pybase64.b64encode(mulaw.encode(view[start : start + 2 * _MOST]))
+                self._duplex.send([b'{"event":"media","media":{"payload":"', encoded, b'"}}'], deadline)
 
     def receive(self, deadline: Deadline) -> Event | None:
         """See `Link`."""
         if self._early:
-            return self._early.popleft()
-        while True:
-            message = self._next(deadline)
-            if message is _NOTHING:
-                return None
+            return self._to_event(json_or_text(self._early.popleft()))
+        while (received := self._next(deadline)) is not None:
+            message = json_or_text(received)
             if not isinstance(message, dict) or message.get("event") != "pong":
                 return self._to_event(message)
             if deadline.expired():
-                return None
+                break
+        return None
 
-    def _next(self, deadline: Deadline) -> Any:
-        """The next message, as JSON where it is JSON, else as text; `_NOTHING` once the deadline has passed."""
-        try:
-            received = self._duplex.receive(deadline)
-        except ConnectionLost as exc:
-            raise _explained(exc) from None
-        if received is None:
-            return _NOTHING
-        try:
-            return orjson.loads(received)
-        except orjson.JSONDecodeError:
-            return received.decode("utf-8", "replace")
+    def _next(self, deadline: Deadline) -> bytes | None:
+        """The next message; None once the deadline has passed."""
+        with _explaining():
+            return self._duplex.receive(deadline)
 
     def _to_event(self, message: object) -> Event:
         if isinstance(message, dict) and message.get("event") == "media":
@@ -162,6 +165,14 @@ class WebSocketLink:
         self._duplex.abort()
 
 
+@contextlib.contextmanager
+def _explaining() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionLost as exc:
+        raise _explained(exc) from None
+
+
 def _explained(error: ConnectionLost) -> ConnectionLost:
     """The end of a connection; where the server has ended it, as what that means here."""
     if error.close_code != 1000:
@@ -176,6 +187,4 @@ def _explained(error: ConnectionLost) -> ConnectionLost:
 def _in_our_words(rejected: AuthenticationError | HandshakeRejected) -> HumeClientException:
     """What a handshake's answer means here."""
     body = rejected.body if isinstance(rejected, HandshakeRejected) else ""
-    error = refused(rejected.status or 0, body)
-    error.retry_after = rejected.retry_after
-    return error
+    return refused(rejected.status or 0, body, retry_after=rejected.retry_after)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from ..errors import ConfigurationError, described
+from ..errors import ConfigurationError, InputError, described
 from .secret import Secret
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "default_context",
     "environment_proxy",
     "private_headers",
+    "size",
 ]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
@@ -196,3 +197,10 @@ def choose_proxy(proxy: object, host: str, port: int, *, encrypted: bool) -> Pro
     if not isinstance(proxy, str):
         raise ConfigurationError(f"proxy must be a URL, False (none) or None (environment), got {type(proxy).__name__}")
     return Proxy.from_url(proxy)
+
+
+def size(name: str, value: object) -> int:
+    """Return ``value`` as a number of bytes, an int above zero, or raise `InputError` naming the argument."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} must be a number of bytes above zero, got {described(value)}")
+    return value

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError, InputError, described
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from ..net.endpoint import Endpoint, check_key, choose_proxy, default_context, private_headers
+from ..net.endpoint import Endpoint, check_key, choose_proxy, default_context, private_headers, size
 from ..net.retry import RetryPolicy
 from .configs import ModelConfigBase
 from .exchange import Stream
@@ -106,9 +106,9 @@ class HumeStreamClient:
             private=private,
             proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
             allow_plaintext=allow_plaintext,
-            max_message_size=_size("max_message_size", max_message_size),
+            max_message_size=size("max_message_size", max_message_size),
         )
-        self._max_payload_size = _size("max_payload_size", max_payload_size)
+        self._max_payload_size = size("max_payload_size", max_payload_size)
         self._open_timeout = seconds("open_timeout", open_timeout)
         self._timeout = seconds("timeout", timeout)
         self._close_timeout = seconds("close_timeout", close_timeout)
@@ -214,12 +214,6 @@ class HumeStreamClient:
 
     def _connect(self, deadline: Deadline, watch: Watch) -> Connection:
         return Connection.open(self._endpoint, deadline.within(self._open_timeout), watch)
-
-
-def _size(name: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a number of bytes above zero, got {described(value)}")
-    return value
 
 
 def _count(name: str, value: object, least: int) -> int:

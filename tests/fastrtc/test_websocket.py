@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from hume_sync import InboxOverflow, ProtocolError, RetryPolicy, Timeout
+from hume_sync import ConnectError, InboxOverflow, MessageTooLarge, ProtocolError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost, HandshakeRejected
-from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, TooManyConnections
+from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, ReplyTimeout, TooManyConnections
 from hume_sync.net.deadline import Deadline
-from tests.net.support import server
+from hume_sync.net.duplex import Beat
+from tests.faultproxy import Peer
+from tests.net.support import server, upgraded
 
 from .fake import FakeFastRTC
 from .talk import PONG, SPEECH, chatter, client, say
@@ -52,8 +54,9 @@ def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
     assert caught.value.phase == "connect"
 
 
-def test_a_server_that_floods_before_it_answers_is_left() -> None:
-    with server(chatter(b"{}")) as port, pytest.raises(InboxOverflow, match="10000 messages") as caught:
+@pytest.mark.parametrize("said", [b"{}", b'"%s"' % (b"x" * 2**20)], ids=["small", "large"])
+def test_a_server_that_floods_before_it_answers_is_left(said: bytes) -> None:
+    with server(chatter(said)) as port, pytest.raises(InboxOverflow, match="more than 16777216 bytes") as caught:
         FastRTCClient(f"http://127.0.0.1:{port}").connect()
     assert caught.value.phase == "connect"
 
@@ -99,7 +102,63 @@ def test_an_unknown_path_is_an_error_before_there_is_a_session(fake: FakeFastRTC
     assert caught.value.status == 403
 
 
+# --- alive
+
+
+def test_a_server_is_asked_every_five_seconds_and_given_up_after_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    beats = []
+
+    def refuse(*_: object, beat: Beat, **__: object) -> None:
+        beats.append(beat)
+        raise ConnectError("nobody there")
+
+    monkeypatch.setattr("hume_sync.fastrtc.websocket.Duplex.open", refuse)
+    url = "http://127.0.0.1"
+    for one in (FastRTCClient(url), FastRTCClient(url, patience=600.0), FastRTCClient(url, patience=4.0)):
+        with pytest.raises(ConnectError):
+            one.connect()
+    ping = b'{"event":"ping"}'
+    assert beats == [
+        Beat(ping, every=5.0, patience=20.0),
+        Beat(ping, every=5.0, patience=600.0),
+        Beat(ping, every=1.0, patience=4.0),
+    ]
+
+
+def test_a_session_asks_again_and_again_and_tells_nobody_of_the_answers(fake: FakeFastRTC) -> None:
+    with client(fake, "/silent", patience=2.0).connect() as session:
+        fake.wait(lambda: fake.connections[0].events.count("ping") >= 4, 10)
+        with pytest.raises(ReplyTimeout) as caught:
+            session.reply(timeout=0.1)
+    assert caught.value.messages == ()
+
+
+def test_a_server_that_says_nothing_for_long_is_lost() -> None:
+    def run(peer: Peer) -> None:
+        peer.send_frame(PONG)
+        peer.wait_gone()
+
+    with server(upgraded(run)) as port, FastRTCClient(f"http://127.0.0.1:{port}", patience=0.3).connect() as session:
+        with pytest.raises(ConnectionLost, match="nothing was heard"):
+            session.reply(timeout=20)
+
+
 # --- in use, and ended
+
+
+def test_a_message_that_is_too_large_ends_the_session(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo", max_message_size=10_000).connect() as session:
+        session.send_audio(SPEECH, end=True)
+        with pytest.raises(MessageTooLarge, match="more than 10000 bytes"):
+            session.reply()
+
+
+def test_sending_tells_the_servers_end_in_the_same_words(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect() as session:
+        fake.end(1000)
+        with pytest.raises(ConnectionLost, match="the server ended the session: its handler has"):
+            while True:
+                session.send_audio(SPEECH)
 
 
 @pytest.mark.slow
