@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..errors import InputError, described
 from ..net.optional import loaded_numpy
-from .samples import check_rate, check_whole, mean, mix_down, resample
+from .samples import Check, check_rate, check_whole, mean, mix_down, resample
 
 __all__ = ["check_rate", "silence", "to_samples", "write_wav"]
 
@@ -28,7 +28,7 @@ _EXTENSIBLE: Final = 0xFFFE
 _ENCODINGS: Final = {1: "PCM", 2: "ADPCM", 3: "float", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
 
 
-def to_samples(audio: object, sample_rate: int) -> bytes:
+def to_samples(audio: object, sample_rate: int, *, check: Check = lambda: None) -> bytes:
     """Samples, s16le, one channel at ``sample_rate``, of any audio a session takes.
 
     Args:
@@ -44,6 +44,7 @@ def to_samples(audio: object, sample_rate: int) -> bytes:
 
             Two channels are mixed down to their mean.
         sample_rate: Hz, 8000 to 192000.
+        check: called again and again while a long file is turned into samples; what it raises ends that.
 
     Raises:
         OSError: the file is missing, a directory, or unreadable.
@@ -59,9 +60,9 @@ def to_samples(audio: object, sample_rate: int) -> bytes:
     elif numpy is not None and isinstance(audio, numpy.ndarray):
         samples = _of_array(numpy, audio)
     elif isinstance(audio, str | os.PathLike):
-        samples = _of_wav(_read_path(audio), _name_of(audio), sample_rate)
+        samples = _of_wav(_read_path(audio), _name_of(audio), sample_rate, check)
     elif hasattr(audio, "read"):
-        samples = _of_wav(_read_object(audio, "audio"), "audio", sample_rate)
+        samples = _of_wav(_read_object(audio, "audio"), "audio", sample_rate, check)
     else:
         raise InputError(
             "audio must be bytes (s16le, mono), an array of int16 (array.array or numpy), or a WAV file by its path or"
@@ -182,7 +183,7 @@ def _read_object(file: Any, name: str) -> bytes:
     raise InputError(f"{name} holds more than {_MAX_FILE} bytes, the limit")
 
 
-def _of_wav(content: bytes, name: str, sample_rate: int) -> bytes:
+def _of_wav(content: bytes, name: str, sample_rate: int, check: Check) -> bytes:
     """The samples of a WAV file at ``sample_rate``."""
     if content[:4] not in {b"RIFF", b"RF64"} or content[8:12] != b"WAVE":
         found = "is empty" if not content else "is no WAV file"
@@ -198,7 +199,7 @@ def _of_wav(content: bytes, name: str, sample_rate: int) -> bytes:
         )
     check_rate(f"the sample rate of {name}", rate)
     samples = samples[: len(samples) - len(samples) % frame_size]
-    return resample(mix_down(samples) if channels == 2 else samples, rate, sample_rate)
+    return resample(mix_down(samples, check) if channels == 2 else samples, rate, sample_rate, check)
 
 
 def _chunks(content: bytes, name: str) -> tuple[bytes, bytes]:

@@ -71,17 +71,21 @@ class Line:
         try:
             return work(link)
         except ConnectionLost as exc:
-            if self._reconnect and not self.closed and exc.close_code in _CUT:
+            if self.closed:  # whoever closed it did not wait for the server
+                raise _closed() from None
+            if self._reconnect and exc.close_code in _CUT:
                 self._renew(link, exc, deadline.within(self._timeout))
             raise
 
-    def receive(self, until: Deadline, deadline: Deadline, *, end_is_none: bool = False) -> Event | None:
+    def receive(
+        self, until: Deadline, deadline: Deadline, *, spared: Callable[[TransportError], bool] = lambda _: False
+    ) -> Event | None:
         """The next event; None once ``until`` has passed.
 
         Args:
             until: of waiting for the event.
             deadline: of making a connection anew.
-            end_is_none: give None instead of the connection's end as well; the next call runs into that.
+            spared: whether to give None instead of this end of the connection, too; the next call runs into that.
         """
 
         def receive(link: Link) -> Event | None:
@@ -89,8 +93,8 @@ class Line:
                 if not self._reading.acquire(until):
                     return None
                 return self._waiting.popleft() if self._waiting else link.receive(until)
-            except TransportError:
-                if end_is_none:
+            except TransportError as exc:
+                if spared(exc):
                     return None
                 raise
             finally:
@@ -157,7 +161,11 @@ class Line:
                 new.abort()
                 raise _closed()
             self._waiting.append(Reconnected(new.webrtc_id, str(why)))  # whatever comes of the rest
-            self._renewed(new, deadline)
+            try:
+                self._renewed(new, deadline)
+            except BaseException:
+                new.abort()  # half of what it was is nothing to go on with: the next call makes it anew, inputs and all
+                raise
 
         self.steadily(renew, deadline)
 

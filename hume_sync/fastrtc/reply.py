@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from .events import AudioChunk, ErrorMessage, Event, LogMessage, Reconnected
+from ..errors import TransportError
+from .events import AudioChunk, EndStream, ErrorMessage, Event, LogMessage, Reconnected, SendInput
 
-__all__ = ["Reply", "Turn"]
+__all__ = ["Reply", "Turn", "goes_on"]
 
 
 @attrs.frozen
@@ -20,8 +21,9 @@ class Reply:
     """All that was no audio, in the order it came."""
     complete: bool
     """False: the server announced more pieces of audio than came before time was up or the next turn began, or its
-    handler failed behind the last of them. Over WebRTC nothing tells how much was to come: there it is True as well
-    where time was up, or the connection ended, in the middle."""
+    handler failed behind the last of them. Over WebRTC nothing tells how much is to come: there it is True once
+    nothing has come for ``idle`` seconds, and False where time was up before, the next turn began, or the server ended
+    the session. (A server that has died looks like one that pauses, until half a minute later.)"""
 
     @property
     def seconds(self) -> float:
@@ -47,11 +49,13 @@ class Turn:
         self._real_time = real_time
         self._first = first
         self._audio: list[bytes] = []
+        self._size = 0  # bytes of it
         self._messages: list[Event] = []
         self._behind = 0  # of the messages came before the last piece of audio
         self._announced = 0
         self._paused = False
         self._failed = False
+        self._ended = False
 
     def add(self, event: Event) -> bool:
         """Count an event; False: this turn is over, and the event is not part of it."""
@@ -59,6 +63,7 @@ class Turn:
             # The first frames after a gap may be the last of the turn before (see `AudioChunk.delayed`).
             if not (event.delayed and self._paused and not self._audio):
                 self._audio.append(event.samples)
+                self._size += len(event.samples)
                 self._behind = len(self._messages)
                 self._failed = False
             return True
@@ -67,14 +72,15 @@ class Turn:
                 return False
             self._first = True
         if event == _PAUSE:
-            if self._audio and (self._paused or self._first):
+            if self.heard and (self._paused or self._first):
                 return False
             self._paused = True
             self._audio.clear()
-            self._announced = 0
+            self._size = self._announced = 0
         self._messages.append(event)
         self._announced += event == _STARTING
         self._failed |= isinstance(event, ErrorMessage)
+        self._ended |= isinstance(event, EndStream)
         return True
 
     def split(self) -> list[Event]:
@@ -89,7 +95,7 @@ class Turn:
     @property
     def heard(self) -> bool:
         """Whether audio has come."""
-        return bool(self._audio)
+        return self._size > 0
 
     @property
     def may_be_over(self) -> bool:
@@ -97,20 +103,38 @@ class Turn:
         return self.heard and (self._real_time or len(self._audio) >= self._announced)
 
     @property
-    def has_failed(self) -> bool:
-        """Whether nothing can be expected any more: over WebRTC a handler that has failed while it replied is dead."""
-        return self._real_time and self._paused and self._failed
+    def is_hopeless(self) -> bool:
+        """Whether no audio can be expected any more: over WebRTC handlers tell of their end, and of their failure.
+
+        (One that has failed while it replied is dead. Over WebSocket these messages are an application's own.)
+        """
+        return self._real_time and ((self._paused and self._failed) or self._ended)
+
+    def outlives(self, error: TransportError) -> bool:
+        """Whether this end of the connection can be left to the next call, because a reply has come.
+
+        In real time one that the server has ended may be cut (`Reply.complete`), one that was lost is.
+        """
+        return self.may_be_over and (not self._real_time or error.close_code == _ENDED)
 
     @property
     def messages(self) -> tuple[Event, ...]:
         """All that was no audio, so far."""
         return tuple(self._messages)
 
-    def reply(self) -> Reply:
-        """What has come so far."""
-        complete = self.may_be_over and not self._failed
+    def reply(self, *, rested: bool) -> Reply:
+        """What has come so far; ``rested``: nothing has come behind it for a while."""
+        complete = self.may_be_over and not self._failed and (rested or not self._real_time)
         return Reply(b"".join(self._audio), self._sample_rate, self.messages, complete)
 
+
+def goes_on(event: Event) -> bool:
+    """Whether the event tells that a handler still replies: others do not put off the end of a reply."""
+    return isinstance(event, AudioChunk | EndStream | ErrorMessage | SendInput) or event == _STARTING
+
+
+_ENDED = 1000
+"""The close code of a connection that the server has ended."""
 
 _TALKING = LogMessage("started_talking")
 _PAUSE = LogMessage("pause_detected")

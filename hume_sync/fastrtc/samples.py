@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import struct
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..errors import InputError, described
 from ..net.optional import loaded_numpy
 
-__all__ = ["check_rate", "check_whole", "mean", "mix_down", "resample"]
+__all__ = ["Check", "check_rate", "check_whole", "mean", "mix_down", "resample"]
 
 _MIN_RATE: Final = 8000
 _MAX_RATE: Final = 192_000
@@ -30,6 +31,13 @@ _BLOCK: Final = 2**18
 
 _IMPORT_NUMPY_AT: Final = 2**22
 """Products that take longer than importing numpy: about two seconds of audio."""
+
+
+Check = Callable[[], None]
+"""Raises where work that takes long has become pointless."""
+
+
+def _no_check() -> None: ...
 
 
 def check_rate(name: str, value: object) -> int:
@@ -53,7 +61,7 @@ def check_whole(name: str, size: int) -> None:
         raise InputError(f"{name} must be 16-bit samples, two bytes each; got {size} bytes, an odd number")
 
 
-def resample(samples: bytes, source: int, target: int) -> bytes:
+def resample(samples: bytes, source: int, target: int, check: Check = _no_check) -> bytes:
     """The same sound at another rate.
 
     A filter (sinc, Hamming window) takes out what the lower of the rates cannot carry, 50 dB down, before it comes
@@ -63,6 +71,7 @@ def resample(samples: bytes, source: int, target: int) -> bytes:
         samples: s16le, one channel.
         source: their rate in Hz, 8000 to 192000.
         target: the rate wanted; if it is the same, so are the samples.
+        check: called again and again meanwhile; what it raises ends the work.
 
     Returns:
         ``round(n * target / source)`` samples for n, louder ones cut to 16 bits. With and without numpy they are the
@@ -81,7 +90,7 @@ def resample(samples: bytes, source: int, target: int) -> bytes:
     padded = bytes(taps - 2) + samples + bytes(taps + 2)  # so that every window lies inside
     count = round(len(samples) // 2 * target / source)
     weigh = _weigh if _numpy_for(count * taps) is None else _weigh_with_numpy
-    return weigh(padded, rows, source, target, count)
+    return _joined(weigh(padded, rows, source, target, count), check)
 
 
 def _filter(ratio: float, phases: int) -> list[list[float]]:
@@ -105,11 +114,21 @@ def _kernel(distance: float, cutoff: float, half: int) -> float:
     return math.sin(cutoff * angle) / (cutoff * angle) * (0.54 + 0.46 * math.cos(angle / half))
 
 
-def _weigh(padded: bytes, rows: list[list[float]], source: int, target: int, count: int) -> bytes:
-    """The new samples. The k-th lies at ``k * source / target`` of the old; its window begins there in ``padded``."""
+def _joined(blocks: Iterator[bytes], check: Check) -> bytes:
+    done = bytearray()
+    for block in blocks:
+        check()
+        done += block
+    return bytes(done)
+
+
+def _weigh(padded: bytes, rows: list[list[float]], source: int, target: int, count: int) -> Iterator[bytes]:
+    """The new samples, in blocks.
+
+    The k-th lies at ``k * source / target`` of the old; its window begins there in ``padded``.
+    """
     phases, taps = len(rows), len(rows[0])
     step = max(1, _BLOCK // taps)
-    resampled = bytearray()
     for first in range(0, count, step):
         block = range(first, min(first + step, count))
         places = [divmod((k * source * phases + target // 2) // target, phases) for k in block]
@@ -121,24 +140,20 @@ def _weigh(padded: bytes, rows: list[list[float]], source: int, target: int, cou
         ]
         if min(new) < -32768 or max(new) > 32767:
             new = [max(-32768, min(32767, sample)) for sample in new]
-        resampled += struct.pack(f"<{len(new)}h", *new)
-    return bytes(resampled)
+        yield struct.pack(f"<{len(new)}h", *new)
 
 
-def _weigh_with_numpy(padded: bytes, rows: list[list[float]], source: int, target: int, count: int) -> bytes:
+def _weigh_with_numpy(padded: bytes, rows: list[list[float]], source: int, target: int, count: int) -> Iterator[bytes]:
     numpy = loaded_numpy()
     weights = numpy.array(rows)
     phases, taps = weights.shape
     step = max(1, _BLOCK // taps)
     windows = numpy.lib.stride_tricks.sliding_window_view(numpy.frombuffer(padded, "<i2"), taps)
-    resampled = numpy.empty(count, "<i2")
     for first in range(0, count, step):
         block = numpy.arange(first, min(first + step, count), dtype=numpy.int64)
         starts, places = numpy.divmod((block * (source * phases) + target // 2) // target, phases)
         sums = numpy.einsum("ij,ij->i", windows[starts].astype(float), weights[places])
-        resampled[first : first + step] = numpy.rint(sums).clip(-32768, 32767)
-    samples: bytes = resampled.tobytes()
-    return samples
+        yield numpy.rint(sums).clip(-32768, 32767).astype("<i2").tobytes()
 
 
 def _numpy_for(work: int) -> Any:
@@ -158,15 +173,17 @@ def mean(numpy: Any, channels: Any) -> bytes:
     return mixed
 
 
-def mix_down(samples: bytes) -> bytes:
-    """The mean of two interleaved channels."""
+def mix_down(samples: bytes, check: Check = _no_check) -> bytes:
+    """The mean of two interleaved channels; ``check`` as for `resample`."""
     numpy = _numpy_for(len(samples) // 4)
     if numpy is not None:
         return mean(numpy, numpy.frombuffer(samples, "<i2").reshape(-1, 2).T)
-    mixed = bytearray()
+    return _joined(_means(samples), check)
+
+
+def _means(samples: bytes) -> Iterator[bytes]:
     for begin in range(0, len(samples), 4 * _BLOCK):
         part = samples[begin : begin + 4 * _BLOCK]
         values = struct.unpack(f"<{len(part) // 2}h", part)
         means = [left + right >> 1 for left, right in zip(values[0::2], values[1::2], strict=True)]
-        mixed += struct.pack(f"<{len(means)}h", *means)
-    return bytes(mixed)
+        yield struct.pack(f"<{len(means)}h", *means)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ..errors import ConnectionLost, InputError, MisuseError, ReplyTimeout, copy_of, described
+from ..errors import ConnectionLost, InputError, MisuseError, ReplyTimeout, Timeout, copy_of, described
 from ..net.deadline import Deadline, seconds
 from .audio import silence, to_samples
 from .events import ErrorMessage, Event, Reconnected, SendInput
 from .line import Line
 from .link import Connect, Link
 from .outputs import OutputStream
-from .reply import Reply, Turn
+from .reply import Reply, Turn, goes_on
 from .server import Server
 
 __all__ = ["Inputs", "Session"]
@@ -46,9 +48,10 @@ class Session:
         self._server = server
         self._inputs = inputs
         self._fields: dict[str, Any] | None = None  # of the last `set_input`; changed `steadily`
-        self._streams: list[OutputStream] = []
+        self._streams: weakref.WeakSet[OutputStream] = weakref.WeakSet()  # one that its caller forgets is to end
         self._streams_lock = threading.RLock()  # a signal's handler may close the session that its thread is using
         self._answering: Link | None = None  # the one that the last reply came from
+        self._asked: Link | None = None  # the one that audio was last sent on, until a loss of it was told
         self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._renewed)
 
     @property
@@ -63,8 +66,8 @@ class Session:
             audio: s16le mono samples at the client's ``input_sample_rate`` as bytes, or as an int16 array; or a WAV
                 file, by its path or as a binary file object (any rate and channels, 16 bits).
             end: append the silence that makes a handler which replies on pauses reply.
-            timeout: seconds; None: the client's; over WebRTC, where audio is sent as it sounds, and returned from with
-                up to 10 s of it still queued, that much and as long as it plays.
+            timeout: seconds, of bringing a file to the client's rate, too; None: the client's, and over WebRTC, where
+                audio is sent as it sounds, as long as it plays. (Up to 10 s of it are queued on return.)
 
         Raises:
             InputError, OSError: nothing was sent.
@@ -73,12 +76,19 @@ class Session:
         """
         deadline = self._begin(timeout)
         rate = self._server.input_sample_rate
+
+        def check() -> None:
+            self._line.check()
+            if deadline.expired():
+                raise Timeout("no time left while the audio was brought to the handler's rate", phase="send")
+
         # Apart: a server looks at each message as a whole, and the speech in it hides the silence.
-        pieces = [to_samples(audio, rate), *([silence(_PAUSE, rate)] if end else [])]
+        pieces = [to_samples(audio, rate, check=check), *([silence(_PAUSE, rate)] if end else [])]
         if timeout is None and self._line.link.real_time:
             deadline = Deadline(deadline.remaining() + sum(map(len, pieces)) / 2 / rate)
 
         def send(link: Link) -> None:
+            self._asked = link
             for samples in pieces:
                 link.send_audio(samples, deadline)
 
@@ -91,37 +101,34 @@ class Session:
         that has come whole.
 
         Args:
-            timeout: seconds until the end of the reply; None: the client's. Over WebRTC the question may still be
-                spoken meanwhile, for as long as it plays: allow for that, and for how long the answer does.
-            idle: seconds without an event of any kind after which a reply that may be over is.
+            timeout: seconds until the end of the reply, without those that the ``inputs`` of `connect` take; None: the
+                client's, and, over WebRTC, as long as what was sent is still being spoken. An answer is spoken there,
+                too: allow for how long it plays.
+            idle: seconds without audio, or word of more, after which a reply that may be over is.
 
         Raises:
             ReplyTimeout: no audio came in time: over WebSocket a handler that has failed says nothing. Over WebRTC it
                 does, and nothing more is waited for than ``idle``. ``messages`` holds what came instead.
-            ConnectionLost: the connection ended in the middle of the turn; over WebRTC only before any audio.
+            ConnectionLost: the connection ended in the middle of the turn, or between the question and the answer.
             ConnectError, HookError, Timeout: with ``reconnect``: it could not be made anew, or not given its inputs.
+            HookError, ...: inputs could not be given, or whatever ``inputs`` raises. What had come of the turn waits
+                for the next call, which asks for them again.
         """
         deadline, idle = self._begin(timeout), seconds("idle", idle)
         link = self._line.link
+        if timeout is None:
+            deadline = deadline.later(link.backlog)
         turn = Turn(self._server.output_sample_rate, real_time=link.real_time, first=self._answering is not link)
-        while not deadline.expired():
-            ripe = turn.may_be_over or turn.has_failed
-            event = self._line.receive(
-                deadline.within(idle) if ripe else deadline, deadline, end_is_none=turn.may_be_over
-            )
-            if event is None:
-                break
-            if not turn.add(event):
-                self._line.put_back([event])
-                if isinstance(event, Reconnected) and not turn.may_be_over:
-                    raise ConnectionLost(event.error, phase="receive", maybe_processed=True)
-                break
-            self._answer(event, deadline)
+        try:
+            rested = self._hear(turn, deadline, idle)
+        except ConnectionLost:
+            self._asked = None
+            raise
         if not turn.heard:
             raise self._without_reply(turn)
         self._line.put_back(turn.split())
         self._answering = link
-        return turn.reply()
+        return turn.reply(rested=rested)
 
     def __iter__(self) -> Iterator[Event]:
         """All events as they come, until the session is closed on this side.
@@ -136,7 +143,7 @@ class Session:
                 self._line.check()
                 event = self._receive(endless)
                 if event is not None:
-                    self._answer(event, Deadline(self._server.timeout))
+                    self._answer([event], Deadline(self._server.timeout))
             except MisuseError:
                 if self._line.closed:
                     return
@@ -147,13 +154,14 @@ class Session:
     def set_input(self, /, **fields: Any) -> None:
         """Give the handler additional inputs, through the application's hook.
 
-        Whether the connection lives is not looked at: servers ignore inputs for one that has ended, without an error.
-
         Raises:
             HookError: it answered with an error.
             ConfigurationError: the client was made without a hook.
+            ConnectionLost: the connection has ended: servers ignore inputs for such a one, without an error.
+            ConnectError, Timeout: with ``reconnect``, as `reply`.
         """
         deadline = self._begin(None)
+        self._living(deadline)
 
         def give(link: Link) -> None:
             self._post(link, fields, deadline)
@@ -164,8 +172,7 @@ class Session:
     def outputs(self) -> OutputStream:
         """The handler's additional outputs as they come: JSON where it is JSON, else text. Ends with the connection.
 
-        Servers hand each output out once: of two readers each gets a part, and a stream that was forgotten is a reader,
-        too. Open one, and close it (``with``) before another is opened.
+        Servers hand each output out once: of two readers each gets a part. A stream that was dropped reads no more.
 
         Raises:
             HookError: the application answered with an error.
@@ -178,7 +185,7 @@ class Session:
             stream = self._open_outputs(link, deadline)
             with self._streams_lock:
                 if self._line.link is link and not self._line.closed:
-                    self._streams = [*(other for other in self._streams if not other.ended), stream]
+                    self._streams.add(stream)
                     return stream
             stream.close()  # it is of a connection that is none any more, and nobody else would end it
             self._line.check()
@@ -209,7 +216,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, Exception):
+        if kind is not None and not issubclass(kind, Exception) and self._line.is_mine:
+            self._line.interrupt()  # first: nobody is to make it anew
             self._line.link.abort()  # Ctrl-C: do not wait for a server's goodbye
         self.close()
 
@@ -222,6 +230,33 @@ class Session:
     def _begin(self, timeout: float | None) -> Deadline:
         self._line.check()
         return Deadline(self._server.timeout if timeout is None else seconds("timeout", timeout))
+
+    def _hear(self, turn: Turn, deadline: Deadline, idle: float) -> bool:
+        """Add what comes to the turn until it is over; whether it is because nothing more came for a while."""
+        came: list[Event] = []
+        quiet = Deadline(math.inf)
+        while not deadline.expired():
+            ripe = turn.may_be_over or turn.is_hopeless
+            until = deadline.within(quiet.remaining()) if ripe else deadline
+            event = self._line.receive(until, deadline, spared=turn.outlives)
+            if event is None:
+                return quiet.expired()
+            if self._is_lost(event) or not turn.add(event):
+                self._line.put_back([event])
+                if isinstance(event, Reconnected):
+                    lost = ConnectionLost(event.error, phase="receive", maybe_processed=True)
+                    if not turn.outlives(lost):
+                        raise lost
+                break
+            came.append(event)
+            deadline = self._answer(came, deadline)
+            if goes_on(event) or not ripe:
+                quiet = Deadline(idle)
+        return False
+
+    def _is_lost(self, event: Event) -> bool:
+        """Whether this tells that a question was lost: another thread has noticed, and nothing was asked since."""
+        return isinstance(event, Reconnected) and self._asked is not None and self._asked is not self._line.link
 
     def _receive(self, deadline: Deadline) -> Event | None:
         try:
@@ -255,18 +290,34 @@ class Session:
 
     def _close_streams(self) -> None:
         with self._streams_lock:
-            streams, self._streams = self._streams, []
+            streams = list(self._streams)
+            self._streams.clear()
         for stream in streams:
             stream.close()
 
-    def _answer(self, event: Event, deadline: Deadline) -> None:
-        """In the caller's thread: give a handler that waits for inputs what the caller makes of it."""
-        if not isinstance(event, SendInput) or self._inputs is None:
-            return
-        fields = self._inputs()
-        if not isinstance(fields, Mapping):
-            raise InputError(f"inputs must return a mapping of fields, got {described(fields)}")
-        self._post(self._line.link, dict(fields), deadline)
+    def _answer(self, came: Sequence[Event], deadline: Deadline) -> Deadline:
+        """In the caller's thread: give a handler that waits for inputs what the caller makes of it.
+
+        Args:
+            came: the last of it may say that a handler waits. Should it get nothing, all of this comes again.
+            deadline: for giving it.
+
+        Returns:
+            The deadline, put off for as long as the caller took for that.
+        """
+        if not isinstance(came[-1], SendInput) or self._inputs is None:
+            return deadline
+        try:
+            began = monotonic()
+            fields = self._inputs()
+            if not isinstance(fields, Mapping):
+                raise InputError(f"inputs must return a mapping of fields, got {described(fields)}")
+            deadline = deadline.later(monotonic() - began)
+            self._post(self._line.link, dict(fields), deadline)
+        except BaseException:
+            self._line.put_back(came)
+            raise
+        return deadline
 
     def _post(self, link: Link, fields: Mapping[str, Any], deadline: Deadline) -> None:
         self._line.ask(lambda watch: self._server.post_input(link.webrtc_id, fields, deadline, watch))

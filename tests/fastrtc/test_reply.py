@@ -1,13 +1,26 @@
 from __future__ import annotations
 
-from hume_sync.fastrtc import AudioChunk, Custom, ErrorMessage, Event, LogMessage, Reconnected
-from hume_sync.fastrtc.reply import Turn
+import pytest
+
+from hume_sync.errors import ConnectionLost
+from hume_sync.fastrtc import (
+    AudioChunk,
+    Custom,
+    EndStream,
+    ErrorMessage,
+    Event,
+    LogMessage,
+    Reconnected,
+    SendInput,
+    WarningMessage,
+)
+from hume_sync.fastrtc.reply import Turn, goes_on
 
 STARTED, PAUSE, STARTING = (LogMessage(t) for t in ("started_talking", "pause_detected", "response_starting"))
 ONE, TWO = AudioChunk(b"\x01\x00", 16000), AudioChunk(b"\x02\x00", 16000)
 LATE = AudioChunk(b"\x03\x00", 16000, delayed=True)
 ANEW = Reconnected("another", "cut")
-BOOM = ErrorMessage("boom")
+BOOM, BYE = ErrorMessage("boom"), EndStream("bye now")
 
 
 def turn(*events: Event, real_time: bool = False, first: bool = True) -> Turn:
@@ -29,11 +42,11 @@ def test_a_turn_is_not_over_before_audio_has_come() -> None:
 def test_a_turn_is_not_over_before_all_that_was_announced_has_come() -> None:
     short = turn(PAUSE, STARTING, STARTING, ONE)
     assert not short.may_be_over
-    assert not short.reply().complete
+    assert not short.reply(rested=False).complete
     whole = turn(PAUSE, STARTING, STARTING, ONE, TWO)
     assert whole.may_be_over
-    assert whole.reply().audio == b"\x01\x00\x02\x00"
-    assert whole.reply().complete
+    assert whole.reply(rested=False).audio == b"\x01\x00\x02\x00"
+    assert whole.reply(rested=False).complete
 
 
 def test_audio_that_nobody_announced_counts_as_well() -> None:
@@ -45,15 +58,71 @@ def test_in_real_time_the_announcements_say_nothing_of_how_much_comes() -> None:
 
 
 def test_a_handler_that_fails_is_dead_where_it_says_so() -> None:
-    assert turn(PAUSE, BOOM, real_time=True).has_failed
-    assert not turn(BOOM, real_time=True).has_failed  # of an earlier turn
-    assert not turn(PAUSE, BOOM, ONE, real_time=True).has_failed  # a word of its own, and it went on
-    assert not turn(PAUSE, BOOM).has_failed
+    assert turn(PAUSE, BOOM, real_time=True).is_hopeless
+    assert not turn(BOOM, real_time=True).is_hopeless  # of an earlier turn
+    assert not turn(PAUSE, BOOM, ONE, real_time=True).is_hopeless  # a word of its own, and it went on
+    assert not turn(PAUSE, BOOM).is_hopeless
 
 
 def test_a_handler_that_fails_behind_its_audio_leaves_the_reply_incomplete() -> None:
-    assert not turn(PAUSE, STARTING, ONE, BOOM, real_time=True).reply().complete
-    assert turn(PAUSE, BOOM, STARTING, ONE, real_time=True).reply().complete
+    assert not turn(PAUSE, STARTING, ONE, BOOM, real_time=True).reply(rested=True).complete
+    assert turn(PAUSE, BOOM, STARTING, ONE, real_time=True).reply(rested=True).complete
+
+
+def test_a_handler_that_has_closed_the_stream_is_dead_where_it_says_so() -> None:
+    assert turn(BYE, real_time=True).is_hopeless
+    assert not turn(BYE).is_hopeless  # an application's own
+
+
+def test_in_real_time_a_reply_is_whole_once_nothing_has_come_for_a_while() -> None:
+    it = turn(PAUSE, STARTING, ONE, real_time=True)
+    assert not it.reply(rested=False).complete
+    assert it.reply(rested=True).complete
+    assert not turn(PAUSE, STARTING, real_time=True).reply(rested=True).complete
+
+
+def test_audio_of_no_samples_is_none() -> None:
+    assert not turn(PAUSE, STARTING, AudioChunk(b"", 16000)).heard
+    assert turn(PAUSE, STARTING, STARTING, AudioChunk(b"", 16000), ONE).may_be_over  # but was announced
+    assert turn(AudioChunk(b"", 16000), PAUSE, STARTING, ONE).reply(rested=False).audio == ONE.samples
+
+
+@pytest.mark.parametrize(
+    ("events", "real_time", "code", "outlived"),
+    [
+        ([ONE], False, 1006, True),
+        ([ONE], False, 1000, True),
+        ([STARTING], False, 1000, False),
+        ([STARTING, STARTING, ONE], False, 1000, False),
+        ([ONE], True, 1000, True),
+        ([ONE], True, 1006, False),
+        ([ONE], True, None, False),
+        ([PAUSE], True, 1000, False),
+    ],
+)
+def test_an_end_behind_a_reply_is_left_to_the_next_call_where_it_cannot_have_cut_it_unawares(
+    events: list[Event], real_time: bool, code: int | None, outlived: bool
+) -> None:
+    assert turn(*events, real_time=real_time).outlives(ConnectionLost("gone", close_code=code)) is outlived
+
+
+@pytest.mark.parametrize(
+    ("event", "goes"),
+    [
+        (ONE, True),
+        (STARTING, True),
+        (SendInput(), True),
+        (BOOM, True),
+        (BYE, True),
+        (STARTED, False),
+        (PAUSE, False),
+        (LogMessage("still here"), False),
+        (WarningMessage("still here"), False),
+        (Custom("x", 1), False),
+    ],
+)
+def test_what_is_no_sign_of_a_reply_that_goes_on_does_not_put_off_its_end(event: Event, goes: bool) -> None:
+    assert goes_on(event) is goes
 
 
 # --- what belongs to it
@@ -62,14 +131,14 @@ def test_a_handler_that_fails_behind_its_audio_leaves_the_reply_incomplete() -> 
 def test_the_next_pause_is_of_the_next_turn() -> None:
     it = turn(PAUSE, STARTING, STARTING, ONE, STARTED)
     assert not it.add(PAUSE)
-    assert it.reply().audio == ONE.samples
-    assert not it.reply().complete
+    assert it.reply(rested=False).audio == ONE.samples
+    assert not it.reply(rested=False).complete
 
 
 def test_talking_behind_the_audio_is_of_the_next_turn_with_all_that_follows() -> None:
     it = turn(STARTED, PAUSE, STARTING, ONE, BOOM, STARTED, BOOM)
     assert it.split() == [STARTED, BOOM]
-    assert it.reply().messages == (STARTED, PAUSE, STARTING, BOOM)
+    assert it.reply(rested=False).messages == (STARTED, PAUSE, STARTING, BOOM)
 
 
 def test_talking_before_the_audio_or_between_two_pieces_is_of_the_same_turn() -> None:
@@ -79,25 +148,25 @@ def test_talking_before_the_audio_or_between_two_pieces_is_of_the_same_turn() ->
 
 def test_what_is_said_before_any_pause_is_a_greeting_and_a_reply_of_its_own() -> None:
     it = turn(STARTING, ONE)
-    assert it.reply().complete
+    assert it.reply(rested=False).complete
     assert not it.add(PAUSE)
 
 
 def test_the_rest_of_a_reply_that_was_given_up_gives_way_to_the_next() -> None:
     it = turn(ONE, PAUSE, STARTING, TWO, first=False)
-    assert it.reply().audio == TWO.samples
-    assert it.reply().messages == (PAUSE, STARTING)
+    assert it.reply(rested=False).audio == TWO.samples
+    assert it.reply(rested=False).messages == (PAUSE, STARTING)
 
 
 def test_an_interrupted_reply_gives_way_with_all_that_it_had_announced() -> None:
     it = turn(PAUSE, STARTING, STARTING, STARTED, PAUSE, STARTING, TWO)  # none of its audio had come
     assert it.may_be_over
-    assert it.reply().audio == TWO.samples
+    assert it.reply(rested=False).audio == TWO.samples
 
 
 def test_frames_that_come_late_are_no_part_of_the_reply_they_come_before() -> None:
-    assert turn(PAUSE, STARTING, LATE, ONE, real_time=True).reply().audio == ONE.samples
-    assert turn(PAUSE, STARTING, ONE, LATE, real_time=True).reply().audio == ONE.samples + LATE.samples
+    assert turn(PAUSE, STARTING, LATE, ONE, real_time=True).reply(rested=False).audio == ONE.samples
+    assert turn(PAUSE, STARTING, ONE, LATE, real_time=True).reply(rested=False).audio == ONE.samples + LATE.samples
 
 
 def test_a_connection_made_anew_ends_a_turn_that_has_begun() -> None:
@@ -109,7 +178,7 @@ def test_a_connection_made_anew_ends_a_turn_that_has_begun() -> None:
 
 def test_all_that_is_no_audio_is_kept_in_order() -> None:
     custom = Custom("x", 1)
-    reply = turn(STARTED, custom, PAUSE, STARTING, ONE).reply()
+    reply = turn(STARTED, custom, PAUSE, STARTING, ONE).reply(rested=False)
     assert reply.messages == (STARTED, custom, PAUSE, STARTING)
     assert reply.seconds == 1 / 16000
     assert "\\x01" not in repr(reply)

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError, MisuseError
+from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import HookError, SendInput
 from tests.faultproxy import Peer, head
 from tests.net.support import server
 
 from .fake import FakeFastRTC
-from .talk import SPEECH, client, say
+from .talk import SPEECH, TURN, client, say
 from .webtalk import EVENTS
 
 
@@ -102,6 +103,66 @@ def test_outputs_opened_while_the_connection_is_made_anew_are_those_of_the_new_o
         with client(fake, "/echo", outputs=f"http://127.0.0.1:{port}/").connect(reconnect=True) as session:
             losing = threads.submit(session.reply)
             losing.add_done_callback(lambda _: anew.set())
-            assert next(session.outputs()) == 1
+            with session.outputs() as stream:
+                assert next(stream) == 1
             assert session.webrtc_id in asked[1]
             assert session.webrtc_id not in asked[0]
+
+
+@pytest.mark.parametrize("fault", ["inputs", "hook"])
+def test_a_turn_whose_inputs_failed_waits_for_the_next_call(fake: FakeFastRTC, fault: str) -> None:
+    failures = [LookupError("nothing there")] if fault == "inputs" else []
+
+    def inputs() -> dict[str, int]:
+        if failures:
+            raise failures.pop()
+        return {"scale": 3}
+
+    fake.knobs.hook_status = 500 if fault == "hook" else 200
+    with client(fake, "/args").connect(inputs=inputs) as session:
+        session.send_audio(SPEECH, end=True)
+        with pytest.raises((LookupError, HookError)):
+            session.reply()
+        fake.knobs.hook_status = 200
+        reply = session.reply(idle=0.05)
+    assert reply.audio
+    assert reply.complete
+    assert [*reply.messages][:2] == TURN[:2]
+    assert SendInput() in reply.messages
+
+
+def test_an_event_whose_inputs_failed_comes_again(fake: FakeFastRTC) -> None:
+    failures = [LookupError("nothing there")]
+
+    def inputs() -> dict[str, int]:
+        if failures:
+            raise failures.pop()
+        return {"scale": 3}
+
+    with client(fake, "/args").connect(inputs=inputs) as session:
+        session.send_audio(SPEECH, end=True)
+        with pytest.raises(LookupError):
+            list(session)
+        assert next(iter(session)) == SendInput()
+    assert [hook["scale"] for hook in fake.hooks] == [3]
+
+
+def test_the_time_the_caller_takes_for_inputs_is_none_of_the_replys(fake: FakeFastRTC) -> None:
+    def inputs() -> dict[str, int]:
+        assert not threading.Event().wait(1.6)
+        return {"scale": 3}
+
+    with client(fake, "/args").connect(inputs=inputs) as session:
+        session.send_audio(SPEECH, end=True)
+        assert session.reply(timeout=1.5, idle=0.05).complete
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_inputs_for_a_connection_that_has_ended_are_refused(fake: FakeFastRTC, reconnect: bool) -> None:
+    with client(fake, "/args").connect(reconnect=reconnect) as session:
+        fake.end(1000)
+        with pytest.raises(ConnectionLost):
+            session.reply()
+        with pytest.raises(ConnectionLost):
+            session.set_input(scale=3)
+    assert fake.hooks == []

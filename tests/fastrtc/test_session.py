@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import threading
@@ -21,6 +22,7 @@ from hume_sync.fastrtc import (
     FastRTCClient,
     FetchOutput,
     LogMessage,
+    Reply,
     ReplyTimeout,
     Session,
     StopWord,
@@ -29,10 +31,12 @@ from hume_sync.fastrtc import (
     WarningMessage,
     mulaw,
 )
-from tests.net.support import in_child, server
+from tests.faultproxy import Peer
+from tests.net.support import in_child, server, upgraded
 
 from .fake import FakeFastRTC
 from .real.turns import GARBAGE, Stream, level, media, message, says
+from .sounds import wav
 from .talk import PONG, SPEECH, TURN, chatter, client, heard, say, speech, took
 
 # --- turns
@@ -288,3 +292,27 @@ def test_twenty_sessions_in_twenty_threads_each_hear_themselves(fake: FakeFastRT
     with ThreadPoolExecutor(20) as threads:
         assert list(threads.map(work, range(20))) == [True] * 20
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("hume_sync")]
+
+
+def test_messages_that_are_no_reply_do_not_put_off_its_end() -> None:
+    def run(peer: Peer) -> None:
+        for text in (PONG, *(message("log", event.text).encode() for event in TURN), media(level(1000, 800)).encode()):
+            peer.send_frame(text)
+        while not peer.stop.wait(0.02):
+            peer.send_frame(b'{"type":"log","data":"still here"}')
+
+    with server(upgraded(run)) as port, FastRTCClient(f"http://127.0.0.1:{port}").connect() as session:
+        reply: list[Reply] = []
+        assert took(lambda: reply.append(session.reply(idle=0.3))) < 5
+    assert reply[0].complete
+    assert LogMessage("still here") in reply[0].messages
+
+
+def test_a_file_that_takes_too_long_to_resample_is_a_time_out_and_nothing_is_sent(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect() as session:
+        with pytest.raises(Timeout) as caught:
+            session.send_audio(io.BytesIO(wav(bytes(2 * 44100 * 20), rate=44100)), timeout=0.001)
+        assert caught.value.phase == "send"
+        assert not caught.value.maybe_processed
+        assert say(session)
+    assert len(fake.connections[0].media) == 2  # of the question that was sent, and its silence

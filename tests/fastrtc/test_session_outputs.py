@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from tests.faultproxy import Peer
 from tests.net.support import Script, server
 
 from .fake import FakeFastRTC
-from .talk import SPEECH, client
+from .talk import SPEECH, client, say
 from .webtalk import EVENTS, elapsed, request
 
 CUT = [FakeFastRTC.drop, FakeFastRTC.end, lambda fake: fake.drop(reset=True)]
@@ -113,3 +114,25 @@ def test_outputs_opened_after_a_reconnect_are_those_of_the_new_connection(fake: 
             session.send_audio(SPEECH, end=True)
             session.reply(idle=0.05)
             assert next(outputs)["rate"] == 16000
+
+
+def test_a_stream_that_was_dropped_reads_no_more(fake: FakeFastRTC) -> None:
+    with client(fake, "/addl").connect() as session:
+        streams = [session.outputs()]
+        response = streams[0]._response
+        with pytest.warns(ResourceWarning, match="outputs was not closed"):
+            streams.clear()
+        assert response._wire.fileno() == -1
+        with session.outputs() as outputs:
+            say(session)
+            assert next(outputs)
+
+
+def test_a_stream_that_ended_or_was_closed_may_be_dropped(fake: FakeFastRTC) -> None:
+    with client(fake, "/addl").connect() as session:
+        session.outputs().close()
+        ends = session.outputs()
+        session.close()
+        assert list(ends) == []
+        del ends
+        gc.collect()

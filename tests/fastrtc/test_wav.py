@@ -153,3 +153,19 @@ def test_half_a_sample_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got 3 bytes, an odd number"):
         write_wav(tmp_path / "out.wav", b"abc", 24000)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_turning_a_file_into_samples_can_be_given_up(numpy: str, channels: int) -> None:
+    checks = 0
+
+    def check() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:
+            raise LookupError("nobody wants it any more")
+
+    content = wav(bytes(2 * channels * 44100 * 20), rate=44100, channels=channels)
+    with pytest.raises(LookupError):
+        to_samples(io.BytesIO(content), 16000, check=check)
+    assert checks == 3
