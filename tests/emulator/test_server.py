@@ -2,19 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 from contextlib import ExitStack
 from typing import Any
 
 import orjson
 import pytest
-import trustme
 from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from hume_sync.emulator import Emulator, Journal, Knobs, server
+from tests.net.support import tls_contexts
 
 from .support import request
 
@@ -73,11 +72,7 @@ def test_a_name_is_kept_or_becomes_the_address_that_has_the_port() -> None:
 
 
 def test_it_speaks_tls() -> None:
-    authority = trustme.CA()
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    tls, trusting = tls_contexts("127.0.0.1")
 
     async def visit(emulator: Emulator) -> None:
         # On asyncio: over TLS, the client for threads lets two of them use one connection, and hangs now and then.
@@ -95,8 +90,7 @@ def test_it_speaks_tls() -> None:
 
 
 def test_close_does_not_wait_for_a_tls_handshake_either() -> None:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+    tls, _ = tls_contexts("127.0.0.1")
     emulator = Emulator(ssl_context=tls).start()
     with socket.create_connection(("127.0.0.1", emulator.port)):
         emulator.close()

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import logging
 import math
 import pickle
 from typing import Any
 
+import pybase64
 import pytest
 
 from hume_sync import ConfigurationError, ConnectError, InputError
 from hume_sync.fastrtc import FastRTCClient
+from tests.net.support import server, tls_contexts, tunnel
 
+from . import talk
 from .fake import FakeFastRTC
 
 URL = "http://127.0.0.1:7860"
@@ -150,6 +154,42 @@ def test_headers_go_along_with_every_request_and_show_nowhere() -> None:
             session.set_input(a=1)
             assert "hush" not in repr(client) + repr(session)
         assert [request.headers["x-token"] for request in fake.requests] == ["hush-hush"] * 2
+
+
+def test_a_session_is_logged_without_a_header_a_sample_or_an_input(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with FakeFastRTC() as fake:
+        headers = {"Authorization": "Bearer hush-hush", "X-Token": "hush-hush"}
+        with talk.client(fake, "/addl", headers=headers).connect() as session, session.outputs() as outputs:
+            session.set_input(word="hush-hush")
+            assert talk.say(session)
+            assert next(outputs)
+    assert "hush" not in caplog.text
+    assert pybase64.b64encode(talk.SPEECH)[:40].decode() not in caplog.text
+
+
+def test_a_whole_session_goes_over_tls() -> None:
+    serving, trusting = tls_contexts("127.0.0.1")
+    with FakeFastRTC(ssl_context=serving) as fake:
+        client = talk.client(fake, "/addl", ssl_context=trusting, headers={"X-Token": "hush-hush"})
+        with client.connect() as session, session.outputs() as outputs:
+            session.set_input(a=1)
+            assert talk.say(session)
+            assert next(outputs)["rate"] == 16000
+        with pytest.raises(ConnectError, match="certificate"):
+            talk.client(fake, "/addl").connect()
+        assert [request.headers["x-token"] for request in fake.requests] == ["hush-hush"] * 3
+
+
+def test_a_session_goes_through_a_proxy() -> None:
+    seen: list[bytes] = []
+    with FakeFastRTC() as fake, server(tunnel(b"HTTP/1.1 200 OK\r\n\r\n", seen, fake.port)) as port:
+        client = FastRTCClient(
+            "http://far.example", path="/echo", input_sample_rate=16000, proxy=f"http://me:word@127.0.0.1:{port}"
+        )
+        with client.connect() as session:
+            assert talk.heard(talk.SPEECH) in talk.say(session)
+    assert seen[0] == b"CONNECT far.example:80 HTTP/1.1\r\n"
 
 
 def test_a_mount_path_may_stand_in_the_url() -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import trustme
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+
+from tests.net.support import tls_contexts
 
 from .fake import FakeFastRTC
 from .real import turns
@@ -251,10 +251,7 @@ def test_a_test_may_bring_streams_of_its_own() -> None:
 
 
 def test_it_speaks_tls() -> None:
-    authority = trustme.CA()
-    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(serving)
-    authority.configure_trust(trusting)
+    serving, trusting = tls_contexts("127.0.0.1")
 
     async def visit(url: str) -> int | None:
         # On asyncio: over TLS, the client for threads lets two of them use one connection, and hangs now and then.

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from typing import Any
 
 import pytest
-import trustme
 
 from hume_sync import (
     ConfigurationError,
@@ -17,7 +15,7 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Proxy
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer, head
-from tests.net.support import server
+from tests.net.support import server, tls_contexts
 
 from .webtalk import KEY, PRIVATE, answer, get, http, request, says
 
@@ -76,10 +74,7 @@ def test_without_headers_any_machine_may_be_asked(monkeypatch: pytest.MonkeyPatc
 
 
 def test_requests_are_encrypted_and_the_certificate_is_checked() -> None:
-    authority = trustme.CA()
-    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(serving)
-    authority.configure_trust(trusting)
+    serving, trusting = tls_contexts("localhost")
 
     def secure(peer: Peer) -> None:
         with serving.wrap_socket(peer.sock.dup(), server_side=True) as sock:

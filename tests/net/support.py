@@ -6,11 +6,14 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterator
 
-from tests.faultproxy import Peer, frame, upgrade
+import trustme
+
+from tests.faultproxy import Peer, frame, head, upgrade
 
 Script = Callable[[Peer], object]
 
@@ -94,4 +97,40 @@ def in_child(work: Callable[[], object]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-__all__ = ["Script", "frame", "in_child", "says", "server", "upgraded"]
+def tunnel(answer: bytes, seen: list[bytes], target: int | None = None) -> Script:
+    """A proxy that answers a CONNECT with this, notes its head, and leads to that port, whatever was asked for."""
+
+    def script(peer: Peer) -> None:
+        seen.extend(head(peer.file))
+        peer.send(answer)
+        if target is None:
+            peer.wait_gone()
+            return
+        with socket.create_connection(("127.0.0.1", target)) as upstream:
+            there = threading.Thread(target=_pump, args=(peer.sock, upstream))
+            there.start()
+            _pump(upstream, peer.sock)
+            there.join()
+
+    return script
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def tls_contexts(name: str, authority: trustme.CA | None = None) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Server and client contexts for a certificate made out to ``name``."""
+    authority = authority or trustme.CA()
+    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert(name).configure_cert(serving)
+    authority.configure_trust(trusting)
+    return serving, trusting
+
+
+__all__ = ["Script", "frame", "in_child", "says", "server", "tls_contexts", "tunnel", "upgraded"]

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import socket
 import ssl
-import threading
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.dial import dial
 from hume_sync.net.endpoint import Endpoint, Proxy
 from hume_sync.net.secret import Secret
-from tests.faultproxy import Peer, head
+from tests.faultproxy import head
 
-from .support import server
+from .support import server, tls_contexts, tunnel
 
 CREDENTIALS = (("X-Hume-Api-Key", Secret("hush")),)
 
@@ -29,14 +28,6 @@ def endpoint(port: int, **more: Any) -> Endpoint:
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
-
-
-def contexts(authority: trustme.CA, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Server and client contexts for a certificate made out to ``name``."""
-    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert(name).configure_cert(serving)
-    authority.configure_trust(trusting)
-    return serving, trusting
 
 
 def test_a_connection_sends_small_requests_at_once_and_notices_a_vanished_peer() -> None:
@@ -148,7 +139,7 @@ def test_a_caller_who_allows_it_is_warned(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_connection_over_tls_is_verified_and_works(authority: trustme.CA) -> None:
-    serving, trusting = contexts(authority, "localhost")
+    serving, trusting = tls_contexts("localhost", authority)
     with Emulator(ssl_context=serving) as emulator:
         url = emulator.url.replace("127.0.0.1", "localhost")
         client = HumeStreamClient("k", base_url=url, ssl_context=trusting)
@@ -161,7 +152,7 @@ def test_a_connection_over_tls_is_verified_and_works(authority: trustme.CA) -> N
 
 @pytest.mark.parametrize("name", ["another.example", None], ids=["wrong-name", "unknown-authority"])
 def test_a_certificate_that_does_not_fit_ends_the_connection(authority: trustme.CA, name: str | None) -> None:
-    serving, trusting = contexts(authority, name or "localhost")
+    serving, trusting = tls_contexts(name or "localhost", authority)
     client_context = ssl.create_default_context() if name is None else trusting
     with Emulator(ssl_context=serving) as emulator:
         url = emulator.url.replace("127.0.0.1", "localhost")
@@ -173,7 +164,7 @@ def test_a_certificate_that_does_not_fit_ends_the_connection(authority: trustme.
 
 
 def test_a_call_that_waits_over_tls_ends_by_its_deadline(authority: trustme.CA) -> None:
-    serving, trusting = contexts(authority, "localhost")
+    serving, trusting = tls_contexts("localhost", authority)
     with Emulator(ssl_context=serving, latency=30) as emulator:
         url = emulator.url.replace("127.0.0.1", "localhost")
         client = HumeStreamClient("k", base_url=url, ssl_context=trusting)
@@ -185,31 +176,6 @@ def test_a_call_that_waits_over_tls_ends_by_its_deadline(authority: trustme.CA) 
 
 
 # --- the proxy
-
-
-def tunnel(answer: bytes, seen: list[bytes], target: int | None = None) -> Any:
-    def script(peer: Peer) -> None:
-        seen.extend(head(peer.file))
-        peer.send(answer)
-        if target is None:
-            peer.wait_gone()
-            return
-        with socket.create_connection(("127.0.0.1", target)) as upstream:
-            there = threading.Thread(target=pump, args=(peer.sock, upstream))
-            there.start()
-            pump(upstream, peer.sock)
-            there.join()
-
-    return script
-
-
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 def test_a_proxy_is_asked_for_a_tunnel_with_its_own_credentials() -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from hume_sync import ConnectionLost, HumeClientException, InboxOverflow, MessageTooLarge, MisuseError, ProtocolError
 from hume_sync import Timeout as HumeTimeout
@@ -45,7 +44,7 @@ from tests.faultproxy import (
     upgrade_answer,
 )
 
-from .support import Script, in_child, server
+from .support import Script, in_child, server, tls_contexts
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
 
@@ -59,11 +58,7 @@ SOON = 10.0
 @pytest.fixture(scope="module", name="contexts")
 def _contexts() -> Contexts:
     """A server's and a client's."""
-    authority = trustme.CA()
-    serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("127.0.0.1").configure_cert(serving)
-    authority.configure_trust(trusting)
-    return serving, trusting
+    return tls_contexts("127.0.0.1")
 
 
 def small(script: Script) -> Script:
