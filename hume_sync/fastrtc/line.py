@@ -110,6 +110,10 @@ class Line:
         """Whether an event can be received without looking at the link."""
         return bool(self._waiting)
 
+    def is_behind(self) -> bool:
+        """Whether what was received last is of a connection that has been made anew since."""
+        return any(isinstance(event, Reconnected) for event in tuple(self._waiting))
+
     def ask(self, request: Callable[[Watch], _T]) -> _T:
         """Make a request, which `close` interrupts."""
         mine: list[Callable[[], None]] = []

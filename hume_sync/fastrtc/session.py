@@ -85,7 +85,7 @@ class Session:
         # Apart: a server looks at each message as a whole, and the speech in it hides the silence.
         pieces = [to_samples(audio, rate, check=check), *([silence(_PAUSE, rate)] if end else [])]
         if timeout is None and self._line.link.real_time:
-            deadline = Deadline(deadline.remaining() + sum(map(len, pieces)) / 2 / rate)
+            deadline = deadline.later(sum(map(len, pieces)) / 2 / rate)
 
         def send(link: Link) -> None:
             self._asked = link
@@ -305,8 +305,8 @@ class Session:
         Returns:
             The deadline, put off for as long as the caller took for that.
         """
-        if not isinstance(came[-1], SendInput) or self._inputs is None:
-            return deadline
+        if not isinstance(came[-1], SendInput) or self._inputs is None or self._line.is_behind():
+            return deadline  # a connection that is gone waits for nothing
         try:
             began = monotonic()
             fields = self._inputs()

@@ -9,11 +9,19 @@ import pytest
 
 from hume_sync import MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import HookError, Reconnected, ReplyTimeout
+from hume_sync.fastrtc import HookError, Reconnected, ReplyTimeout, SendInput, Session
 from hume_sync.fastrtc.websocket import WebSocketLink
 
 from .fake import FakeFastRTC
+from .real.turns import message
 from .talk import SPEECH, client, heard, say, took
+
+
+def keep_sending(session: Session) -> None:
+    """As a thread of its own does, until that notices the end."""
+    with pytest.raises(ConnectionLost):
+        while True:
+            session.send_audio(bytes(2))
 
 
 def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_made_anew(fake: FakeFastRTC) -> None:
@@ -116,9 +124,7 @@ def test_a_question_that_was_lost_where_another_call_noticed_is_not_waited_for(f
     with client(fake, "/silent").connect(reconnect=True) as session:
         session.send_audio(SPEECH, end=True)
         fake.drop(reset=True)
-        with pytest.raises(ConnectionLost):
-            while True:  # as a thread that goes on sending
-                session.send_audio(bytes(2))
+        keep_sending(session)
         with pytest.raises(ConnectionLost):
             session.reply(timeout=25)
         assert session._line.has_waiting()
@@ -139,9 +145,7 @@ def test_a_loss_that_an_iteration_has_told_is_not_told_again(fake: FakeFastRTC) 
 def test_a_question_asked_anew_after_a_loss_is_answered(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session:
         fake.drop(reset=True)
-        with pytest.raises(ConnectionLost):
-            while True:
-                session.send_audio(bytes(2))
+        keep_sending(session)
         assert heard(SPEECH) in say(session)
 
 
@@ -165,3 +169,24 @@ def test_an_interrupted_program_connects_no_more(fake: FakeFastRTC, monkeypatch:
             listening = threads.submit(listen)
             assert listens.wait(5)
             raise KeyboardInterrupt
+
+
+def test_a_handler_that_is_gone_is_given_no_inputs(fake: FakeFastRTC) -> None:
+    asked: list[int] = []
+
+    def inputs() -> dict[str, int]:
+        asked.append(1)
+        return {"scale": 3}
+
+    with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
+        fake.say(message("send_input", ""))
+        fake.drop()
+        keep_sending(session)
+        events = iter(session)
+        assert next(events) == SendInput()
+        assert isinstance(next(events), Reconnected)
+        assert asked == []
+        fake.say(message("send_input", ""))
+        assert next(events) == SendInput()
+    assert asked == [1]
+    assert [hook["webrtc_id"] for hook in fake.hooks] == [session.webrtc_id]
