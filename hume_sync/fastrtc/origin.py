@@ -10,6 +10,10 @@ from ..net.endpoint import Endpoint
 
 __all__ = ["Origin"]
 
+_SECRET = 4
+"""Characters from which a private header's value is a secret. One letter, as a tenant's name, is none: with each of it
+taken out, nothing could be read any more, a refusal's limit included."""
+
 _TELLING = 8
 """Characters from which a part of a private header is a secret by itself."""
 
@@ -28,8 +32,8 @@ class Origin(Endpoint):
 
     def scrub(self, text: str) -> str:
         """``text`` without any private value in it, or a part of one: servers repeat a token without its "Bearer"."""
-        values = [secret.reveal() for _, secret in self.private]
+        values = [value for _, secret in self.private if len(value := secret.reveal()) >= _SECRET]
         parts = [part for value in values for part in (*value.split(), *_PARTS.findall(value)) if len(part) >= _TELLING]
         # At once, and the longest first: one that holds another would be told by what is left of it.
-        secrets = sorted({*values, *parts} - {""}, key=len, reverse=True)
+        secrets = sorted({*values, *parts}, key=len, reverse=True)
         return re.sub("|".join(map(re.escape, secrets)), "***", text) if secrets else text
