@@ -30,7 +30,7 @@ def connect_patiently(connect: Callable[[], Link], policy: RetryPolicy, deadline
                 first,
                 connect,
                 sleep=sleep,
-                wait=lambda error, failures: policy.delay(failures) if error.retry_after is None else error.retry_after,
+                wait=lambda error, failures: policy.delay(failures, error),
                 deadline=deadline,
                 attempts=attempts,
                 is_free=lambda _: False,

@@ -204,7 +204,7 @@ class OpenResponse:
 
     def __init__(self, wire: Wire, head: BaseHTTPResponse, scrub: Callable[[str], str]) -> None:
         self.status = head.status
-        self.content_type = (head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        self.content_type = scrub(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         """The media type alone, in lower case; empty where none is named."""
         self._retry_after = seconds_to_wait(head.headers.get("Retry-After"))
         self._body = framing(head.status, head.headers)

@@ -36,4 +36,4 @@ class Origin(Endpoint):
         parts = [part for value in values for part in (*value.split(), *_PARTS.findall(value)) if len(part) >= _TELLING]
         # At once, and the longest first: one that holds another would be told by what is left of it.
         secrets = sorted({*values, *parts}, key=len, reverse=True)
-        return re.sub("|".join(map(re.escape, secrets)), "***", text) if secrets else text
+        return re.sub("|".join(map(re.escape, secrets)), "***", text, flags=re.IGNORECASE) if secrets else text

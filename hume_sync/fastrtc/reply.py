@@ -20,10 +20,10 @@ class Reply:
     messages: tuple[Event, ...]
     """All that was no audio, in the order it came."""
     complete: bool
-    """False: the server announced more pieces of audio than came before time was up or the next turn began, or its
-    handler failed behind the last of them. Over WebRTC nothing tells how much is to come: there it is True once
-    nothing has come for ``idle`` seconds, and False where time was up before, the next turn began, or the server ended
-    the session. (A server that has died looks like one that pauses, until half a minute later.)"""
+    """Whether all that was announced has come, and then nothing for ``idle`` seconds. False: time was up before, the
+    next turn began, the server ended the session, or said behind the audio that its handler has failed. (A server that
+    has died without a word looks like one that pauses, until it is noticed: over WebSocket after the client's
+    ``patience``, over WebRTC after half a minute.)"""
 
     @property
     def seconds(self) -> float:
@@ -42,12 +42,19 @@ class Turn:
         real_time: see `Link`: there announcements are not counted, and an error is the end of the turn.
         first: whether it is the first of its connection. Audio before any pause is then a handler's greeting, a reply
             of its own; else it is the rest of an earlier reply that has been given up, and gives way to this turn's.
+        interrupting: whether the reply before was `interrupted` by it. The last of that may come behind the pause.
     """
 
-    def __init__(self, sample_rate: int, *, real_time: bool = False, first: bool = True) -> None:
+    def __init__(
+        self, sample_rate: int, *, real_time: bool = False, first: bool = True, interrupting: bool = False
+    ) -> None:
+        self.interrupted = False
+        """Whether the next turn has begun while audio came, or soon after."""
         self._sample_rate = sample_rate
         self._real_time = real_time
         self._first = first
+        self._interrupting = interrupting
+        self._overtaken = 0  # frames to come, at most, that were spoken before the pause
         self._audio: list[bytes] = []
         self._size = 0  # bytes of it
         self._messages: list[Event] = []
@@ -60,8 +67,7 @@ class Turn:
     def add(self, event: Event) -> bool:
         """Count an event; False: this turn is over, and the event is not part of it."""
         if isinstance(event, AudioChunk):
-            # The first frames after a gap may be the last of the turn before (see `AudioChunk.delayed`).
-            if not (event.delayed and self._paused and not self._audio):
+            if not self._is_stale(event):
                 self._audio.append(event.samples)
                 self._size += len(event.samples)
                 self._behind = len(self._messages)
@@ -73,15 +79,33 @@ class Turn:
             self._first = True
         if event == _PAUSE:
             if self.heard and (self._paused or self._first):
+                self.interrupted = True
                 return False
-            self._paused = True
-            self._audio.clear()
-            self._size = self._announced = 0
+            self._overtaken = _AT_MOST if self._real_time and (self._interrupting or self.heard) else 0
+            self._paused, self._failed, self._announced = True, False, 0
+            self._give_up()
+        elif event == _STARTING and self._paused and not self._announced:
+            # A reply is announced before it comes: what came since the pause was the last of one that it interrupted.
+            self._overtaken = _HELD_BACK if self._overtaken else 0
+            if not self._real_time:
+                self._give_up()
         self._messages.append(event)
         self._announced += event == _STARTING
         self._failed |= isinstance(event, ErrorMessage)
         self._ended |= isinstance(event, EndStream)
         return True
+
+    def _is_stale(self, chunk: AudioChunk) -> bool:
+        """Whether it was spoken before the pause: over WebRTC messages overtake audio, whose last is held back."""
+        if not self._paused or self._audio:
+            return False
+        is_stale = chunk.delayed or self._overtaken > 0
+        self._overtaken = 0 if chunk.delayed else max(0, self._overtaken - 1)
+        return is_stale
+
+    def _give_up(self) -> None:
+        self._audio.clear()
+        self._size = 0
 
     def split(self) -> list[Event]:
         """Take out what belongs to the next turn already: what came behind the audio since talking began."""
@@ -113,9 +137,9 @@ class Turn:
     def outlives(self, error: TransportError) -> bool:
         """Whether this end of the connection can be left to the next call, because a reply has come.
 
-        In real time one that the server has ended may be cut (`Reply.complete`), one that was lost is.
+        So it is where the server has ended it in order: what has come may be all (but see `Reply.complete`).
         """
-        return self.may_be_over and (not self._real_time or error.close_code == _ENDED)
+        return self.may_be_over and error.close_code == _ENDED
 
     @property
     def messages(self) -> tuple[Event, ...]:
@@ -124,7 +148,7 @@ class Turn:
 
     def reply(self, *, rested: bool) -> Reply:
         """What has come so far; ``rested``: nothing has come behind it for a while."""
-        complete = self.may_be_over and not self._failed and (rested or not self._real_time)
+        complete = rested and self.may_be_over and not self._failed
         return Reply(b"".join(self._audio), self._sample_rate, self.messages, complete)
 
 
@@ -135,6 +159,13 @@ def goes_on(event: Event) -> bool:
 
 _ENDED = 1000
 """The close code of a connection that the server has ended."""
+
+_AT_MOST = 50
+"""Frames (a second) of an interrupted reply that may come behind the pause, before the next is announced. Seen: 13."""
+
+_HELD_BACK = 6
+"""Frames of it that may come behind that: the five that aiortc keeps until others push them out (see `rtcaudio.Ear`),
+and one that was on its way."""
 
 _TALKING = LogMessage("started_talking")
 _PAUSE = LogMessage("pause_detected")

@@ -24,9 +24,9 @@ class Server:
     """One handler, and the application's URLs around it."""
 
     http: Http = attrs.field(repr=False)
-    input_hook: str | None
-    outputs_url: str | None
-    latest_url: str | None
+    input_hook: str | None = attrs.field(repr=False)
+    outputs_url: str | None = attrs.field(repr=False)
+    latest_url: str | None = attrs.field(repr=False)
     shape: Shape | None
     input_sample_rate: int
     output_sample_rate: int

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, Self
 from ..errors import ConnectionLost, InputError, MisuseError, ReplyTimeout, Timeout, copy_of, described
 from ..net.deadline import Deadline, seconds
 from .audio import silence, to_samples
-from .events import ErrorMessage, Event, Reconnected, SendInput
+from .events import EndStream, ErrorMessage, Event, Reconnected, SendInput
 from .line import Line
 from .link import Connect, Link
 from .outputs import OutputStream
@@ -51,6 +51,7 @@ class Session:
         self._streams: weakref.WeakSet[OutputStream] = weakref.WeakSet()  # one that its caller forgets is to end
         self._streams_lock = threading.RLock()  # a signal's handler may close the session that its thread is using
         self._answering: Link | None = None  # the one that the last reply came from
+        self._interrupted = False  # that reply, by the next turn
         self._asked: Link | None = None  # the one that audio was last sent on, until a loss of it was told
         self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._renewed)
 
@@ -97,13 +98,13 @@ class Session:
     def reply(self, *, timeout: float | None = None, idle: float = _IDLE) -> Reply:
         """Wait for the end of one turn. (See `Turn`: servers do not mark it.)
 
-        What belongs to the next turn already is left to the next call, as is the end of a connection behind a reply
-        that has come whole.
+        What belongs to the next turn already is left to the next call, as is the end of a session that the server has
+        ended in order behind a reply.
 
         Args:
             timeout: seconds until the end of the reply, without those that the ``inputs`` of `connect` take; None: the
-                client's, and, over WebRTC, as long as what was sent is still being spoken. An answer is spoken there,
-                too: allow for how long it plays.
+                client's, and, over WebRTC, as long as what was sent before is still to be spoken. An answer is spoken
+                there, too: allow for how long it plays.
             idle: seconds without audio, or word of more, after which a reply that may be over is.
 
         Raises:
@@ -118,7 +119,13 @@ class Session:
         link = self._line.link
         if timeout is None:
             deadline = deadline.later(link.backlog)
-        turn = Turn(self._server.output_sample_rate, real_time=link.real_time, first=self._answering is not link)
+        first = self._answering is not link
+        turn = Turn(
+            self._server.output_sample_rate,
+            real_time=link.real_time,
+            first=first,
+            interrupting=self._interrupted and not first,
+        )
         try:
             rested = self._hear(turn, deadline, idle)
         except ConnectionLost:
@@ -127,7 +134,7 @@ class Session:
         if not turn.heard:
             raise self._without_reply(turn)
         self._line.put_back(turn.split())
-        self._answering = link
+        self._answering, self._interrupted = link, turn.interrupted
         return turn.reply(rested=rested)
 
     def __iter__(self) -> Iterator[Event]:
@@ -323,9 +330,10 @@ class Session:
         self._line.ask(lambda watch: self._server.post_input(link.webrtc_id, fields, deadline, watch))
 
     def _without_reply(self, turn: Turn) -> ReplyTimeout:
-        texts = [event.text for event in turn.messages if isinstance(event, ErrorMessage)]
+        texts = [event.text for event in turn.messages if isinstance(event, ErrorMessage | EndStream)]
         told = f": the handler says {self._server.http.scrub(texts[-1])[:_SENTENCE]!r}" if texts else ""
-        error = ReplyTimeout(f"no audio came in time{told}", phase="receive", maybe_processed=True)
+        what = "no audio came, and none will" if turn.is_hopeless else "no audio came in time"
+        error = ReplyTimeout(what + told, phase="receive", maybe_processed=True)
         error.messages = turn.messages
         return error
 

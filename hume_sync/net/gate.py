@@ -102,8 +102,7 @@ class Gate:
             now = time.monotonic()
             if self._prober is caller:
                 self._failures += 1  # the prober's alone: many that fail at once are one failure of the server
-                pause = self._policy.delay(self._failures) if error.retry_after is None else error.retry_after
-                self._not_before = now + pause
+                self._not_before = now + self._policy.delay(self._failures, error)
             elif error.retry_after is not None:
                 self._not_before = max(self._not_before, now + error.retry_after)
 

@@ -122,10 +122,14 @@ class RetryPolicy:
         """Never try again."""
         return cls(max_attempts=1)
 
-    def delay(self, failures: int) -> float:
-        """Seconds to wait after that many failures in a row (full jitter)."""
+    def delay(self, failures: int, error: HumeClientException | None = None) -> float:
+        """Seconds to wait after that many failures in a row (full jitter), and no less than the last one asks for.
+
+        A server that asks for none, or whose clock is behind, is not to be asked again at once by everybody.
+        """
         most = min(self.maximum, self.initial * 2.0 ** min(failures - 1, 60))
-        return random.uniform(0.0, most)  # noqa: S311 - it spreads callers in time, and guards no secret
+        jitter = random.uniform(0.0, most)  # noqa: S311 - it spreads callers in time, and guards no secret
+        return max(jitter, (error and error.retry_after) or 0.0)
 
     def tell(self, event: RetryEvent) -> None:
         """Run the caller's callback, inside the call and on its thread; what it raises changes nothing."""

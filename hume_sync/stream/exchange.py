@@ -186,7 +186,7 @@ class Exchanges:
         """Seconds until the next attempt."""
         if not self.source.gate.is_open:
             return self.source.gate.delay(self)
-        return error.retry_after if error.retry_after is not None else self.source.policy.delay(failures)
+        return self.source.policy.delay(failures, error)
 
 
 def _converse(

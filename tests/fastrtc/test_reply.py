@@ -42,11 +42,12 @@ def test_a_turn_is_not_over_before_audio_has_come() -> None:
 def test_a_turn_is_not_over_before_all_that_was_announced_has_come() -> None:
     short = turn(PAUSE, STARTING, STARTING, ONE)
     assert not short.may_be_over
-    assert not short.reply(rested=False).complete
+    assert not short.reply(rested=True).complete
     whole = turn(PAUSE, STARTING, STARTING, ONE, TWO)
     assert whole.may_be_over
-    assert whole.reply(rested=False).audio == b"\x01\x00\x02\x00"
-    assert whole.reply(rested=False).complete
+    assert whole.reply(rested=True).audio == b"\x01\x00\x02\x00"
+    assert whole.reply(rested=True).complete
+    assert not whole.reply(rested=False).complete  # a handler announces its pieces one by one, as it yields them
 
 
 def test_audio_that_nobody_announced_counts_as_well() -> None:
@@ -60,6 +61,7 @@ def test_in_real_time_the_announcements_say_nothing_of_how_much_comes() -> None:
 def test_a_handler_that_fails_is_dead_where_it_says_so() -> None:
     assert turn(PAUSE, BOOM, real_time=True).is_hopeless
     assert not turn(BOOM, real_time=True).is_hopeless  # of an earlier turn
+    assert not turn(BOOM, PAUSE, real_time=True).is_hopeless
     assert not turn(PAUSE, BOOM, ONE, real_time=True).is_hopeless  # a word of its own, and it went on
     assert not turn(PAUSE, BOOM).is_hopeless
 
@@ -74,11 +76,12 @@ def test_a_handler_that_has_closed_the_stream_is_dead_where_it_says_so() -> None
     assert not turn(BYE).is_hopeless  # an application's own
 
 
-def test_in_real_time_a_reply_is_whole_once_nothing_has_come_for_a_while() -> None:
-    it = turn(PAUSE, STARTING, ONE, real_time=True)
+@pytest.mark.parametrize("real_time", [False, True])
+def test_a_reply_is_whole_once_nothing_has_come_for_a_while(real_time: bool) -> None:
+    it = turn(PAUSE, STARTING, ONE, real_time=real_time)
     assert not it.reply(rested=False).complete
     assert it.reply(rested=True).complete
-    assert not turn(PAUSE, STARTING, real_time=True).reply(rested=True).complete
+    assert not turn(PAUSE, STARTING, real_time=real_time).reply(rested=True).complete
 
 
 def test_audio_of_no_samples_is_none() -> None:
@@ -90,8 +93,9 @@ def test_audio_of_no_samples_is_none() -> None:
 @pytest.mark.parametrize(
     ("events", "real_time", "code", "outlived"),
     [
-        ([ONE], False, 1006, True),
         ([ONE], False, 1000, True),
+        ([ONE], False, 1006, False),
+        ([ONE], False, 1012, False),
         ([STARTING], False, 1000, False),
         ([STARTING, STARTING, ONE], False, 1000, False),
         ([ONE], True, 1000, True),
@@ -148,7 +152,7 @@ def test_talking_before_the_audio_or_between_two_pieces_is_of_the_same_turn() ->
 
 def test_what_is_said_before_any_pause_is_a_greeting_and_a_reply_of_its_own() -> None:
     it = turn(STARTING, ONE)
-    assert it.reply(rested=False).complete
+    assert it.reply(rested=True).complete
     assert not it.add(PAUSE)
 
 
@@ -162,6 +166,37 @@ def test_an_interrupted_reply_gives_way_with_all_that_it_had_announced() -> None
     it = turn(PAUSE, STARTING, STARTING, STARTED, PAUSE, STARTING, TWO)  # none of its audio had come
     assert it.may_be_over
     assert it.reply(rested=False).audio == TWO.samples
+
+
+def test_audio_between_a_pause_and_the_first_word_of_a_reply_is_of_the_one_before() -> None:
+    it = turn(PAUSE, ONE, STARTING, TWO)
+    assert it.reply(rested=True).audio == TWO.samples
+    assert turn(PAUSE, ONE, STARTING, STARTING, TWO).may_be_over is False  # it does not count as announced, either
+    assert turn(PAUSE, ONE, real_time=True).add(STARTING)
+
+
+@pytest.mark.parametrize("before", [[], [ONE]], ids=["interrupting", "given up"])
+def test_in_real_time_the_frames_that_a_pause_has_overtaken_are_of_the_reply_before(before: list[Event]) -> None:
+    it = Turn(16000, real_time=True, first=False, interrupting=not before)
+    for event in (*before, PAUSE, *[ONE] * 13, STARTING, *[ONE] * 6, TWO, STARTING, TWO):
+        assert it.add(event)
+    assert it.reply(rested=True).audio == 2 * TWO.samples
+    odd = Turn(16000, real_time=True, interrupting=True)
+    for event in (PAUSE, *[ONE] * 50, TWO):  # nothing is announced
+        assert odd.add(event)
+    assert odd.reply(rested=True).audio == TWO.samples
+    quiet = Turn(16000, real_time=True, interrupting=True)
+    for event in (PAUSE, ONE, STARTING, LATE, LATE, LATE, LATE, LATE, TWO):  # behind a gap they are marked
+        assert quiet.add(event)
+    assert quiet.reply(rested=True).audio == TWO.samples
+    assert turn(PAUSE, STARTING, ONE, TWO, real_time=True).reply(rested=True).audio == ONE.samples + TWO.samples
+
+
+def test_who_interrupts_a_reply_is_known() -> None:
+    it = turn(PAUSE, STARTING, ONE, real_time=True)
+    assert not it.interrupted
+    assert not it.add(PAUSE)
+    assert it.interrupted
 
 
 def test_frames_that_come_late_are_no_part_of_the_reply_they_come_before() -> None:

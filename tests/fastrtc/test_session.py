@@ -75,18 +75,43 @@ def test_a_piece_that_was_announced_and_lost_makes_the_reply_incomplete(fake: Fa
     assert not reply.complete
 
 
-@pytest.mark.parametrize(("path", "code"), [("/ended", 1000), ("/restart", 1012), ("/dropped", 1006)])
-def test_a_reply_that_has_come_is_returned_and_the_end_behind_it_left_to_the_next_call(
+def test_a_reply_behind_which_the_server_ends_the_session_is_returned_and_the_end_left_to_the_next_call(
+    fake: FakeFastRTC,
+) -> None:
+    with client(fake, "/ended").connect() as session:
+        session.send_audio(SPEECH, end=True)
+        reply = session.reply(idle=4)
+        assert heard(SPEECH) in reply.audio
+        assert not reply.complete  # nobody knows whether more was to come
+        with pytest.raises(ConnectionLost) as caught:
+            session.reply()
+    assert caught.value.close_code == 1000
+
+
+@pytest.mark.parametrize(("path", "code"), [("/restart", 1012), ("/dropped", 1006)])
+def test_a_reply_that_the_loss_of_the_connection_may_have_cut_is_raised(
     fake: FakeFastRTC, path: str, code: int
 ) -> None:
     with client(fake, path).connect() as session:
         session.send_audio(SPEECH, end=True)
-        reply = session.reply()
-        assert heard(SPEECH) in reply.audio
-        assert reply.complete
         with pytest.raises(ConnectionLost) as caught:
-            session.reply()
+            session.reply(idle=4)
     assert caught.value.close_code == code
+
+
+def test_a_reply_that_goes_on_piece_by_piece_when_time_is_up_is_incomplete() -> None:
+    piece = [message("log", "response_starting").encode(), media(level(1000, 800)).encode()]
+
+    def run(peer: Peer) -> None:
+        peer.send_frame(PONG)
+        while not peer.stop.wait(0.05):  # each is announced when it is there, and has come at any moment
+            for text in piece:
+                peer.send_frame(text)
+
+    with server(upgraded(run)) as port, FastRTCClient(f"http://127.0.0.1:{port}").connect() as session:
+        reply = session.reply(timeout=1.0, idle=0.8)
+    assert reply.audio
+    assert not reply.complete
 
 
 def test_a_reply_ends_where_the_next_turn_begins_which_is_left_to_the_next_call(fake: FakeFastRTC) -> None:
@@ -96,6 +121,7 @@ def test_a_reply_ends_where_the_next_turn_begins_which_is_left_to_the_next_call(
         replies = [session.reply(idle=4), session.reply(idle=0.05)]  # a pause ends it at once, whatever the idle time
     assert [reply.audio for reply in replies] == [mulaw.decode(level(amplitude, 800)) for amplitude in (1000, 2000)]
     assert [list(reply.messages) for reply in replies] == [TURN, TURN]
+    assert [reply.complete for reply in replies] == [False, True]
 
 
 def test_a_greeting_is_a_reply_of_its_own(fake: FakeFastRTC) -> None:

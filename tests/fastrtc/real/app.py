@@ -81,6 +81,17 @@ def frames(audio: Audio) -> Iterator[Any]:
         yield audio[0], np.full((1, audio[0] // 50), 1000 + 20 * number, dtype=np.int16)
 
 
+def talk(audio: Audio) -> Iterator[Any]:
+    """To a loud question a long answer, low and sentence by sentence; to a quiet one a short answer, high."""
+    rate, samples = audio
+    is_loud = int(np.abs(samples.astype(int)).max()) > 6000
+    time.sleep(0.3)
+    for _ in range(40 if is_loud else 3):
+        place = np.arange(rate // 4) / rate
+        yield rate, (8000 * np.sin(2 * np.pi * (400 if is_loud else 800) * place)).astype(np.int16).reshape(1, -1)
+        time.sleep(0.1)
+
+
 def addl(audio: Audio) -> Iterator[Any]:
     time.sleep(THINK)
     yield AdditionalOutputs({"samples": audio[1].shape[1], "rate": audio[0]})
@@ -160,7 +171,7 @@ librosa.resample(np.zeros(RATE, np.float32), orig_sr=RATE, target_sr=RATE)  # it
 fastrtc.reply_on_stopwords.get_stt_model = lambda *_: None
 fastrtc.reply_on_stopwords.stt_for_chunks = words
 
-for answer in (echo, multi, frames, addl, args, err, exc, warn, close):
+for answer in (echo, multi, frames, talk, addl, args, err, exc, warn, close):
     mount(f"/{answer.__name__}", turns(answer))
 for rate in (8000, 16000, 48000):
     mount(f"/echo{rate // 1000}", turns(echo, rate))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +30,7 @@ from hume_sync.fastrtc import (
     mulaw,
 )
 
+from ..rtcfake import hertz
 from .conftest import RealServer
 
 pytestmark = [pytest.mark.fastrtc, pytest.mark.timeout(120)]
@@ -98,6 +100,23 @@ def test_a_reply_in_pieces_of_20_ms_is_whole_and_leaves_nothing_to_the_next(
             reply = turn(session, speech(16000))
             assert reply.complete
             assert reply.seconds == (1.0 if transport == "websocket" else pytest.approx(0.9, abs=0.05))
+
+
+def test_who_talks_while_a_reply_runs_gets_the_next_one_with_nothing_of_the_first(
+    real_url: str, speech: Speech, transport: str
+) -> None:
+    loud_one = speech(16000)
+    quiet_one = array("h", [sample // 4 for sample in memoryview(loud_one).cast("h")])
+    with client(real_url, "/talk").connect(transport) as session:
+        session.send_audio(loud_one, end=True)
+        next(event for event in session if isinstance(event, AudioChunk))
+        session.send_audio(quiet_one, end=True)
+        first, second = (session.reply(timeout=20) for _ in range(2))
+    assert not first.complete
+    assert 0 < first.seconds < 9.5  # of 10
+    assert second.complete
+    assert second.seconds == (0.75 if transport == "websocket" else pytest.approx(0.65, abs=0.05))
+    assert hertz(second.audio[:1600], 16000) == pytest.approx(800, rel=0.15)
 
 
 def test_additional_outputs_come_by_events_and_are_announced_on_the_channel(
