@@ -24,10 +24,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", metavar="FILE", help="where to write the reply, as WAV")
     command.add_argument("--input-rate", type=int, default=48000, metavar="HZ", help="of the handler (default 48000)")
     command.add_argument("--output-rate", type=int, default=24000, metavar="HZ", help="of its audio (default 24000)")
-    command.add_argument("--transport", default="websocket", help="websocket (default) or webrtc")
-    command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="additional input")
+    command.add_argument("--transport", choices=("websocket", "webrtc"), default="websocket", help="default: websocket")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="additional input, for a handler that asks"
+    )
     command.add_argument("--input-hook", default="/input_hook", metavar="URL", help="where those are posted")
-    command.add_argument("--outputs", action="store_true", help="print additional outputs")
+    command.add_argument("--outputs", action="store_true", help="print additional outputs, to 0.5 s behind the reply")
     command.add_argument("--outputs-url", metavar="URL", help="likewise, from there (default /updates)")
     command.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS", help="for the reply (default 30)")
 
@@ -35,7 +37,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> Generator[str]:
     """Do the turn; yields lines to print."""
     try:
-        from .fastrtc import FastRTCClient, ReplyTimeout  # noqa: PLC0415 - an extra; the other commands work without it
+        from .fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - an extra; the other commands work without it
         from .fastrtc.audio import to_samples, write_wav  # noqa: PLC0415
     except ImportError as exc:
         raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
@@ -65,6 +67,8 @@ def run(arguments: argparse.Namespace) -> Generator[str]:
         if arguments.out:  # first: whoever reads the lines may be gone
             write_wav(arguments.out, reply.audio, reply.sample_rate)
         yield from _told(reply.messages)
+        if fields and not any(isinstance(event, SendInput) for event in reply.messages):
+            yield "the handler has not asked for additional inputs"
         where = f", in {arguments.out}" if arguments.out else ""
         yield f"{reply.seconds:.2f} s of audio{where}" + ("" if reply.complete else " (incomplete)")
         yield from _shown_outputs(outputs, arguments.timeout)
@@ -96,9 +100,9 @@ def _shown_outputs(outputs: Any, timeout: float) -> Iterator[str]:
 
 
 def _told(messages: tuple[Any, ...]) -> Iterator[str]:
-    from .fastrtc import LogMessage  # noqa: PLC0415 - an extra
+    from .fastrtc import FetchOutput, LogMessage  # noqa: PLC0415 - an extra
 
-    return (_shown(repr, event) for event in messages if not isinstance(event, LogMessage))
+    return (_shown(repr, event) for event in messages if not isinstance(event, FetchOutput | LogMessage))
 
 
 def _shown(write: Callable[[Any], str], value: Any) -> str:
@@ -115,6 +119,8 @@ def _field(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError(f"--set takes NAME=VALUE, got {text!r}")
+    if name == "webrtc_id":
+        raise InputError("--set must not give webrtc_id: the connection's own is sent")
     from .fastrtc.events import json_or_text  # noqa: PLC0415 - an extra
 
     return name, json_or_text(value)

@@ -166,6 +166,14 @@ def test_what_came_in_place_of_a_reply_is_printed_before_the_error(
     ]
 
 
+def test_inputs_that_nobody_asks_for_are_told(
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["fastrtc", f"{fake.url}/echo", "--wav", question, "--set", "a=1", *RATES]) == 0
+    assert "the handler has not asked for additional inputs\n" in capsys.readouterr().out
+    assert fake.hooks == []
+
+
 def test_where_the_reply_goes_is_left_as_it_was_until_there_is_one(
     fake: FakeFastRTC, question: str, tmp_path: Path
 ) -> None:
@@ -212,7 +220,8 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
         (["URL/echo", "--wav", "WAV", "--out", "/proc/version"], "--out"),
         (["URL/echo", "--wav", "WAV", "--set", "scale"], "--set takes NAME=VALUE, got 'scale'"),
         (["URL/echo", "--wav", "WAV", "--set", "=2"], "--set takes NAME=VALUE, got '=2'"),
-        (["URL/echo", "--wav", "WAV", "--transport", "pigeon"], "transport must be one of ('websocket', 'webrtc')"),
+        (["URL/echo", "--wav", "WAV", "--set", "webrtc_id=2"], "--set must not give webrtc_id"),
+        (["URL/echo", "--wav", "WAV", "--transport", "pigeon"], "invalid choice: 'pigeon' (choose from"),
         (["URL/echo", "--wav", "WAV", "--outputs-url", "updates"], "outputs is 'updates'; accepted: /path"),
         (["URL/echo", "--wav", "WAV", "--input-hook", "hook"], "input_hook is 'hook'; accepted: /path"),
         (["URL/echo", "--wav", "WAV", "--input-rate", "7"], "input_sample_rate must be an int, 8000 to 192000 Hz"),

@@ -22,6 +22,9 @@ _CHUNK: Final = 2**20
 
 _MAX_SILENCE: Final = 3600.0
 
+_UNKNOWN: Final = 0xFFFFFFFF
+"""A size that stands elsewhere (in the chunk "ds64" of RF64: EBU Tech 3306), or that nobody knew."""
+
 _FORMAT: Final = struct.Struct("<HHIIHH")
 _PCM: Final = 1
 _EXTENSIBLE: Final = 0xFFFE
@@ -40,7 +43,7 @@ def to_samples(audio: object, sample_rate: int, *, check: Check = lambda: None) 
               one or two rows are channels, whatever the columns;
             - a path (str or PathLike), or a binary file object, read from where it stands, of a WAV file: 16-bit PCM,
               one or two channels, 8000 to 192000 Hz, resampled where it must be, at most 256 MiB. A file that was cut
-              off counts as far as it goes, and a size of 0 or 0xFFFFFFFF (written to a pipe) means: to the end.
+              off counts as far as it goes, and one written to a pipe, whose sizes nobody knew, to its end.
 
             Two channels are mixed down to their mean.
         sample_rate: Hz, 8000 to 192000.
@@ -60,9 +63,9 @@ def to_samples(audio: object, sample_rate: int, *, check: Check = lambda: None) 
     elif numpy is not None and isinstance(audio, numpy.ndarray):
         samples = _of_array(numpy, audio)
     elif isinstance(audio, str | os.PathLike):
-        samples = _of_wav(_read_path(audio), _name_of(audio), sample_rate, check)
+        samples = _of_wav(_read_path(audio, check), _name_of(audio), sample_rate, check)
     elif hasattr(audio, "read"):
-        samples = _of_wav(_read_object(audio, "audio"), "audio", sample_rate, check)
+        samples = _of_wav(_read_object(audio, "audio", check), "audio", sample_rate, check)
     else:
         raise InputError(
             "audio must be bytes (s16le, mono), an array of int16 (array.array or numpy), or a WAV file by its path or"
@@ -155,7 +158,7 @@ def _name_of(path: str | os.PathLike[str]) -> str:
     return f"the file {os.fspath(path)!r}"
 
 
-def _read_path(path: str | os.PathLike[str]) -> bytes:
+def _read_path(path: str | os.PathLike[str], check: Check) -> bytes:
     try:
         # Without O_NONBLOCK a FIFO would be waited for, and for ever.
         file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
@@ -167,12 +170,13 @@ def _read_path(path: str | os.PathLike[str]) -> bytes:
             raise InputError(f"{_name_of(path)} is no regular file; pass an open file object")
         if status.st_size > _MAX_FILE:
             raise InputError(f"{_name_of(path)} holds {status.st_size} bytes; the limit is {_MAX_FILE}")
-        return _read_object(file, _name_of(path))
+        return _read_object(file, _name_of(path), check)
 
 
-def _read_object(file: Any, name: str) -> bytes:
+def _read_object(file: Any, name: str, check: Check) -> bytes:
     content = bytearray()
     while len(content) <= _MAX_FILE:
+        check()
         chunk = file.read(_CHUNK)
         if not isinstance(chunk, bytes | bytearray | memoryview):
             hint = "; open the file with mode 'rb'" if isinstance(chunk, str) else ""
@@ -204,15 +208,29 @@ def _of_wav(content: bytes, name: str, sample_rate: int, check: Check) -> bytes:
 
 def _chunks(content: bytes, name: str) -> tuple[bytes, bytes]:
     """The bodies of the "fmt " and the "data" chunk, this one as far as it goes."""
-    form, position = b"", 12
+    form, position, unknown = b"", 12, _UNKNOWN
     while position + 8 <= len(content):
         chunk, size = struct.unpack_from("<4sI", content, position)
         position += 8
-        if chunk == b"fmt ":
+        if chunk == b"ds64" and position + 16 <= len(content):
+            (unknown,) = struct.unpack_from("<Q", content, position + 8)
+        elif chunk == b"fmt ":
             form = content[position : position + size]
         elif chunk == b"data":
             if len(form) < _FORMAT.size:
                 raise InputError(f"{name} is a damaged WAV file: its format does not come before its samples")
-            return form, content[position : position + size] if size else content[position:]
+            if size == _UNKNOWN:
+                size = unknown
+            elif size == 0 and not _are_chunks(content, position):
+                size = len(content)  # as by writers that fill in the sizes at the end, where they cannot go back
+            return form, content[position : position + size]
         position += size + size % 2  # chunks begin at even places
     raise InputError(f"{name} is a damaged WAV file: it has no samples")
+
+
+def _are_chunks(content: bytes, position: int) -> bool:
+    """Whether from here to the end there is one chunk behind the other."""
+    while position + 8 <= len(content) and all(0x20 <= letter < 0x7F for letter in content[position : position + 4]):
+        (size,) = struct.unpack_from("<I", content, position + 4)
+        position += 8 + size + size % 2
+    return position in {len(content), len(content) + 1}  # the last may lack its pad

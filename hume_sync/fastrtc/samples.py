@@ -85,7 +85,7 @@ def resample(samples: bytes, source: int, target: int, check: Check = _no_check)
     check_whole("samples", len(samples))
     if source == target:
         return samples
-    rows = _filter(min(1.0, target / source), min(target // math.gcd(source, target), _MAX_PHASES))
+    rows = _filter(min(1.0, target / source), min(target // math.gcd(source, target), _MAX_PHASES), check)
     taps = len(rows[0])
     padded = bytes(taps - 2) + samples + bytes(taps + 2)  # so that every window lies inside
     count = round(len(samples) // 2 * target / source)
@@ -93,7 +93,7 @@ def resample(samples: bytes, source: int, target: int, check: Check = _no_check)
     return _joined(weigh(padded, rows, source, target, count), check)
 
 
-def _filter(ratio: float, phases: int) -> list[list[float]]:
+def _filter(ratio: float, phases: int, check: Check) -> list[list[float]]:
     """The weights of the samples around a new one, for each place it may have between two of them.
 
     Row p is for p / phases of the way from one to the next. The sum of each is 1, so that a constant stays what it is.
@@ -101,6 +101,7 @@ def _filter(ratio: float, phases: int) -> list[list[float]]:
     half = math.ceil(_CROSSINGS / ratio)
     rows = []
     for phase in range(phases):
+        check()
         row = [_kernel(place - phase / phases, _CUTOFF * ratio, half) for place in range(1 - half, half + 1)]
         total = sum(row)
         rows.append([weight / total for weight in row])
@@ -175,15 +176,15 @@ def mean(numpy: Any, channels: Any) -> bytes:
 
 def mix_down(samples: bytes, check: Check = _no_check) -> bytes:
     """The mean of two interleaved channels; ``check`` as for `resample`."""
-    numpy = _numpy_for(len(samples) // 4)
-    if numpy is not None:
-        return mean(numpy, numpy.frombuffer(samples, "<i2").reshape(-1, 2).T)
-    return _joined(_means(samples), check)
+    return _joined(_means(samples, _numpy_for(len(samples) // 4)), check)
 
 
-def _means(samples: bytes) -> Iterator[bytes]:
+def _means(samples: bytes, numpy: Any) -> Iterator[bytes]:
     for begin in range(0, len(samples), 4 * _BLOCK):
         part = samples[begin : begin + 4 * _BLOCK]
+        if numpy is not None:
+            yield mean(numpy, numpy.frombuffer(part, "<i2").reshape(-1, 2).T)
+            continue
         values = struct.unpack(f"<{len(part) // 2}h", part)
         means = [left + right >> 1 for left, right in zip(values[0::2], values[1::2], strict=True)]
         yield struct.pack(f"<{len(means)}h", *means)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import wave
 from pathlib import Path
 
@@ -50,6 +51,25 @@ def test_the_extensible_form_is_read_when_it_is_16_bit_pcm() -> None:
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
 def test_a_file_written_to_a_pipe_is_read_to_its_end(size: int) -> None:
     assert samples_of(wav(size=size)) == SAMPLES
+
+
+LIST = chunk(b"LIST", b"INFOISFT" + struct.pack("<I", 5) + b"Lavf\0\0") + chunk(b"id3 ", b"odd")
+
+
+def test_what_stands_behind_the_samples_is_no_sound() -> None:
+    assert samples_of(wav() + LIST) == SAMPLES
+    with pytest.raises(InputError, match="empty"):
+        samples_of(wav(b"") + LIST)
+    with pytest.raises(InputError, match="empty"):
+        samples_of(wav(b"") + LIST[:-1])  # without the last pad
+
+
+def test_a_file_beyond_32_bits_says_elsewhere_how_much_it_holds() -> None:
+    sizes = chunk(b"ds64", struct.pack("<QQQI", 0, len(SAMPLES), len(SAMPLES) // 2, 0))
+    content = wav(size=0xFFFFFFFF)
+    content = b"RF64" + content[4:12] + sizes + content[12:]
+    assert samples_of(content + LIST) == SAMPLES
+    assert samples_of(content[:-2]) == SAMPLES[:-2]  # cut off
 
 
 @pytest.mark.parametrize(("channels", "kept"), [(1, 10), (2, 8)])
@@ -153,6 +173,12 @@ def test_half_a_sample_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got 3 bytes, an odd number"):
         write_wav(tmp_path / "out.wav", b"abc", 24000)
     assert not list(tmp_path.iterdir())
+
+
+def test_rates_that_take_a_large_filter_can_be_given_up_as_well() -> None:
+    checks: list[None] = []
+    to_samples(io.BytesIO(wav(bytes(200), rate=16001)), 16000, check=lambda: checks.append(None))
+    assert len(checks) > 1000
 
 
 @pytest.mark.parametrize("channels", [1, 2])
