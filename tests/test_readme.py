@@ -16,6 +16,7 @@ from hume_sync.emulator import Emulator
 from hume_sync.stream.wav import Wav
 
 from .fastrtc.fake import FakeFastRTC
+from .fastrtc.real.turns import Stream
 from .stream.support import DATA, FACE, SPEECH
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -44,7 +45,7 @@ def folder(tmp_path: Path, hume_emulator: Emulator, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="module")
 def fastrtc() -> Iterator[str]:
-    with FakeFastRTC() as fake:
+    with FakeFastRTC(streams={"/measure": Stream()}) as fake:
         yield fake.url
 
 

@@ -135,8 +135,8 @@ class FastRTCClient:
             transport: "websocket" or "webrtc" (the extra ``webrtc``). Over WebRTC audio goes as it sounds, both ways: a
                 minute takes a minute, of which the last 10 s wait in a queue behind `Session.send_audio`; and the last
                 100 ms of a reply come with the next (see `AudioChunk.delayed`), or not at all.
-            inputs: makes the fields that answer a handler which waits for additional inputs; called in the thread that
-                waits for a reply or iterates.
+            inputs: makes the fields that answer a handler which waits for additional inputs, or None where there are
+                none; called in the thread that waits for a reply or iterates, which raises what it raises.
             reconnect: whether a connection that is cut is made anew: under another id, with the last inputs given
                 again. What was on its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the
                 call that notices, and by the next should that fail, or the hook refuse those inputs. ``retry`` makes it
@@ -148,13 +148,15 @@ class FastRTCClient:
             TooManyConnections: the handler's ``concurrency_limit`` is reached.
             AuthenticationError, ConnectionAlreadyExists, HandshakeRejected: the server refuses otherwise.
             ConnectError, ConnectionLost, InboxOverflow, ProtocolError, Timeout: there is no connection.
-            ConfigurationError: headers would go unencrypted to another machine; over WebRTC, the extra is missing, or
-                this machine has no address but loopback.
+            ConfigurationError: ``inputs`` without a hook; headers would go unencrypted to another machine; over WebRTC,
+                the extra is missing, or this machine has no address but loopback.
         """
         if transport not in _TRANSPORTS:
             raise InputError(f"transport must be one of {_TRANSPORTS}, got {described(transport)}")
         if inputs is not None and not callable(inputs):
             raise InputError(f"inputs must be callable, or None; got {described(inputs)}")
+        if inputs is not None and self._server.input_hook is None:
+            raise ConfigurationError("inputs need input_hook, the application's URL, which the client was made without")
         if not isinstance(reconnect, bool):
             raise InputError(f"reconnect must be True or False, got {described(reconnect)}")
         if retry is not None and not isinstance(retry, RetryPolicy):

@@ -155,7 +155,7 @@ def to_event(message: object) -> Event:
     if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
         return Custom(None, message)
     kind = message["type"]
-    data = message.get("data", message.get("message"))
+    data = message.get("message") if message.get("data") is None else message["data"]
     if kind == "send_input":
         return SendInput()
     if kind == "fetch_output":

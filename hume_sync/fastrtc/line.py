@@ -6,21 +6,28 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from ..errors import ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError
+from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, copy_of
 from ..net.deadline import Deadline
 from ..net.dial import Watch
 from ..net.lock import CallLock
 from .events import Event, Reconnected
 from .link import Connect, Link
 
-__all__ = ["Line"]
+__all__ = ["Line", "Renewed"]
 
 _T = TypeVar("_T")
 
 _CUT = frozenset({None, 1001, 1006, 1011, 1012, 1013})
 """How a connection ends that is worth making anew. (1000: the server has ended it.)"""
+
+
+class Renewed(Protocol):
+    """Makes a new link what the old one was."""
+
+    def __call__(self, line: Line, link: Link, deadline: Deadline, /) -> None:
+        """Do it for this link of this line before the deadline."""
 
 
 class Line:
@@ -30,12 +37,10 @@ class Line:
         connect: makes a link.
         timeout: seconds that may take.
         reconnect: whether one that is cut is made anew.
-        renewed: called after that, before any other thread can do something `steadily`.
+        renewed: called with the new one before any other thread sees it, or can do something `steadily`.
     """
 
-    def __init__(
-        self, connect: Connect, *, timeout: float, reconnect: bool, renewed: Callable[[Link, Deadline], None]
-    ) -> None:
+    def __init__(self, connect: Connect, *, timeout: float, reconnect: bool, renewed: Renewed) -> None:
         self._connect = connect
         self._timeout = timeout
         self._reconnect = reconnect
@@ -133,6 +138,16 @@ class Line:
         finally:
             self._interrupts.difference_update(mine)
 
+    def living(self, deadline: Deadline) -> Link:
+        """The link; raises what has ended it."""
+
+        def living(link: Link) -> Link:
+            if (error := link.ended) is not None:
+                raise copy_of(error)
+            return link
+
+        return self.use(living, deadline)
+
     def steadily(self, work: Callable[[Link], _T], deadline: Deadline) -> _T:
         """Do something for the link while no other thread makes it anew, or does anything `steadily`.
 
@@ -160,16 +175,18 @@ class Line:
             if link is not lost:
                 return  # another thread has done it
             self._drain(lost, deadline)
-            self.link = new = self._make(deadline)
-            if self.closed:  # meanwhile: nobody else will end it
-                new.abort()
-                raise _closed()
-            self._waiting.append(Reconnected(new.webrtc_id, str(why)))  # whatever comes of the rest
             try:
-                self._renewed(new, deadline)
+                new = self._make(deadline)
+            except ConnectionLost as exc:  # which means, elsewhere, that it was made anew
+                raise ConnectError(f"the connection could not be made anew: {exc}", phase="connect") from exc
+            try:
+                self._renewed(self, new, deadline)
+                self.link = new
+                self.check()  # closed meanwhile: nobody else will end it
             except BaseException:
                 new.abort()  # half of what it was is nothing to go on with: the next call makes it anew, inputs and all
                 raise
+            self._waiting.append(Reconnected(new.webrtc_id, str(why)))
 
         self.steadily(renew, deadline)
 

@@ -132,7 +132,6 @@ class OutputStream:
     def let_go(self, *, hooked: bool) -> None:
         """In a forked child: the stream is the parent's. No lock is taken: its holder may not exist here."""
         self._closed = True
-        self._forgotten.detach()
         self._response.let_go(close=hooked)
 
     def _next_event(self, deadline: Deadline) -> ServerSentEvent | None:

@@ -52,17 +52,20 @@ class Turn:
         """Whether the next turn has begun while audio came, or soon after."""
         self._sample_rate = sample_rate
         self._real_time = real_time
+        self._audio: list[bytes] = []
+        self._messages: list[Event] = []
+        self._begin(first=first, interrupting=interrupting)
+
+    def _begin(self, *, first: bool, interrupting: bool) -> None:
         self._first = first
         self._interrupting = interrupting
         self._overtaken = 0  # frames to come, at most, that were spoken before the pause
-        self._audio: list[bytes] = []
-        self._size = 0  # bytes of it
-        self._messages: list[Event] = []
         self._behind = 0  # of the messages came before the last piece of audio
         self._announced = 0
         self._paused = False
         self._failed = False
         self._ended = False
+        self._give_up()
 
     def add(self, event: Event) -> bool:
         """Count an event; False: this turn is over, and the event is not part of it."""
@@ -73,11 +76,10 @@ class Turn:
                 self._behind = len(self._messages)
                 self._failed = False
             return True
-        if isinstance(event, Reconnected):
-            if self._audio or self._messages:
-                return False
-            self._first = True
-        if event == _PAUSE:
+        if isinstance(event, Reconnected):  # what has come is of a connection that is gone
+            self._messages[:] = [other for other in self._messages if isinstance(other, Reconnected)]
+            self._begin(first=True, interrupting=False)
+        elif event == _PAUSE:
             if self.heard and (self._paused or self._first):
                 self.interrupted = True
                 return False
@@ -105,7 +107,12 @@ class Turn:
 
     def _give_up(self) -> None:
         self._audio.clear()
-        self._size = 0
+        self._size = 0  # bytes of it
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of it has come."""
+        return bool(self._audio) or any(not isinstance(event, Reconnected) for event in self._messages)
 
     def split(self) -> list[Event]:
         """Take out what belongs to the next turn already: what came behind the audio since talking began."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from time import monotonic
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ..errors import ConnectionLost, InputError, MisuseError, ReplyTimeout, Timeout, copy_of, described
+from ..errors import (
+    ConnectionLost,
+    MisuseError,
+    ReplyTimeout,
+    Timeout,
+)
 from ..net.deadline import Deadline, seconds
+from .additional import Additional, Inputs
 from .audio import silence, to_samples
-from .events import EndStream, ErrorMessage, Event, Reconnected, SendInput
+from .events import EndStream, ErrorMessage, Event, Reconnected
 from .line import Line
 from .link import Connect, Link
 from .outputs import OutputStream
@@ -21,9 +24,6 @@ from .reply import Reply, Turn, goes_on
 from .server import Server
 
 __all__ = ["Inputs", "Session"]
-
-Inputs = Callable[[], Mapping[str, Any]]
-"""Makes the fields that answer a handler that waits for additional inputs."""
 
 _PAUSE = 1.2
 """Seconds of silence that a pause needs: a server looks at 0.6 s at a time, and the first of these may hold speech."""
@@ -46,14 +46,11 @@ class Session:
 
     def __init__(self, server: Server, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
         self._server = server
-        self._inputs = inputs
-        self._fields: dict[str, Any] | None = None  # of the last `set_input`; changed `steadily`
-        self._streams: weakref.WeakSet[OutputStream] = weakref.WeakSet()  # one that its caller forgets is to end
-        self._streams_lock = threading.RLock()  # a signal's handler may close the session that its thread is using
+        self._additional = Additional(server, inputs)
         self._answering: Link | None = None  # the one that the last reply came from
         self._interrupted = False  # that reply, by the next turn
         self._asked: Link | None = None  # the one that audio was last sent on, until a loss of it was told
-        self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._renewed)
+        self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._additional.renew)
 
     @property
     def webrtc_id(self) -> str:
@@ -65,7 +62,8 @@ class Session:
 
         Args:
             audio: s16le mono samples at the client's ``input_sample_rate`` as bytes, or as an int16 array; or a WAV
-                file, by its path or as a binary file object (any rate and channels, 16 bits).
+                file, by its path or as a binary file object (any rate and channels, 16 bits), which is read without a
+                limit of time.
             end: append the silence that makes a handler which replies on pauses reply.
             timeout: seconds, of bringing a file to the client's rate, too; None: the client's, and over WebRTC, where
                 audio is sent as it sounds, as long as it plays. (Up to 10 s of it are queued on return.)
@@ -110,8 +108,10 @@ class Session:
         Raises:
             ReplyTimeout: no audio came in time: over WebSocket a handler that has failed says nothing. Over WebRTC it
                 does, and nothing more is waited for than ``idle``. ``messages`` holds what came instead.
-            ConnectionLost: the connection ended in the middle of the turn, or between the question and the answer.
-            ConnectError, HookError, Timeout: with ``reconnect``: it could not be made anew, or not given its inputs.
+            ConnectionLost: the connection ended in the middle of the turn, or since audio was last sent. With
+                ``reconnect`` it was made anew, and the question is to be asked anew.
+            ConnectError, ProtocolError, HookError, Timeout: with ``reconnect``: it could not be made anew, or not given
+                its inputs.
             HookError, ...: inputs could not be given, or whatever ``inputs`` raises. What had come of the turn waits
                 for the next call, which asks for them again.
         """
@@ -150,7 +150,7 @@ class Session:
                 self._line.check()
                 event = self._receive(endless)
                 if event is not None:
-                    self._answer([event], Deadline(self._server.timeout))
+                    self._additional.answer(self._line, [event], Deadline(self._server.timeout))
             except MisuseError:
                 if self._line.closed:
                     return
@@ -167,14 +167,7 @@ class Session:
             ConnectionLost: the connection has ended: servers ignore inputs for such a one, without an error.
             ConnectError, Timeout: with ``reconnect``, as `reply`.
         """
-        deadline = self._begin(None)
-        self._living(deadline)
-
-        def give(link: Link) -> None:
-            self._post(link, fields, deadline)
-            self._fields = fields
-
-        self._line.steadily(give, deadline)
+        self._additional.give(self._line, fields, self._begin(None))
 
     def outputs(self) -> OutputStream:
         """The handler's additional outputs as they come: JSON where it is JSON, else text. Ends with the connection.
@@ -186,16 +179,7 @@ class Session:
             ConfigurationError: the client was made without an outputs URL.
             ConnectionLost: the connection has ended: servers never answer for such a one.
         """
-        deadline = self._begin(None)
-        while True:
-            link = self._living(deadline)
-            stream = self._open_outputs(link, deadline)
-            with self._streams_lock:
-                if self._line.link is link and not self._line.closed:
-                    self._streams.add(stream)
-                    return stream
-            stream.close()  # it is of a connection that is none any more, and nobody else would end it
-            self._line.check()
+        return self._additional.outputs(self._line, self._begin(None))
 
     def latest_output(self, *, timeout: float | None = None) -> Any:
         """Ask the application's ``latest`` URL for the oldest output that nobody has fetched.
@@ -205,16 +189,14 @@ class Session:
             ConfigurationError: the client was made without a ``latest`` URL.
             ConnectionLost: the connection has ended, and its outputs with it.
         """
-        deadline = self._begin(timeout)
-        link = self._living(deadline)
-        return self._line.ask(lambda watch: self._server.latest(link.webrtc_id, deadline, watch))
+        return self._additional.latest(self._line, self._begin(timeout))
 
     def close(self, timeout: float = 1.0) -> None:
         """Say ``stop``, and let go. Idempotent, from any thread."""
         timeout = seconds("timeout", timeout)
         if self._line.is_mine:
             self._line.interrupt()
-            self._close_streams()
+            self._additional.close()
             self._line.link.close(timeout)
 
     def __enter__(self) -> Self:
@@ -248,86 +230,29 @@ class Session:
             event = self._line.receive(until, deadline, spared=turn.outlives)
             if event is None:
                 return quiet.expired()
-            if self._is_lost(event) or not turn.add(event):
+            if isinstance(event, Reconnected):
+                if (self._asked is None and turn.has_begun) or self._asked not in (None, self._line.link):
+                    self._line.put_back([event])
+                    raise ConnectionLost(event.error, phase="receive", maybe_processed=True)
+                came.clear()  # nothing was asked for before, or it was asked for again
+            if not turn.add(event):
                 self._line.put_back([event])
-                if isinstance(event, Reconnected):
-                    lost = ConnectionLost(event.error, phase="receive", maybe_processed=True)
-                    if not turn.outlives(lost):
-                        raise lost
                 break
             came.append(event)
-            deadline = self._answer(came, deadline)
+            deadline = self._additional.answer(self._line, came, deadline)
             if goes_on(event) or not ripe:
                 quiet = Deadline(idle)
+            elif quiet.expired():  # but messages come faster than they are looked at
+                return True
         return False
-
-    def _is_lost(self, event: Event) -> bool:
-        """Whether this tells that a question was lost: another thread has noticed, and nothing was asked since."""
-        return isinstance(event, Reconnected) and self._asked is not None and self._asked is not self._line.link
 
     def _receive(self, deadline: Deadline) -> Event | None:
         try:
             return self._line.receive(deadline, deadline)
         except ConnectionLost:
             if self._line.has_waiting():
-                return None  # it was made anew, and the next event says so
+                return None  # it was made anew, and one of the next events says so
             raise
-
-    def _living(self, deadline: Deadline) -> Link:
-        """The link; raises what has ended it."""
-
-        def living(link: Link) -> Link:
-            if (error := link.ended) is not None:
-                raise copy_of(error)
-            return link
-
-        return self._line.use(living, deadline)
-
-    def _open_outputs(self, link: Link, deadline: Deadline) -> OutputStream:
-        def is_over() -> bool:
-            return link.ended is not None
-
-        return self._line.ask(lambda watch: self._server.outputs(link.webrtc_id, deadline, watch, is_over=is_over))
-
-    def _renewed(self, link: Link, deadline: Deadline) -> None:
-        """The connection was made anew: nothing but the last inputs goes over to it."""
-        self._close_streams()
-        if self._fields is not None:
-            self._post(link, self._fields, deadline)
-
-    def _close_streams(self) -> None:
-        with self._streams_lock:
-            streams = list(self._streams)
-            self._streams.clear()
-        for stream in streams:
-            stream.close()
-
-    def _answer(self, came: Sequence[Event], deadline: Deadline) -> Deadline:
-        """In the caller's thread: give a handler that waits for inputs what the caller makes of it.
-
-        Args:
-            came: the last of it may say that a handler waits. Should it get nothing, all of this comes again.
-            deadline: for giving it.
-
-        Returns:
-            The deadline, put off for as long as the caller took for that.
-        """
-        if not isinstance(came[-1], SendInput) or self._inputs is None or self._line.is_behind():
-            return deadline  # a connection that is gone waits for nothing
-        try:
-            began = monotonic()
-            fields = self._inputs()
-            if not isinstance(fields, Mapping):
-                raise InputError(f"inputs must return a mapping of fields, got {described(fields)}")
-            deadline = deadline.later(monotonic() - began)
-            self._post(self._line.link, dict(fields), deadline)
-        except BaseException:
-            self._line.put_back(came)
-            raise
-        return deadline
-
-    def _post(self, link: Link, fields: Mapping[str, Any], deadline: Deadline) -> None:
-        self._line.ask(lambda watch: self._server.post_input(link.webrtc_id, fields, deadline, watch))
 
     def _without_reply(self, turn: Turn) -> ReplyTimeout:
         texts = [event.text for event in turn.messages if isinstance(event, ErrorMessage | EndStream)]

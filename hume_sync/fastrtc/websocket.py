@@ -40,7 +40,10 @@ _PINGS: Final = 4
 """As many at least go unanswered before a connection counts as lost."""
 
 _EARLY: Final = 16 * 2**20
-"""Bytes of messages before the pong that are kept; a server says a greeting there."""
+"""Bytes of messages before the pong that are kept, if none is larger; a server says a greeting there."""
+
+_INBOX: Final = 64 * 2**20
+"""Bytes of messages that may wait to be received; of large ones, four."""
 
 _PER_MESSAGE: Final = 64
 """Bytes that a message counts besides its own."""
@@ -83,16 +86,16 @@ class WebSocketLink:
         webrtc_id = str(uuid.uuid4())  # never one that is in use: a refusal would free the other's slot
         try:
             beat = Beat(_PING, every=min(_BEAT, patience / _PINGS), patience=patience)
-            duplex = Duplex.open(endpoint, deadline, beat=beat, watch=watch)
+            inbox = max(_INBOX, 4 * endpoint.max_message_size)
+            duplex = Duplex.open(endpoint, deadline, beat=beat, inbox=inbox, watch=watch)
         except (AuthenticationError, HandshakeRejected) as exc:
             raise _in_our_words(exc) from None
         link = cls(duplex, webrtc_id, sample_rate)
-        try:
-            watch(duplex.abort)
+        try:  # (watch knows how to interrupt the socket, whoever it belongs to now)
             with contextlib.suppress(ConnectionLost):  # what it said before it ended is still to be received
                 duplex.send([orjson.dumps({"event": "start", "websocket_id": webrtc_id})], deadline)
                 duplex.send([_PING], deadline)
-            link._await_pong(deadline, endpoint.scrub)
+            link._await_pong(deadline, max(_EARLY, endpoint.max_message_size + _PER_MESSAGE), endpoint.scrub)
         except BaseException:
             duplex.abort()
             raise
@@ -104,7 +107,7 @@ class WebSocketLink:
         error = self._duplex.ended
         return _explained(error) if isinstance(error, ConnectionLost) else error
 
-    def _await_pong(self, deadline: Deadline, scrub: Callable[[str], str]) -> None:
+    def _await_pong(self, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
         early = 0
         while not deadline.expired():  # which a server that says something all the time does not see to
             received = self._next(deadline)
@@ -117,8 +120,8 @@ class WebSocketLink:
                 raise error
             self._early.append(received)
             early += len(received) + _PER_MESSAGE
-            if early > _EARLY:
-                raise InboxOverflow(f"more than {_EARLY} bytes, and no answer to the first message", phase="connect")
+            if early > most:
+                raise InboxOverflow(f"more than {most} bytes, and no answer to the first message", phase="connect")
         raise Timeout("the server did not register the connection in time", phase="connect")
 
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:

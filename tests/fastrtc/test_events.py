@@ -28,6 +28,7 @@ from hume_sync.fastrtc.events import to_event
         ({"type": "stopword", "data": ""}, StopWord("")),
         ({"type": "error", "message": "boom"}, ErrorMessage("boom")),
         ({"type": "error", "data": "boom"}, ErrorMessage("boom")),
+        ({"type": "error", "data": None, "message": "boom"}, ErrorMessage("boom")),
         ({"type": "warning", "message": "careful"}, WarningMessage("careful")),
         ({"type": "end_stream", "data": "bye now"}, EndStream("bye now")),
         ({"type": "update_connection", "data": "closed"}, UpdateConnection("closed")),

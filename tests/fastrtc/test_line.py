@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from hume_sync import ConnectError, HumeClientException, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import Custom, Reconnected
+from hume_sync.fastrtc import Custom, HookError, Reconnected
 from hume_sync.fastrtc.events import Event
-from hume_sync.fastrtc.line import Line
+from hume_sync.fastrtc.line import Line, Renewed
 from hume_sync.fastrtc.link import Link, Sleep
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.dial import Watch
@@ -49,7 +48,7 @@ class Scripted:
         self.aborted = True
 
 
-def line(*links: Link, reconnect: bool = True, renewed: Callable[[Link, Deadline], None] | None = None) -> Line:
+def line(*links: Link, reconnect: bool = True, renewed: Renewed | None = None) -> Line:
     """One that goes through these."""
     coming = iter(links)
 
@@ -59,7 +58,7 @@ def line(*links: Link, reconnect: bool = True, renewed: Callable[[Link, Deadline
             raise ConnectError("nobody there")
         return link
 
-    return Line(connect, timeout=5.0, reconnect=reconnect, renewed=renewed or (lambda link, deadline: None))
+    return Line(connect, timeout=5.0, reconnect=reconnect, renewed=renewed or (lambda *_: None))
 
 
 def soon() -> Deadline:
@@ -129,6 +128,43 @@ def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None
     assert all_of(it) == [B, Reconnected("two", "cut")]
 
 
+def test_who_waits_for_another_reader_keeps_to_its_deadline() -> None:
+    class Silent(Scripted):
+        def receive(self, deadline: Deadline) -> Event | None:
+            reading.set()
+            assert may_end.wait(5)
+            return A
+
+    reading, may_end = threading.Event(), threading.Event()
+    it = line(Silent("one"))
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(received, it)
+        assert reading.wait(5)
+        assert it.receive(Deadline(0.05), soon()) is None
+        may_end.set()
+        assert first.result(5) == A
+
+
+def test_a_link_that_cannot_be_made_what_the_old_one_was_is_ended_and_another_made_by_the_next_call() -> None:
+    failures = [HookError("out of order")] * 2
+
+    def renewed(_: Line, link: Link, __: Deadline) -> None:
+        if failures:
+            raise failures.pop()
+
+    made = [Scripted(name) for name in ("one", "two", "three", "four")]
+    it = line(*made, renewed=renewed)
+    for _ in range(2):
+        with pytest.raises(HookError):
+            received(it)
+        assert it.link is made[0]
+        assert not it.has_waiting()
+    with pytest.raises(ConnectionLost):
+        received(it)
+    assert [link.aborted for link in made] == [False, True, True, False]
+    assert received(it) == Reconnected("four", "cut")
+
+
 @pytest.mark.parametrize("code", [None, 1000, 1001, 1002, 1006, 1008, 1009, 1011, 1012, 1013, 4000])
 def test_what_was_cut_is_made_anew_and_what_was_ended_is_not(code: int | None) -> None:
     anew = code not in {1000, 1002, 1008, 1009, 4000}
@@ -176,9 +212,7 @@ def test_two_threads_that_lose_a_connection_make_one_anew() -> None:
 
 def test_what_is_done_steadily_is_done_before_the_connection_is_made_anew_or_after() -> None:
     order: list[str] = []
-    it = line(
-        Scripted("one"), Scripted("two"), renewed=lambda link, deadline: order.append(f"renewed {link.webrtc_id}")
-    )
+    it = line(Scripted("one"), Scripted("two"), renewed=lambda _, link, __: order.append(f"renewed {link.webrtc_id}"))
     under_way, may_end = threading.Event(), threading.Event()
 
     def work(link: Link) -> None:
@@ -258,7 +292,7 @@ def test_a_connection_that_comes_after_the_end_is_left_by_nobody() -> None:
             it.interrupt()
         return link
 
-    it = Line(connect, timeout=5.0, reconnect=True, renewed=lambda link, deadline: None)
+    it = Line(connect, timeout=5.0, reconnect=True, renewed=lambda *_: None)
     with pytest.raises(MisuseError, match="closed"):
         received(it)
     assert late.aborted

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
 import pytest
 
-from hume_sync import (
-    ConfigurationError,
-    ConnectError,
-    ProtocolError,
-)
+from hume_sync import ConfigurationError, ConnectError, ProtocolError
+from hume_sync.fastrtc import HookError
 from hume_sync.fastrtc.origin import Origin
+from hume_sync.fastrtc.outputs import OutputStream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Proxy
 from hume_sync.net.secret import Secret
@@ -128,11 +127,18 @@ def test_no_error_shows_a_header_that_the_server_repeats() -> None:
     assert "sesame" not in repr(reply)
 
 
+def test_no_error_shows_a_header_that_the_server_calls_a_type_of_content() -> None:
+    odd = b"HTTP/1.1 200 OK\r\nContent-Type: text/Open-Sesame-7\r\n\r\n"
+    with server(says(odd)) as port, pytest.raises(HookError, match=re.escape("answered with 'text/***'")):
+        OutputStream(http(port, private=PRIVATE), "/updates", "one", Deadline(5))
+
+
 @pytest.mark.parametrize(
     ("values", "text", "shown"),
     [
         ([KEY], "no Bearer open-sesame-7, no open-sesame-7", "no ***, no ***"),
         ([KEY], "a Bearer, open or not", "a Bearer, open or not"),  # what is short tells nothing
+        ([KEY], "no OPEN-SESAME-7", "no ***"),
         (["4711"], "pin 4711 is wrong", "pin *** is wrong"),
         (["4711", "Bearer 4711-open-sesame"], "no 4711-open-sesame here", "no *** here"),
         (["session=abcdefgh; user=me"], "unknown session: abcdefgh", "unknown session: ***"),

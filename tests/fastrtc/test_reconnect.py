@@ -7,14 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hume_sync import MisuseError, RetryPolicy, Timeout
+from hume_sync import ConnectError, MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import HookError, Reconnected, ReplyTimeout, SendInput, Session
+from hume_sync.fastrtc import FastRTCClient, HookError, Reconnected, ReplyTimeout, SendInput, Session
 from hume_sync.fastrtc.websocket import WebSocketLink
+from tests.faultproxy import Peer
+from tests.net.support import server, upgraded
 
 from .fake import FakeFastRTC
 from .real.turns import message
-from .talk import SPEECH, client, heard, say, took
+from .talk import PONG, SPEECH, TURN, client, heard, say, took
+from .webtalk import answer, request
 
 
 def keep_sending(session: Session) -> None:
@@ -86,16 +89,6 @@ def test_connecting_anew_keeps_to_the_time_of_the_call(fake: FakeFastRTC) -> Non
         assert say(session)
 
 
-def test_a_hook_that_fails_after_a_reconnect_hides_it_from_nobody(fake: FakeFastRTC) -> None:
-    with client(fake, "/args").connect(reconnect=True) as session:
-        session.set_input(stream="x", scale=2)
-        fake.knobs.hook_status = 500
-        fake.drop(reset=True)
-        with pytest.raises(HookError):
-            session.reply()
-        assert isinstance(next(iter(session)), Reconnected)
-
-
 def test_an_end_of_the_servers_own_is_not_made_undone(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session:
         fake.end(1000)
@@ -113,8 +106,9 @@ def test_inputs_that_a_hook_refuses_after_a_reconnect_are_given_by_the_next_call
         fake.drop(reset=True)
         with pytest.raises(HookError):
             session.reply()
+        assert not session._line.has_waiting()  # it was never whole
         fake.knobs.hook_status = 200
-        with pytest.raises(ConnectionLost):  # of the connection that was never whole
+        with pytest.raises(ConnectionLost):
             session.reply()
         assert fake.hooks[-1] == {"webrtc_id": session.webrtc_id, "stream": "x", "scale": 2}
         assert say(session)
@@ -190,3 +184,74 @@ def test_a_handler_that_is_gone_is_given_no_inputs(fake: FakeFastRTC) -> None:
         assert next(events) == SendInput()
     assert asked == [1]
     assert [hook["webrtc_id"] for hook in fake.hooks] == [session.webrtc_id]
+
+
+def test_a_question_asked_anew_is_answered_whatever_came_of_the_first(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect(reconnect=True) as session:
+        for _ in range(2):
+            session.send_audio(SPEECH)
+            fake.say(message("log", "pause_detected"), message("log", "response_starting"))
+            fake.drop()
+            keep_sending(session)
+        session.send_audio(SPEECH, end=True)
+        reply = session.reply(idle=0.05)
+        assert heard(SPEECH) in reply.audio
+        assert reply.complete
+        told = [event for event in reply.messages if isinstance(event, Reconnected)]
+        assert [event.webrtc_id for event in told] == [seen.id for seen in fake.connections[1:]]
+        assert [event for event in reply.messages if event not in told] == TURN
+        with pytest.raises(ReplyTimeout):  # nothing came twice
+            session.reply(timeout=0.1)
+
+
+def test_an_iteration_does_not_go_on_connecting_where_inputs_cannot_be_given(fake: FakeFastRTC) -> None:
+    def cut(peer: Peer) -> None:
+        request(peer)
+
+    def accept(peer: Peer) -> None:
+        request(peer)
+        peer.send(answer())
+
+    with server(accept, cut) as port:
+        hook = f"http://127.0.0.1:{port}/"
+        with client(fake, "/args", input_hook=hook).connect(reconnect=True) as session:
+            session.set_input(scale=2)
+            fake.drop()
+            with pytest.raises(HookError):
+                list(session)
+    assert len(fake.connections) == 2
+
+
+def test_inputs_that_a_hook_has_refused_are_not_given_at_a_reconnect(fake: FakeFastRTC) -> None:
+    with client(fake, "/args").connect(reconnect=True) as session:
+        session.set_input(scale=2)
+        fake.knobs.hook_status = 422
+        with pytest.raises(HookError):
+            session.set_input(scale=3)
+        fake.knobs.hook_status = 200
+        fake.drop()
+        keep_sending(session)
+    assert [hook["scale"] for hook in fake.hooks] == [2, 3, 2]
+
+
+def test_an_iteration_waits_for_a_new_connection_no_longer_than_any_call(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo", timeout=0.3).connect(reconnect=True) as session:
+        fake.knobs.pong = False
+        fake.drop()
+        with pytest.raises(Timeout) as caught:
+            list(session)
+        assert caught.value.phase == "connect"
+
+
+def test_a_server_that_hangs_up_at_a_reconnect_has_not_been_connected_to(fake: FakeFastRTC) -> None:
+    def hang_up(peer: Peer) -> None:
+        peer.close()
+
+    def run(peer: Peer) -> None:
+        peer.send_frame(PONG)
+        peer.reset()
+
+    with server(upgraded(run), upgraded(hang_up)) as port:
+        with FastRTCClient(f"http://127.0.0.1:{port}").connect(reconnect=True) as session:
+            with pytest.raises(ConnectError, match="could not be made anew"):
+                session.reply()

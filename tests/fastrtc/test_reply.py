@@ -23,9 +23,9 @@ ANEW = Reconnected("another", "cut")
 BOOM, BYE = ErrorMessage("boom"), EndStream("bye now")
 
 
-def turn(*events: Event, real_time: bool = False, first: bool = True) -> Turn:
+def turn(*events: Event, real_time: bool = False, first: bool = True, interrupting: bool = False) -> Turn:
     """One to which all of these belong."""
-    it = Turn(16000, real_time=real_time, first=first)
+    it = Turn(16000, real_time=real_time, first=first, interrupting=interrupting)
     for event in events:
         assert it.add(event)
     return it
@@ -177,18 +177,13 @@ def test_audio_between_a_pause_and_the_first_word_of_a_reply_is_of_the_one_befor
 
 @pytest.mark.parametrize("before", [[], [ONE]], ids=["interrupting", "given up"])
 def test_in_real_time_the_frames_that_a_pause_has_overtaken_are_of_the_reply_before(before: list[Event]) -> None:
-    it = Turn(16000, real_time=True, first=False, interrupting=not before)
-    for event in (*before, PAUSE, *[ONE] * 13, STARTING, *[ONE] * 6, TWO, STARTING, TWO):
-        assert it.add(event)
+    events = [*before, PAUSE, *[ONE] * 13, STARTING, *[ONE] * 6, TWO, STARTING, TWO]
+    it = turn(*events, real_time=True, first=False, interrupting=not before)
     assert it.reply(rested=True).audio == 2 * TWO.samples
-    odd = Turn(16000, real_time=True, interrupting=True)
-    for event in (PAUSE, *[ONE] * 50, TWO):  # nothing is announced
-        assert odd.add(event)
-    assert odd.reply(rested=True).audio == TWO.samples
-    quiet = Turn(16000, real_time=True, interrupting=True)
-    for event in (PAUSE, ONE, STARTING, LATE, LATE, LATE, LATE, LATE, TWO):  # behind a gap they are marked
-        assert quiet.add(event)
-    assert quiet.reply(rested=True).audio == TWO.samples
+    unannounced = turn(PAUSE, *[ONE] * 50, TWO, real_time=True, interrupting=True)
+    assert unannounced.reply(rested=True).audio == TWO.samples
+    marked = turn(PAUSE, ONE, STARTING, *[LATE] * 5, TWO, real_time=True, interrupting=True)  # behind a gap
+    assert marked.reply(rested=True).audio == TWO.samples
     assert turn(PAUSE, STARTING, ONE, TWO, real_time=True).reply(rested=True).audio == ONE.samples + TWO.samples
 
 
@@ -204,11 +199,19 @@ def test_frames_that_come_late_are_no_part_of_the_reply_they_come_before() -> No
     assert turn(PAUSE, STARTING, ONE, LATE, real_time=True).reply(rested=False).audio == ONE.samples + LATE.samples
 
 
-def test_a_connection_made_anew_ends_a_turn_that_has_begun() -> None:
-    assert not turn(STARTED).add(ANEW)
-    assert not turn(ONE).add(ANEW)
-    fresh = turn(ANEW, ONE, first=False)
-    assert not fresh.add(PAUSE)  # its greeting
+def test_what_came_before_a_connection_was_made_anew_is_no_part_of_the_reply() -> None:
+    it = turn(ANEW, PAUSE, STARTING, STARTING, ONE, BOOM, BYE, ANEW, TWO, first=False)
+    assert it.reply(rested=True).audio == TWO.samples
+    assert it.reply(rested=True).messages == (ANEW, ANEW)
+    assert it.reply(rested=True).complete
+    assert not it.add(PAUSE)  # it was a greeting
+
+
+def test_a_turn_has_begun_once_anything_of_it_has_come() -> None:
+    assert not turn().has_begun
+    assert not turn(ANEW, ANEW).has_begun
+    assert turn(STARTED).has_begun
+    assert turn(ONE).has_begun
 
 
 def test_all_that_is_no_audio_is_kept_in_order() -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from hume_sync import InputError, MisuseError
+from hume_sync import ConfigurationError, InputError, MisuseError
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import HookError, SendInput
+from hume_sync.fastrtc import HookError, LogMessage, SendInput
 from tests.faultproxy import Peer, head
 from tests.net.support import server
 
 from .fake import FakeFastRTC
+from .real.turns import level, media, message
 from .talk import SPEECH, TURN, client, say
-from .webtalk import EVENTS
+from .webtalk import EVENTS, request
 
 
 def test_inputs_are_posted_in_the_pages_form(fake: FakeFastRTC) -> None:
@@ -109,19 +111,19 @@ def test_outputs_opened_while_the_connection_is_made_anew_are_those_of_the_new_o
             assert session.webrtc_id not in asked[0]
 
 
-@pytest.mark.parametrize("fault", ["inputs", "hook"])
-def test_a_turn_whose_inputs_failed_waits_for_the_next_call(fake: FakeFastRTC, fault: str) -> None:
-    failures = [LookupError("nothing there")] if fault == "inputs" else []
+@pytest.mark.parametrize("fault", [LookupError("nothing there"), KeyboardInterrupt(), None], ids=repr)
+def test_a_turn_whose_inputs_failed_waits_for_the_next_call(fake: FakeFastRTC, fault: BaseException | None) -> None:
+    failures = [fault] if fault else []
 
     def inputs() -> dict[str, int]:
         if failures:
             raise failures.pop()
         return {"scale": 3}
 
-    fake.knobs.hook_status = 500 if fault == "hook" else 200
+    fake.knobs.hook_status = 200 if fault else 500
     with client(fake, "/args").connect(inputs=inputs) as session:
         session.send_audio(SPEECH, end=True)
-        with pytest.raises((LookupError, HookError)):
+        with pytest.raises((LookupError, KeyboardInterrupt, HookError)):
             session.reply()
         fake.knobs.hook_status = 200
         reply = session.reply(idle=0.05)
@@ -166,3 +168,55 @@ def test_inputs_for_a_connection_that_has_ended_are_refused(fake: FakeFastRTC, r
         with pytest.raises(ConnectionLost):
             session.set_input(scale=3)
     assert fake.hooks == []
+
+
+def test_of_many_requests_for_inputs_only_those_that_got_none_are_answered_again(fake: FakeFastRTC) -> None:
+    numbers = itertools.count(1)
+
+    def inputs() -> dict[str, int]:
+        number = next(numbers)
+        if number in {2, 3}:
+            raise LookupError(number)
+        return {"number": number}
+
+    with client(fake, "/silent").connect(inputs=inputs) as session:
+        ask = message("send_input", "")
+        fake.say(message("log", "pause_detected"), ask, ask, ask, media(level(1000, 800)))
+        for _ in range(2):
+            with pytest.raises(LookupError):
+                session.reply()
+        reply = session.reply(idle=0.05)
+    assert reply.audio
+    assert [*reply.messages] == [LogMessage("pause_detected"), *[SendInput()] * 3]
+    assert [hook["number"] for hook in fake.hooks] == [1, 4, 5]
+
+
+def test_a_caller_may_have_no_inputs_for_a_handler(fake: FakeFastRTC) -> None:
+    with client(fake, "/silent").connect(inputs=lambda: None) as session:
+        fake.say(message("send_input", ""))
+        assert next(iter(session)) == SendInput()
+    assert fake.hooks == []
+
+
+def test_inputs_without_a_hook_are_refused_before_there_is_a_session(fake: FakeFastRTC) -> None:
+    with pytest.raises(ConfigurationError, match="inputs need input_hook"):
+        client(fake, "/args", input_hook=None).connect(inputs=lambda: {"a": 1})
+    assert fake.requests == []
+
+
+def test_an_application_that_gives_no_answer_is_no_loss_of_the_session(fake: FakeFastRTC) -> None:
+    def cut(peer: Peer) -> None:
+        request(peer)
+
+    with server(cut, cut, cut) as port:
+        url = f"http://127.0.0.1:{port}/"
+        with client(fake, "/echo", input_hook=url, outputs=url, latest=url).connect() as session:
+            calls: dict[str, Callable[[], object]] = {
+                "input_hook": lambda: session.set_input(a=1),
+                "outputs": session.outputs,
+                "latest": session.latest_output,
+            }
+            for name, call in calls.items():
+                with pytest.raises(HookError, match=f"the application's {name} URL gives no answer: "):
+                    call()
+            assert say(session)

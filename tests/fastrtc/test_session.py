@@ -1,10 +1,9 @@
-"""Sessions with the fake: turns, events, inputs, outputs, and every bad day but that of a connection (test_line.py)."""
+"""Sessions with the fake: events, the end, misuse. (Replies: test_session_replies.py; inputs: test_server.py.)"""
 
 from __future__ import annotations
 
+import gc
 import io
-import pickle
-import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,165 +18,20 @@ from hume_sync.fastrtc import (
     Custom,
     EndStream,
     ErrorMessage,
-    FastRTCClient,
     FetchOutput,
     LogMessage,
-    Reply,
-    ReplyTimeout,
     Session,
     StopWord,
     TooManyConnections,
     UpdateConnection,
     WarningMessage,
-    mulaw,
 )
-from tests.faultproxy import Peer
-from tests.net.support import in_child, server, upgraded
+from tests.net.support import in_child
 
 from .fake import FakeFastRTC
-from .real.turns import GARBAGE, Stream, level, media, message, says
+from .real.turns import GARBAGE, Stream, says
 from .sounds import wav
-from .talk import PONG, SPEECH, TURN, chatter, client, heard, say, speech, took
-
-# --- turns
-
-
-def test_a_turn_brings_back_what_was_said(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo").connect() as session:
-        session.send_audio(SPEECH, end=True)
-        reply = session.reply(idle=0.05)
-    assert heard(SPEECH) in reply.audio
-    assert list(reply.messages) == TURN
-    assert (reply.sample_rate, reply.complete) == (16000, True)
-    assert fake.connections[0].events[:3] == ["start", "ping", "media"]
-    assert fake.connections[0].events[-1] == "stop"
-
-
-def test_a_session_has_turn_after_turn(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo").connect() as session:
-        assert [heard(SPEECH) in say(session) for _ in range(3)] == [True] * 3
-
-
-def test_a_reply_of_many_pieces_is_waited_for_as_announced(fake: FakeFastRTC) -> None:
-    fake.knobs.pace = 0.03
-    with client(fake, "/multi").connect() as session:
-        session.send_audio(SPEECH, end=True)
-        reply = session.reply(idle=0.01)  # shorter than the pause between two pieces: the count tells
-    assert len(reply.audio) == 2 * 10 * 1600
-    assert reply.complete
-
-
-def test_a_piece_that_was_announced_and_lost_makes_the_reply_incomplete(fake: FakeFastRTC) -> None:
-    with client(fake, "/lost").connect() as session:
-        session.send_audio(SPEECH, end=True)
-        reply = session.reply(timeout=0.4, idle=0.05)
-    assert reply.audio
-    assert not reply.complete
-
-
-def test_a_reply_behind_which_the_server_ends_the_session_is_returned_and_the_end_left_to_the_next_call(
-    fake: FakeFastRTC,
-) -> None:
-    with client(fake, "/ended").connect() as session:
-        session.send_audio(SPEECH, end=True)
-        reply = session.reply(idle=4)
-        assert heard(SPEECH) in reply.audio
-        assert not reply.complete  # nobody knows whether more was to come
-        with pytest.raises(ConnectionLost) as caught:
-            session.reply()
-    assert caught.value.close_code == 1000
-
-
-@pytest.mark.parametrize(("path", "code"), [("/restart", 1012), ("/dropped", 1006)])
-def test_a_reply_that_the_loss_of_the_connection_may_have_cut_is_raised(
-    fake: FakeFastRTC, path: str, code: int
-) -> None:
-    with client(fake, path).connect() as session:
-        session.send_audio(SPEECH, end=True)
-        with pytest.raises(ConnectionLost) as caught:
-            session.reply(idle=4)
-    assert caught.value.close_code == code
-
-
-def test_a_reply_that_goes_on_piece_by_piece_when_time_is_up_is_incomplete() -> None:
-    piece = [message("log", "response_starting").encode(), media(level(1000, 800)).encode()]
-
-    def run(peer: Peer) -> None:
-        peer.send_frame(PONG)
-        while not peer.stop.wait(0.05):  # each is announced when it is there, and has come at any moment
-            for text in piece:
-                peer.send_frame(text)
-
-    with server(upgraded(run)) as port, FastRTCClient(f"http://127.0.0.1:{port}").connect() as session:
-        reply = session.reply(timeout=1.0, idle=0.8)
-    assert reply.audio
-    assert not reply.complete
-
-
-def test_a_reply_ends_where_the_next_turn_begins_which_is_left_to_the_next_call(fake: FakeFastRTC) -> None:
-    with client(fake, "/silent").connect() as session:
-        for amplitude in (1000, 2000):
-            fake.say(*(message("log", event.text) for event in TURN), media(level(amplitude, 800)))
-        replies = [session.reply(idle=4), session.reply(idle=0.05)]  # a pause ends it at once, whatever the idle time
-    assert [reply.audio for reply in replies] == [mulaw.decode(level(amplitude, 800)) for amplitude in (1000, 2000)]
-    assert [list(reply.messages) for reply in replies] == [TURN, TURN]
-    assert [reply.complete for reply in replies] == [False, True]
-
-
-def test_a_greeting_is_a_reply_of_its_own(fake: FakeFastRTC) -> None:
-    with client(fake, "/echo").connect() as session:
-        fake.say(media(level(1000, 800)))
-        assert session.reply(idle=0.05).audio == mulaw.decode(level(1000, 800))
-        assert heard(SPEECH) in say(session)
-
-
-def test_what_comes_of_a_reply_that_was_given_up_is_no_part_of_the_next(fake: FakeFastRTC) -> None:
-    with client(fake, "/lost").connect() as session:
-        session.send_audio(SPEECH, end=True)
-        assert not session.reply(timeout=0.4, idle=0.05).complete
-        fake.say(media(level(1000, 800)))  # what was lost comes after all
-        session.send_audio(SPEECH, end=True)
-        late = mulaw.decode(level(1000, 800))
-        assert late not in session.reply(timeout=0.4, idle=0.05).audio
-
-
-def test_a_server_that_talks_without_end_does_not_outlast_the_time_of_a_reply() -> None:
-    said = b'{"type":"log","data":"still here"}'
-    with server(chatter(said, first=PONG)) as port, FastRTCClient(f"http://127.0.0.1:{port}").connect() as session:
-        with pytest.raises(ReplyTimeout) as caught:
-            session.reply(timeout=0.3)
-        assert set(caught.value.messages) == {LogMessage("still here")}
-
-
-def test_what_a_handler_says_instead_of_a_reply_is_in_the_error(fake: FakeFastRTC) -> None:
-    headers = {"Authorization": "Bearer open-sesame-7"}
-    with client(fake, "/echo", headers=headers).connect() as session:
-        fake.say(message("warning", "careful"), message("error", "who is open-sesame-7?"))
-        with pytest.raises(ReplyTimeout, match=re.escape("the handler says 'who is ***?'")) as caught:
-            session.reply(timeout=0.3)
-    told = (WarningMessage("careful"), ErrorMessage("who is open-sesame-7?"))
-    assert caught.value.messages == pickle.loads(pickle.dumps(caught.value)).messages == told
-
-
-@pytest.mark.parametrize("path", ["/silent", "/err"])
-def test_a_handler_that_says_nothing_is_a_time_out_and_the_session_goes_on(fake: FakeFastRTC, path: str) -> None:
-    with client(fake, path).connect() as session:
-        if path == "/err":
-            assert say(session)  # its first turn begins to speak before it fails
-        session.send_audio(SPEECH, end=True)
-        with pytest.raises(ReplyTimeout, match="no audio came in time") as caught:
-            session.reply(timeout=0.3)
-        assert isinstance(caught.value, Timeout)
-        assert isinstance(caught.value, TimeoutError)
-        session.send_audio(SPEECH)
-
-
-@pytest.mark.parametrize("rate", [8000, 16000, 48000])
-def test_audio_keeps_the_rate_of_its_handler(fake: FakeFastRTC, rate: int) -> None:
-    rates: dict[str, Any] = {"input_sample_rate": rate, "output_sample_rate": rate}
-    with client(fake, f"/echo{rate // 1000}", **rates).connect() as session:
-        assert heard(speech(rate)) in say(session, samples=speech(rate))
-
+from .talk import SPEECH, TURN, client, heard, say, took
 
 # --- events
 
@@ -320,20 +174,6 @@ def test_twenty_sessions_in_twenty_threads_each_hear_themselves(fake: FakeFastRT
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("hume_sync")]
 
 
-def test_messages_that_are_no_reply_do_not_put_off_its_end() -> None:
-    def run(peer: Peer) -> None:
-        for text in (PONG, *(message("log", event.text).encode() for event in TURN), media(level(1000, 800)).encode()):
-            peer.send_frame(text)
-        while not peer.stop.wait(0.02):
-            peer.send_frame(b'{"type":"log","data":"still here"}')
-
-    with server(upgraded(run)) as port, FastRTCClient(f"http://127.0.0.1:{port}").connect() as session:
-        reply: list[Reply] = []
-        assert took(lambda: reply.append(session.reply(idle=0.3))) < 5
-    assert reply[0].complete
-    assert LogMessage("still here") in reply[0].messages
-
-
 def test_a_file_that_takes_too_long_to_resample_is_a_time_out_and_nothing_is_sent(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect() as session:
         with pytest.raises(Timeout) as caught:
@@ -342,3 +182,29 @@ def test_a_file_that_takes_too_long_to_resample_is_a_time_out_and_nothing_is_sen
         assert not caught.value.maybe_processed
         assert say(session)
     assert len(fake.connections[0].media) == 2  # of the question that was sent, and its silence
+
+
+def test_closing_ends_the_resampling_of_a_file(fake: FakeFastRTC) -> None:
+    class Closing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            session.close()
+            return super().read(size)
+
+    session = client(fake, "/echo").connect()
+    content = Closing(wav(bytes(2 * 44100 * 20), rate=44100))
+    with pytest.raises(MisuseError, match="closed"):
+        session.send_audio(content)
+    assert content.tell() < len(content.getvalue())  # it was not even read to its end
+
+
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_a_session_that_is_dropped_ends_at_once_and_warns(fake: FakeFastRTC, reconnect: bool) -> None:
+    sessions = [client(fake, "/limit").connect(reconnect=reconnect, inputs=lambda: {"a": 1})]
+    sessions[0].set_input(a=1)
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning, match="a session was not closed"):
+            sessions.clear()
+        fake.wait(lambda: not fake.connections[0].open)
+    finally:
+        gc.enable()

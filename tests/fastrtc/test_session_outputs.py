@@ -136,3 +136,11 @@ def test_a_stream_that_ended_or_was_closed_may_be_dropped(fake: FakeFastRTC) -> 
         assert list(ends) == []
         del ends
         gc.collect()
+
+
+def test_the_servers_end_is_told_in_the_same_words_by_whatever_is_asked_for(fake: FakeFastRTC) -> None:
+    with client(fake, "/addl").connect() as session:
+        fake.end(1000)
+        notice_the_end(session)
+        with pytest.raises(ConnectionLost, match="the server ended the session: its handler has"):
+            session.outputs()

@@ -12,7 +12,7 @@ from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, Rep
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.duplex import Beat
 from tests.faultproxy import Peer
-from tests.net.support import server, upgraded
+from tests.net.support import frame, says, server, upgraded
 
 from .fake import FakeFastRTC
 from .talk import PONG, SPEECH, chatter, client, say
@@ -56,7 +56,10 @@ def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
 
 @pytest.mark.parametrize("said", [b"{}", b'"%s"' % (b"x" * 2**20)], ids=["small", "large"])
 def test_a_server_that_floods_before_it_answers_is_left(said: bytes) -> None:
-    with server(chatter(said)) as port, pytest.raises(InboxOverflow, match="more than 16777216 bytes") as caught:
+    with (
+        server(chatter(said)) as port,
+        pytest.raises(InboxOverflow, match="and no answer to the first") as caught,
+    ):
         FastRTCClient(f"http://127.0.0.1:{port}").connect()
     assert caught.value.phase == "connect"
 
@@ -144,6 +147,27 @@ def test_a_server_that_says_nothing_for_long_is_lost() -> None:
 
 
 # --- in use, and ended
+
+
+@pytest.mark.parametrize(("largest", "inbox"), [(1, 64 * 2**20), (16 * 2**20, 64 * 2**20), (2**28, 2**30)])
+def test_as_many_bytes_may_wait_as_four_of_the_largest_messages_have(
+    monkeypatch: pytest.MonkeyPatch, largest: int, inbox: int
+) -> None:
+    def refuse(*_: object, inbox: int, **__: object) -> None:
+        raise ConnectError(f"inbox of {inbox}")
+
+    monkeypatch.setattr("hume_sync.fastrtc.websocket.Duplex.open", refuse)
+    with pytest.raises(ConnectError, match=f"inbox of {inbox}"):
+        FastRTCClient("http://127.0.0.1", max_message_size=largest).connect()
+
+
+def test_a_message_before_the_pong_may_be_as_large_as_any() -> None:
+    said = b'"%s"' % (b"x" * (20 * 2**20))
+    with server(says(frame(said), frame(PONG))) as port:
+        with FastRTCClient(f"http://127.0.0.1:{port}", max_message_size=24 * 2**20).connect() as session:
+            event = next(iter(session))
+            assert isinstance(event, Custom)
+            assert len(event.data) == 20 * 2**20
 
 
 def test_a_message_that_is_too_large_ends_the_session(fake: FakeFastRTC) -> None:

@@ -232,6 +232,16 @@ def test_broken_replies_are_counted_over_the_whole_call() -> None:
     assert play.attempts.number == 3
 
 
+@pytest.mark.parametrize("asked", [None, 0.0, 0.2, 30.0])
+def test_what_a_server_asks_for_makes_a_wait_longer_and_never_shorter(
+    monkeypatch: pytest.MonkeyPatch, asked: float | None
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
+    error = HandshakeRejected("busy", status=429, retry_after=asked)
+    policy = RetryPolicy(initial=0.5, maximum=4.0)
+    assert [policy.delay(failures, error) for failures in (1, 2, 9)] == [max(own, asked or 0) for own in (0.5, 1, 4)]
+
+
 def test_a_wait_that_does_not_fit_is_not_begun() -> None:
     refusal = HandshakeRejected("busy", status=429, retry_after=7.0, phase="connect")
     play = Play(RetryPolicy(), timeout=5)

@@ -1,0 +1,134 @@
+"""What a session asks of its application: additional inputs and outputs, for whatever connection it has at a time."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+
+from ..errors import ConnectError, ConnectionLost, HookError, InputError, ProtocolError, described
+from ..net.deadline import Deadline
+from ..net.dial import Watch
+from .events import Event, SendInput
+from .line import Line
+from .link import Link
+from .outputs import OutputStream
+from .server import Server
+
+__all__ = ["Additional", "Inputs"]
+
+_T = TypeVar("_T")
+
+Inputs = Callable[[], Mapping[str, Any] | None]
+"""Makes the fields that answer a handler that waits for additional inputs; None: there are none for it."""
+
+
+class Additional:
+    """Remembers the last inputs and the open streams of one session. It is lent the line, which knows it.
+
+    Args:
+        server: the application.
+        inputs: the caller's; None: handlers that ask are left waiting.
+    """
+
+    def __init__(self, server: Server, inputs: Inputs | None) -> None:
+        self._server = server
+        self._inputs = inputs
+        self._fields: dict[str, Any] | None = None  # of the last `give`; changed `steadily`
+        self._skipped = 0  # requests for inputs that come again though they were answered
+        self._streams: weakref.WeakSet[OutputStream] = weakref.WeakSet()  # one that its caller forgets is to end
+        self._streams_lock = threading.RLock()  # a signal's handler may close the session that its thread is using
+
+    def give(self, line: Line, fields: dict[str, Any], deadline: Deadline) -> None:
+        """Give inputs; see `Session.set_input`."""
+        line.living(deadline)
+
+        def give(link: Link) -> None:
+            self._post(line, link, fields, deadline)
+            self._fields = fields
+
+        line.steadily(give, deadline)
+
+    def answer(self, line: Line, came: Sequence[Event], deadline: Deadline) -> Deadline:
+        """In the caller's thread: give a handler that waits for inputs what the caller makes of it.
+
+        Args:
+            line: of the session.
+            came: the last of it may say that a handler waits. Should that fail, all of this comes again.
+            deadline: for giving it.
+
+        Returns:
+            The deadline, put off for as long as the caller took for that.
+        """
+        if not isinstance(came[-1], SendInput) or self._inputs is None or line.is_behind():
+            return deadline  # a connection that is gone waits for nothing
+        if self._skipped:
+            self._skipped -= 1
+            return deadline
+        try:
+            began = monotonic()
+            fields = self._inputs()
+            if not isinstance(fields, Mapping | None):
+                raise InputError(f"inputs must return a mapping of fields, or None; got {described(fields)}")
+            deadline = deadline.later(monotonic() - began)
+            if fields is not None:
+                given = dict(fields)
+                line.steadily(lambda link: self._post(line, link, given, deadline), deadline)
+        except BaseException:
+            self._skipped = sum(isinstance(event, SendInput) for event in came[:-1])
+            line.put_back(came)
+            raise
+        return deadline
+
+    def outputs(self, line: Line, deadline: Deadline) -> OutputStream:
+        """Open the stream of the connection's outputs; see `Session.outputs`."""
+        while True:
+            link = line.living(deadline)
+            stream = self._open_outputs(line, link, deadline)
+            with self._streams_lock:
+                if line.link is link and not line.closed:
+                    self._streams.add(stream)
+                    return stream
+            stream.close()  # it is of a connection that is none any more, and nobody else would end it
+            line.check()
+
+    def latest(self, line: Line, deadline: Deadline) -> Any:
+        """Ask for one output; see `Session.latest_output`."""
+        link = line.living(deadline)
+        return _ask(line, "latest", lambda watch: self._server.latest(link.webrtc_id, deadline, watch))
+
+    def renew(self, line: Line, link: Link, deadline: Deadline) -> None:
+        """The connection was made anew: nothing but the last inputs goes over to it."""
+        self.close()
+        if self._fields is not None:
+            self._post(line, link, self._fields, deadline)
+
+    def close(self) -> None:
+        """End the streams."""
+        with self._streams_lock:
+            streams = list(self._streams)
+            self._streams.clear()
+        for stream in streams:
+            stream.close()
+
+    def _open_outputs(self, line: Line, link: Link, deadline: Deadline) -> OutputStream:
+        def is_over() -> bool:
+            return link.ended is not None
+
+        def open_them(watch: Watch) -> OutputStream:
+            return self._server.outputs(link.webrtc_id, deadline, watch, is_over=is_over)
+
+        return _ask(line, "outputs", open_them)
+
+    def _post(self, line: Line, link: Link, fields: Mapping[str, Any], deadline: Deadline) -> None:
+        _ask(line, "input_hook", lambda watch: self._server.post_input(link.webrtc_id, fields, deadline, watch))
+
+
+def _ask(line: Line, name: str, request: Callable[[Watch], _T]) -> _T:
+    """Ask the application; that it cannot be reached is a failure of its own, and not of the session's connection."""
+    try:
+        return line.ask(request)
+    except (ConnectError, ConnectionLost, ProtocolError) as exc:
+        raise HookError(f"the application's {name} URL gives no answer: {exc}", status=exc.status) from exc
