@@ -102,7 +102,7 @@ class Turn:
         if not self._paused or self._audio:
             return False
         is_stale = chunk.delayed or self._overtaken > 0
-        self._overtaken = 0 if chunk.delayed else max(0, self._overtaken - 1)
+        self._overtaken = 0 if chunk.delayed and self._announced else max(0, self._overtaken - 1)
         return is_stale
 
     def _give_up(self) -> None:

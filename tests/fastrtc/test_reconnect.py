@@ -9,13 +9,13 @@ import pytest
 
 from hume_sync import ConnectError, MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import FastRTCClient, HookError, Reconnected, ReplyTimeout, SendInput, Session
+from hume_sync.fastrtc import FastRTCClient, HookError, Reconnected, ReplyTimeout, SendInput, Session, mulaw
 from hume_sync.fastrtc.websocket import WebSocketLink
 from tests.faultproxy import Peer
 from tests.net.support import server, upgraded
 
 from .fake import FakeFastRTC
-from .real.turns import message
+from .real.turns import level, media, message
 from .talk import PONG, SPEECH, TURN, client, heard, say, took
 from .webtalk import answer, request
 
@@ -255,3 +255,36 @@ def test_a_server_that_hangs_up_at_a_reconnect_has_not_been_connected_to(fake: F
         with FastRTCClient(f"http://127.0.0.1:{port}").connect(reconnect=True) as session:
             with pytest.raises(ConnectError, match="could not be made anew"):
                 session.reply()
+
+
+def test_a_greeting_that_was_cut_where_another_call_noticed_is_raised_once(fake: FakeFastRTC) -> None:
+    with client(fake, "/silent").connect(reconnect=True) as session:
+        fake.say(media(level(1000, 800)))
+        fake.drop()
+        with pytest.raises(ConnectionLost):
+            while True:
+                session.set_input(a=1)
+        with pytest.raises(ConnectionLost):
+            session.reply(timeout=20, idle=15)
+        fake.say(media(level(2000, 800)))
+        assert session.reply(idle=0.05).audio == mulaw.decode(level(2000, 800))
+
+
+def test_requests_of_a_handler_that_is_gone_are_not_counted_among_those_that_were_answered(fake: FakeFastRTC) -> None:
+    failures = [LookupError("nothing there")]
+
+    def inputs() -> dict[str, int]:
+        if failures:
+            raise failures.pop()
+        return {"scale": 3}
+
+    with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
+        fake.say(message("send_input", ""))
+        fake.drop()
+        keep_sending(session)
+        session.send_audio(SPEECH)
+        fake.say(message("send_input", ""), media(level(1000, 800)))
+        with pytest.raises(LookupError):
+            session.reply()
+        assert session.reply(idle=0.05).audio
+    assert [hook["scale"] for hook in fake.hooks] == [3]

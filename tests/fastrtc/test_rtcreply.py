@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +14,7 @@ from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import EndStream, ErrorMessage, LogMessage, Reconnected, ReplyTimeout
 
 from .rtcfake import RTCFake, hertz, tone
-from .rtctalk import BOOM, MARKS, PAUSE, RATE, STARTING, Begin, has_arrived, link_of, turn
+from .rtctalk import BOOM, KEPT, MARKS, PAUSE, RATE, STARTING, Begin, has_arrived, link_of, turn
 from .talk import took
 
 pytestmark = MARKS
@@ -183,3 +183,25 @@ def test_a_question_that_is_still_spoken_is_given_time_unless_a_time_was_asked_f
 
     assert took(lambda: fail(timeout=0.2)) < 1.5
     assert took(fail) > 1.7
+
+
+def test_what_still_comes_of_a_reply_behind_the_pause_that_interrupts_it_is_no_part_of_the_next(
+    rtc: RTCFake, begin: Begin
+) -> None:
+    session = begin()
+    turn(rtc, session, PAUSE, STARTING, audio=tone(0.5, 48000))
+    came = 2 + 25 - KEPT
+    steps: list[tuple[Callable[[], None], int]] = [
+        (lambda: rtc.say(PAUSE), 1),
+        (lambda: rtc.play(tone(0.2, 48000)), 10),
+        (lambda: rtc.say(STARTING), 1),
+        (lambda: rtc.play(tone(0.5, 48000, 880)), 25),
+    ]
+    for step, more in steps:
+        step()
+        has_arrived(session, came := came + more)
+    assert not session.reply(idle=15).complete
+    reply = session.reply(idle=0.3)
+    assert reply.complete
+    assert reply.seconds == pytest.approx(0.4, abs=0.03)
+    assert hertz(reply.audio[:1600], RATE) == pytest.approx(880, rel=0.1)

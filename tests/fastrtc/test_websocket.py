@@ -9,6 +9,8 @@ import pytest
 from hume_sync import ConnectError, InboxOverflow, MessageTooLarge, ProtocolError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost, HandshakeRejected
 from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, ReplyTimeout, TooManyConnections
+from hume_sync.fastrtc.connecting import connect_patiently
+from hume_sync.fastrtc.link import Link
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.duplex import Beat
 from tests.faultproxy import Peer
@@ -88,6 +90,18 @@ def test_a_refusal_is_tried_again_only_when_asked() -> None:
         with client(fake, "/echo").connect(retry=RetryPolicy(max_attempts=3, initial=0.01)) as session:
             assert say(session)
     assert [request.path for request in fake.requests] == ["/echo/websocket/offer"] * 3
+
+
+def test_trying_again_waits_as_long_as_the_server_asks_for() -> None:
+    refusal, waits = TooManyConnections("busy"), list[float]()
+    refusal.retry_after = 7.0
+
+    def refuse() -> Link:
+        raise refusal
+
+    with pytest.raises(TooManyConnections):
+        connect_patiently(refuse, RetryPolicy(max_attempts=3), Deadline(60), waits.append)
+    assert waits == [7.0, 7.0]
 
 
 def test_a_place_is_free_once_a_session_is_closed(fake: FakeFastRTC) -> None:
