@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import struct
@@ -492,6 +493,7 @@ def test_a_server_that_is_stopped_costs_a_deadline_and_serves_again_when_it_goes
             with HumeStreamClient(KEY, base_url=url, close_timeout=0.2).connect([LanguageConfig()]) as stream:
                 assert outcome(stream, "first") is None
                 server.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WNOWAIT)  # until then it may answer
                 started = time.monotonic()
                 with pytest.raises(Timeout):
                     stream.send_text("second", timeout=1.0)
