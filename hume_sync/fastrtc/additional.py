@@ -62,11 +62,14 @@ class Additional:
         Returns:
             The deadline, put off for as long as the caller took for that.
         """
-        if not isinstance(came[-1], SendInput) or self._inputs is None or line.is_behind():
-            return deadline  # a connection that is gone waits for nothing
+        if not isinstance(came[-1], SendInput) or self._inputs is None:
+            return deadline
         if self._skipped:
             self._skipped -= 1
             return deadline
+        if line.is_behind():  # a connection that is gone waits for nothing
+            return deadline
+        asking = line.link
         try:
             began = monotonic()
             fields = self._inputs()
@@ -74,13 +77,21 @@ class Additional:
                 raise InputError(f"inputs must return a mapping of fields, or None; got {described(fields)}")
             deadline = deadline.later(monotonic() - began)
             if fields is not None:
-                given = dict(fields)
-                line.steadily(lambda link: self._post(line, link, given, deadline), deadline)
+                self._post_to(line, asking, dict(fields), deadline)
         except BaseException:
             self._skipped = sum(isinstance(event, SendInput) for event in came[:-1])
             line.put_back(came)
             raise
         return deadline
+
+    def _post_to(self, line: Line, asking: Link, fields: Mapping[str, Any], deadline: Deadline) -> None:
+        """Give inputs to this link, unless it was made anew meanwhile: the new one has not asked."""
+
+        def post(link: Link) -> None:
+            if link is asking:
+                self._post(line, link, fields, deadline)
+
+        line.steadily(post, deadline)
 
     def outputs(self, line: Line, deadline: Deadline) -> OutputStream:
         """Open the stream of the connection's outputs; see `Session.outputs`."""
@@ -88,7 +99,7 @@ class Additional:
             link = line.living(deadline)
             stream = self._open_outputs(line, link, deadline)
             with self._streams_lock:
-                if line.link is link and not line.closed:
+                if line.link is link and link.ended is None and not line.closed:
                     self._streams.add(stream)
                     return stream
             stream.close()  # it is of a connection that is none any more, and nobody else would end it
@@ -114,8 +125,10 @@ class Additional:
             stream.close()
 
     def _open_outputs(self, line: Line, link: Link, deadline: Deadline) -> OutputStream:
+        known = weakref.ref(link)  # or the stream would keep a session that is dropped
+
         def is_over() -> bool:
-            return link.ended is not None
+            return (alive := known()) is None or alive.ended is not None
 
         def open_them(watch: Watch) -> OutputStream:
             return self._server.outputs(link.webrtc_id, deadline, watch, is_over=is_over)

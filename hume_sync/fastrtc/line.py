@@ -181,14 +181,22 @@ class Line:
                 raise ConnectError(f"the connection could not be made anew: {exc}", phase="connect") from exc
             try:
                 self._renewed(self, new, deadline)
-                self.link = new
+                self._publish(new, why, deadline)
                 self.check()  # closed meanwhile: nobody else will end it
             except BaseException:
                 new.abort()  # half of what it was is nothing to go on with: the next call makes it anew, inputs and all
                 raise
-            self._waiting.append(Reconnected(new.webrtc_id, str(why)))
 
         self.steadily(renew, deadline)
+
+    def _publish(self, new: Link, why: ConnectionLost, deadline: Deadline) -> None:
+        try:
+            if not self._reading.acquire(deadline):
+                raise Timeout("no time left waiting for who receives", phase="lock")
+            self._waiting.append(Reconnected(new.webrtc_id, str(why)))  # nobody reads the link before this
+            self.link = new
+        finally:
+            self._reading.release()
 
     def _drain(self, lost: Link, deadline: Deadline) -> None:
         """What came before the end is received before the next begins: a sender may have been the first to notice."""

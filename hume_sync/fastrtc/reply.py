@@ -7,7 +7,7 @@ import attrs
 from ..errors import TransportError
 from .events import AudioChunk, EndStream, ErrorMessage, Event, LogMessage, Reconnected, SendInput
 
-__all__ = ["Reply", "Turn", "goes_on"]
+__all__ = ["Reply", "Turn", "goes_on", "is_pause"]
 
 
 @attrs.frozen
@@ -21,7 +21,7 @@ class Reply:
     """All that was no audio, in the order it came."""
     complete: bool
     """Whether all that was announced has come, and then nothing for ``idle`` seconds. False: time was up before, the
-    next turn began, the server ended the session, or said behind the audio that its handler has failed. (A server that
+    next turn began, the connection ended, or the server said behind the audio that its handler has failed. (One that
     has died without a word looks like one that pauses, until it is noticed: over WebSocket after the client's
     ``patience``, over WebRTC after half a minute.)"""
 
@@ -42,14 +42,12 @@ class Turn:
         real_time: see `Link`: there announcements are not counted, and an error is the end of the turn.
         first: whether it is the first of its connection. Audio before any pause is then a handler's greeting, a reply
             of its own; else it is the rest of an earlier reply that has been given up, and gives way to this turn's.
-        interrupting: whether the reply before was `interrupted` by it. The last of that may come behind the pause.
+        interrupting: whether the turn before `lingers`: some of it may come behind the pause.
     """
 
     def __init__(
         self, sample_rate: int, *, real_time: bool = False, first: bool = True, interrupting: bool = False
     ) -> None:
-        self.interrupted = False
-        """Whether the next turn has begun while audio came, or soon after."""
         self._sample_rate = sample_rate
         self._real_time = real_time
         self._audio: list[bytes] = []
@@ -65,6 +63,7 @@ class Turn:
         self._paused = False
         self._failed = False
         self._ended = False
+        self._interrupted = False  # the next turn has begun while audio came, or soon after
         self._give_up()
 
     def add(self, event: Event) -> bool:
@@ -81,15 +80,16 @@ class Turn:
             self._begin(first=True, interrupting=False)
         elif event == _PAUSE:
             if self.heard and (self._paused or self._first):
-                self.interrupted = True
+                self._interrupted = True
                 return False
-            self._overtaken = _AT_MOST if self._real_time and (self._interrupting or self.heard) else 0
+            self._interrupting |= self.heard
+            self._overtaken = _AT_MOST if self._real_time and self._interrupting else 0
             self._paused, self._failed, self._announced = True, False, 0
             self._give_up()
         elif event == _STARTING and self._paused and not self._announced:
             # A reply is announced before it comes: what came since the pause was the last of one that it interrupted.
             self._overtaken = _HELD_BACK if self._overtaken else 0
-            if not self._real_time:
+            if self._interrupting and not self._real_time:
                 self._give_up()
         self._messages.append(event)
         self._announced += event == _STARTING
@@ -124,6 +124,15 @@ class Turn:
         return []
 
     @property
+    def lingers(self) -> bool:
+        """Whether some of its audio may still come behind the next turn's pause.
+
+        So it is with a reply that was interrupted; and over WebRTC with one that is so short that all of it is held
+        back until the next pushes it out.
+        """
+        return self._interrupted or (self._real_time and self._announced > 0 and not self.heard)
+
+    @property
     def heard(self) -> bool:
         """Whether audio has come."""
         return self._size > 0
@@ -144,9 +153,10 @@ class Turn:
     def outlives(self, error: TransportError) -> bool:
         """Whether this end of the connection can be left to the next call, because a reply has come.
 
-        So it is where the server has ended it in order: what has come may be all (but see `Reply.complete`).
+        So it is where what has come may be all: over WebSocket as much as was announced; over WebRTC where the server
+        has ended it in order. (But see `Reply.complete`.)
         """
-        return self.may_be_over and error.close_code == _ENDED
+        return self.may_be_over and (not self._real_time or error.close_code == _ENDED)
 
     @property
     def messages(self) -> tuple[Event, ...]:
@@ -162,6 +172,11 @@ class Turn:
 def goes_on(event: Event) -> bool:
     """Whether the event tells that a handler still replies: others do not put off the end of a reply."""
     return isinstance(event, AudioChunk | EndStream | ErrorMessage | SendInput) or event == _STARTING
+
+
+def is_pause(event: Event) -> bool:
+    """Whether the event begins a turn."""
+    return event == _PAUSE
 
 
 _ENDED = 1000

@@ -20,7 +20,7 @@ from .events import EndStream, ErrorMessage, Event, Reconnected
 from .line import Line
 from .link import Connect, Link
 from .outputs import OutputStream
-from .reply import Reply, Turn, goes_on
+from .reply import Reply, Turn, goes_on, is_pause
 from .server import Server
 
 __all__ = ["Inputs", "Session"]
@@ -47,9 +47,10 @@ class Session:
     def __init__(self, server: Server, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
         self._server = server
         self._additional = Additional(server, inputs)
-        self._answering: Link | None = None  # the one that the last reply came from
-        self._interrupted = False  # that reply, by the next turn
-        self._asked: Link | None = None  # the one that audio was last sent on, until a loss of it was told
+        # By whoever receives:
+        self._first = True  # no turn of the connection has been received yet
+        self._lingers = False  # see `Turn.lingers`, of the last one
+        self._asked: Link | None = None  # that audio was last sent on, unless its loss was received since
         self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._additional.renew)
 
     @property
@@ -96,8 +97,9 @@ class Session:
     def reply(self, *, timeout: float | None = None, idle: float = _IDLE) -> Reply:
         """Wait for the end of one turn. (See `Turn`: servers do not mark it.)
 
-        What belongs to the next turn already is left to the next call, as is the end of a session that the server has
-        ended in order behind a reply.
+        What belongs to the next turn already is left to the next call, as is the end of a connection behind a reply
+        that may be all. A turn that was not waited for is given up: what still comes of it is dropped once the next
+        begins. (Iterate, to miss nothing.)
 
         Args:
             timeout: seconds until the end of the reply, without those that the ``inputs`` of `connect` take; None: the
@@ -108,8 +110,9 @@ class Session:
         Raises:
             ReplyTimeout: no audio came in time: over WebSocket a handler that has failed says nothing. Over WebRTC it
                 does, and nothing more is waited for than ``idle``. ``messages`` holds what came instead.
-            ConnectionLost: the connection ended in the middle of the turn, or since audio was last sent. With
-                ``reconnect`` it was made anew, and the question is to be asked anew.
+            ConnectionLost: the connection ended in the middle of the turn, or since audio was last sent; over WebRTC
+                also behind it, unless the server has ended it. With ``reconnect`` it was made anew, and the question is
+                to be asked anew.
             ConnectError, ProtocolError, HookError, Timeout: with ``reconnect``: it could not be made anew, or not given
                 its inputs.
             HookError, ...: inputs could not be given, or whatever ``inputs`` raises. What had come of the turn waits
@@ -119,22 +122,19 @@ class Session:
         link = self._line.link
         if timeout is None:
             deadline = deadline.later(link.backlog)
-        first = self._answering is not link
-        turn = Turn(
-            self._server.output_sample_rate,
-            real_time=link.real_time,
-            first=first,
-            interrupting=self._interrupted and not first,
-        )
+        rate = self._server.output_sample_rate
+        turn = Turn(rate, real_time=link.real_time, first=self._first, interrupting=self._lingers)
         try:
             rested = self._hear(turn, deadline, idle)
         except ConnectionLost:
-            self._asked = None
+            if self._asked is not self._line.link:  # else it was asked again meanwhile
+                self._asked = None
             raise
+        self._lingers = turn.lingers
         if not turn.heard:
             raise self._without_reply(turn)
         self._line.put_back(turn.split())
-        self._answering, self._interrupted = link, turn.interrupted
+        self._first = False
         return turn.reply(rested=rested)
 
     def __iter__(self) -> Iterator[Event]:
@@ -142,7 +142,9 @@ class Session:
 
         Raises:
             ConnectionLost: the connection ended; with ``reconnect`` a `Reconnected` event comes instead, where it can,
-                and else ConnectError, HookError or Timeout.
+                and else ConnectError, ProtocolError, HookError or Timeout.
+            HookError, ...: inputs could not be given, or whatever ``inputs`` raises. Another iteration begins with the
+                handler's request for them.
         """
         endless = Deadline(math.inf)
         while True:
@@ -156,13 +158,14 @@ class Session:
                     return
                 raise
             if event is not None:
+                self._note(event)
                 yield event
 
     def set_input(self, /, **fields: Any) -> None:
         """Give the handler additional inputs, through the application's hook.
 
         Raises:
-            HookError: it answered with an error.
+            HookError: it answered with an error (``status``), or not at all.
             ConfigurationError: the client was made without a hook.
             ConnectionLost: the connection has ended: servers ignore inputs for such a one, without an error.
             ConnectError, Timeout: with ``reconnect``, as `reply`.
@@ -175,7 +178,7 @@ class Session:
         Servers hand each output out once: of two readers each gets a part. A stream that was dropped reads no more.
 
         Raises:
-            HookError: the application answered with an error.
+            HookError: the application answered with an error (``status``), or not at all.
             ConfigurationError: the client was made without an outputs URL.
             ConnectionLost: the connection has ended: servers never answer for such a one.
         """
@@ -231,13 +234,18 @@ class Session:
             if event is None:
                 return quiet.expired()
             if isinstance(event, Reconnected):
+                lost = ConnectionLost(event.error, phase="receive", maybe_processed=True)
+                if turn.outlives(lost):
+                    self._line.put_back([event])
+                    break
                 if (self._asked is None and turn.has_begun) or self._asked not in (None, self._line.link):
                     self._line.put_back([event])
-                    raise ConnectionLost(event.error, phase="receive", maybe_processed=True)
+                    raise lost
                 came.clear()  # nothing was asked for before, or it was asked for again
             if not turn.add(event):
                 self._line.put_back([event])
                 break
+            self._note(event)
             came.append(event)
             deadline = self._additional.answer(self._line, came, deadline)
             if goes_on(event) or not ripe:
@@ -245,6 +253,15 @@ class Session:
             elif quiet.expired():  # but messages come faster than they are looked at
                 return True
         return False
+
+    def _note(self, event: Event) -> None:
+        """An event was received: what of it concerns the turns behind this one."""
+        if isinstance(event, Reconnected):
+            self._first, self._lingers = True, False
+            if self._asked is not self._line.link:
+                self._asked = None
+        elif is_pause(event):
+            self._first = False
 
     def _receive(self, deadline: Deadline) -> Event | None:
         try:

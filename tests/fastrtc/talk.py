@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import FastRTCClient, LogMessage, Session, mulaw
 from tests.faultproxy import Peer
 from tests.net.support import Script, frame, upgraded
@@ -29,6 +32,13 @@ def say(session: Session, *, samples: bytes = SPEECH, idle: float = 0.05) -> byt
     """One turn; the audio of its reply."""
     session.send_audio(samples, end=True)
     return session.reply(idle=idle).audio
+
+
+def keep_sending(session: Session) -> None:
+    """As a thread of its own does, until that notices the end."""
+    with pytest.raises(ConnectionLost):
+        while True:
+            session.send_audio(bytes(2))
 
 
 def heard(samples: bytes) -> bytes:

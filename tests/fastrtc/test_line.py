@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,22 @@ def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None
         assert isinstance(losing.exception(5), ConnectionLost)
         assert first.result(5) == A
     assert all_of(it) == [B, Reconnected("two", "cut")]
+
+
+def test_the_next_connection_is_read_by_nobody_before_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = line(Scripted("one"), Scripted("two", A))
+    publish = Line._publish
+    seen: list[Event | None] = []
+
+    def overtaken(self: Line, *args: Any) -> None:
+        publish(self, *args)
+        seen.append(received(it))
+
+    monkeypatch.setattr(Line, "_publish", overtaken)
+    with pytest.raises(ConnectionLost):
+        received(it)
+    assert seen == [Reconnected("two", "cut")]
+    assert received(it) == A
 
 
 def test_who_waits_for_another_reader_keeps_to_its_deadline() -> None:

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from hume_sync import ConnectError, MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import FastRTCClient, HookError, Reconnected, ReplyTimeout, SendInput, Session, mulaw
+from hume_sync.fastrtc import FastRTCClient, Reconnected, ReplyTimeout, Session, mulaw
 from hume_sync.fastrtc.websocket import WebSocketLink
 from tests.faultproxy import Peer
 from tests.net.support import server, upgraded
 
 from .fake import FakeFastRTC
 from .real.turns import level, media, message
-from .talk import PONG, SPEECH, TURN, client, heard, say, took
-from .webtalk import answer, request
-
-
-def keep_sending(session: Session) -> None:
-    """As a thread of its own does, until that notices the end."""
-    with pytest.raises(ConnectionLost):
-        while True:
-            session.send_audio(bytes(2))
+from .talk import PONG, SPEECH, TURN, client, heard, keep_sending, say, took
 
 
 def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_made_anew(fake: FakeFastRTC) -> None:
@@ -38,17 +31,6 @@ def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_made_anew(fake: Fake
         assert isinstance(event, Reconnected)
         assert event.webrtc_id == session.webrtc_id != first
         assert heard(SPEECH) in say(session)
-
-
-def test_after_a_reconnect_the_last_inputs_are_given_again(fake: FakeFastRTC) -> None:
-    with client(fake, "/args").connect(reconnect=True) as session:
-        session.set_input(stream="x", scale=2)
-        fake.end(1012)
-        with pytest.raises(ConnectionLost):
-            session.reply()
-        assert [hook["webrtc_id"] for hook in fake.hooks][-1] == session.webrtc_id
-        assert [hook["scale"] for hook in fake.hooks] == [2, 2]
-        assert say(session)
 
 
 def test_a_session_closed_while_it_connects_anew_leaves_no_connection(fake: FakeFastRTC) -> None:
@@ -97,21 +79,6 @@ def test_an_end_of_the_servers_own_is_not_made_undone(fake: FakeFastRTC) -> None
         with pytest.raises(ConnectionLost):
             next(iter(session))
     assert len(fake.connections) == 1
-
-
-def test_inputs_that_a_hook_refuses_after_a_reconnect_are_given_by_the_next_call(fake: FakeFastRTC) -> None:
-    with client(fake, "/args").connect(reconnect=True) as session:
-        session.set_input(stream="x", scale=2)
-        fake.knobs.hook_status = 500
-        fake.drop(reset=True)
-        with pytest.raises(HookError):
-            session.reply()
-        assert not session._line.has_waiting()  # it was never whole
-        fake.knobs.hook_status = 200
-        with pytest.raises(ConnectionLost):
-            session.reply()
-        assert fake.hooks[-1] == {"webrtc_id": session.webrtc_id, "stream": "x", "scale": 2}
-        assert say(session)
 
 
 def test_a_question_that_was_lost_where_another_call_noticed_is_not_waited_for(fake: FakeFastRTC) -> None:
@@ -165,27 +132,6 @@ def test_an_interrupted_program_connects_no_more(fake: FakeFastRTC, monkeypatch:
             raise KeyboardInterrupt
 
 
-def test_a_handler_that_is_gone_is_given_no_inputs(fake: FakeFastRTC) -> None:
-    asked: list[int] = []
-
-    def inputs() -> dict[str, int]:
-        asked.append(1)
-        return {"scale": 3}
-
-    with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
-        fake.say(message("send_input", ""))
-        fake.drop()
-        keep_sending(session)
-        events = iter(session)
-        assert next(events) == SendInput()
-        assert isinstance(next(events), Reconnected)
-        assert asked == []
-        fake.say(message("send_input", ""))
-        assert next(events) == SendInput()
-    assert asked == [1]
-    assert [hook["webrtc_id"] for hook in fake.hooks] == [session.webrtc_id]
-
-
 def test_a_question_asked_anew_is_answered_whatever_came_of_the_first(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session:
         for _ in range(2):
@@ -202,36 +148,6 @@ def test_a_question_asked_anew_is_answered_whatever_came_of_the_first(fake: Fake
         assert [event for event in reply.messages if event not in told] == TURN
         with pytest.raises(ReplyTimeout):  # nothing came twice
             session.reply(timeout=0.1)
-
-
-def test_an_iteration_does_not_go_on_connecting_where_inputs_cannot_be_given(fake: FakeFastRTC) -> None:
-    def cut(peer: Peer) -> None:
-        request(peer)
-
-    def accept(peer: Peer) -> None:
-        request(peer)
-        peer.send(answer())
-
-    with server(accept, cut) as port:
-        hook = f"http://127.0.0.1:{port}/"
-        with client(fake, "/args", input_hook=hook).connect(reconnect=True) as session:
-            session.set_input(scale=2)
-            fake.drop()
-            with pytest.raises(HookError):
-                list(session)
-    assert len(fake.connections) == 2
-
-
-def test_inputs_that_a_hook_has_refused_are_not_given_at_a_reconnect(fake: FakeFastRTC) -> None:
-    with client(fake, "/args").connect(reconnect=True) as session:
-        session.set_input(scale=2)
-        fake.knobs.hook_status = 422
-        with pytest.raises(HookError):
-            session.set_input(scale=3)
-        fake.knobs.hook_status = 200
-        fake.drop()
-        keep_sending(session)
-    assert [hook["scale"] for hook in fake.hooks] == [2, 3, 2]
 
 
 def test_an_iteration_waits_for_a_new_connection_no_longer_than_any_call(fake: FakeFastRTC) -> None:
@@ -259,7 +175,7 @@ def test_a_server_that_hangs_up_at_a_reconnect_has_not_been_connected_to(fake: F
 
 def test_a_greeting_that_was_cut_where_another_call_noticed_is_raised_once(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
-        fake.say(media(level(1000, 800)))
+        fake.say(message("log", "response_starting"))
         fake.drop()
         with pytest.raises(ConnectionLost):
             while True:
@@ -270,21 +186,53 @@ def test_a_greeting_that_was_cut_where_another_call_noticed_is_raised_once(fake:
         assert session.reply(idle=0.05).audio == mulaw.decode(level(2000, 800))
 
 
-def test_requests_of_a_handler_that_is_gone_are_not_counted_among_those_that_were_answered(fake: FakeFastRTC) -> None:
-    failures = [LookupError("nothing there")]
-
-    def inputs() -> dict[str, int]:
-        if failures:
-            raise failures.pop()
-        return {"scale": 3}
-
-    with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
-        fake.say(message("send_input", ""))
+def test_a_reply_that_came_before_the_loss_that_another_call_noticed_is_not_lost(fake: FakeFastRTC) -> None:
+    with client(fake, "/silent").connect(reconnect=True) as session:
+        session.send_audio(SPEECH, end=True)
+        fake.say(*(message("log", event.text) for event in TURN), media(level(1000, 800)))
         fake.drop()
         keep_sending(session)
-        session.send_audio(SPEECH)
-        fake.say(message("send_input", ""), media(level(1000, 800)))
-        with pytest.raises(LookupError):
+        reply = session.reply(idle=4)
+        assert reply.audio == mulaw.decode(level(1000, 800))
+        assert not reply.complete
+        with pytest.raises(ConnectionLost):  # of the question that is on its way since
             session.reply()
-        assert session.reply(idle=0.05).audio
-    assert [hook["scale"] for hook in fake.hooks] == [3]
+
+
+def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
+    fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client(fake, "/silent").connect(reconnect=True) as session:
+        hear = Session._hear
+
+        def overtaken(*args: Any) -> bool:
+            try:
+                return hear(*args)
+            finally:
+                session.send_audio(SPEECH)  # by another thread
+
+        session.send_audio(SPEECH)
+        fake.drop()
+        monkeypatch.setattr(Session, "_hear", overtaken)
+        with pytest.raises(ConnectionLost):
+            session.reply()
+        monkeypatch.undo()
+        fake.drop()
+        with pytest.raises(ConnectionLost):
+            while True:
+                session.set_input(a=1)
+        with pytest.raises(ConnectionLost):
+            session.reply(timeout=25)
+
+
+def test_a_loss_that_an_iteration_has_told_does_not_stand_for_another(fake: FakeFastRTC) -> None:
+    with client(fake, "/silent").connect(reconnect=True) as session:
+        session.send_audio(SPEECH)
+        fake.drop()
+        assert isinstance(next(iter(session)), Reconnected)
+        fake.drop()
+        with pytest.raises(ConnectionLost):
+            while True:
+                session.set_input(a=1)
+        with pytest.raises(ReplyTimeout):  # nothing was asked, and nothing lost
+            session.reply(timeout=0.1)

@@ -205,3 +205,15 @@ def test_what_still_comes_of_a_reply_behind_the_pause_that_interrupts_it_is_no_p
     assert reply.complete
     assert reply.seconds == pytest.approx(0.4, abs=0.03)
     assert hertz(reply.audio[:1600], RATE) == pytest.approx(880, rel=0.1)
+
+
+def test_a_reply_too_short_to_come_by_itself_is_no_part_of_the_next(rtc: RTCFake, begin: Begin) -> None:
+    session = begin()
+    rtc.say(PAUSE, STARTING)
+    rtc.play(tone(0.08, 48000))  # all of it is held back
+    with pytest.raises(ReplyTimeout):
+        session.reply(timeout=0.5)
+    turn(rtc, session, PAUSE, STARTING, audio=tone(0.5, 48000, 880))
+    reply = session.reply(idle=0.3)
+    assert reply.seconds == pytest.approx(0.38, abs=0.04)
+    assert hertz(reply.audio[:1600], RATE) == pytest.approx(880, rel=0.1)

@@ -201,10 +201,12 @@ def test_closing_ends_the_resampling_of_a_file(fake: FakeFastRTC) -> None:
 def test_a_session_that_is_dropped_ends_at_once_and_warns(fake: FakeFastRTC, reconnect: bool) -> None:
     sessions = [client(fake, "/limit").connect(reconnect=reconnect, inputs=lambda: {"a": 1})]
     sessions[0].set_input(a=1)
+    outputs = sessions[0].outputs()  # which keep nothing of it
     gc.disable()
     try:
         with pytest.warns(ResourceWarning, match="a session was not closed"):
             sessions.clear()
         fake.wait(lambda: not fake.connections[0].open)
+        assert list(outputs) == []
     finally:
         gc.enable()

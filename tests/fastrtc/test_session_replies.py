@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from hume_sync import Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import (
+    AudioChunk,
     ErrorMessage,
     FastRTCClient,
     LogMessage,
@@ -60,28 +62,53 @@ def test_a_piece_that_was_announced_and_lost_makes_the_reply_incomplete(fake: Fa
     assert not reply.complete
 
 
-def test_a_reply_behind_which_the_server_ends_the_session_is_returned_and_the_end_left_to_the_next_call(
-    fake: FakeFastRTC,
+@pytest.mark.parametrize(("path", "code"), [("/ended", 1000), ("/restart", 1012), ("/dropped", 1006)])
+def test_a_reply_behind_which_the_connection_ends_is_returned_and_the_end_left_to_the_next_call(
+    fake: FakeFastRTC, path: str, code: int
 ) -> None:
-    with client(fake, "/ended").connect() as session:
+    with client(fake, path).connect() as session:
         session.send_audio(SPEECH, end=True)
         reply = session.reply(idle=4)
         assert heard(SPEECH) in reply.audio
         assert not reply.complete  # nobody knows whether more was to come
         with pytest.raises(ConnectionLost) as caught:
             session.reply()
-    assert caught.value.close_code == 1000
-
-
-@pytest.mark.parametrize(("path", "code"), [("/restart", 1012), ("/dropped", 1006)])
-def test_a_reply_that_the_loss_of_the_connection_may_have_cut_is_raised(
-    fake: FakeFastRTC, path: str, code: int
-) -> None:
-    with client(fake, path).connect() as session:
-        session.send_audio(SPEECH, end=True)
-        with pytest.raises(ConnectionLost) as caught:
-            session.reply(idle=4)
     assert caught.value.close_code == code
+
+
+@pytest.mark.parametrize("end", [FakeFastRTC.end, FakeFastRTC.drop])
+def test_a_reply_of_which_announced_pieces_are_lost_with_the_connection_is_raised(
+    fake: FakeFastRTC, end: Callable[[FakeFastRTC], None]
+) -> None:
+    with client(fake, "/silent").connect() as session:
+        fake.say(*(message("log", event.text) for event in [*TURN, TURN[-1]]), media(level(1000, 800)))
+        end(fake)
+        with pytest.raises(ConnectionLost):
+            session.reply(idle=4)
+
+
+def test_an_answer_that_comes_too_late_is_no_answer_to_the_next_question(fake: FakeFastRTC) -> None:
+    def turn(*amplitudes: int) -> None:
+        fake.say(*(message("log", event.text) for event in TURN), *(media(level(one, 800)) for one in amplitudes))
+
+    with client(fake, "/silent").connect() as session:
+        turn()
+        with pytest.raises(ReplyTimeout):
+            session.reply(timeout=0.1)
+        fake.say(media(level(1000, 800)))
+        for amplitude in (2000, 3000):
+            turn(amplitude)
+            assert session.reply(idle=0.05).audio == mulaw.decode(level(amplitude, 800))
+
+
+def test_what_an_iteration_has_left_of_a_reply_is_no_answer_to_the_next_question(fake: FakeFastRTC) -> None:
+    with client(fake, "/multi").connect() as session:
+        session.send_audio(SPEECH, end=True)
+        next(event for event in session if isinstance(event, AudioChunk))
+        fake.wait(lambda: "media" in fake.connections[0].events)
+        session.send_audio(SPEECH, end=True)
+        reply = session.reply(idle=0.3)
+    assert len(reply.audio) == 2 * 10 * 1600
 
 
 def test_a_reply_that_goes_on_piece_by_piece_when_time_is_up_is_incomplete() -> None:
