@@ -35,7 +35,7 @@ def say(session: Session, *, samples: bytes = SPEECH, idle: float = 0.05) -> byt
 
 
 def keep_sending(session: Session) -> None:
-    """As a thread of its own does, until that notices the end."""
+    """As a thread of its own does, until that notices the end. (Sent to a peer that is gone, it may cost what came.)"""
     with pytest.raises(ConnectionLost):
         while True:
             session.send_audio(bytes(2))

@@ -84,7 +84,7 @@ def test_an_end_of_the_servers_own_is_not_made_undone(fake: FakeFastRTC) -> None
 def test_a_question_that_was_lost_where_another_call_noticed_is_not_waited_for(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
         session.send_audio(SPEECH, end=True)
-        fake.drop(reset=True)
+        fake.end(1012)
         keep_sending(session)
         with pytest.raises(ConnectionLost):
             session.reply(timeout=25)
@@ -105,7 +105,7 @@ def test_a_loss_that_an_iteration_has_told_is_not_told_again(fake: FakeFastRTC) 
 
 def test_a_question_asked_anew_after_a_loss_is_answered(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session:
-        fake.drop(reset=True)
+        fake.end(1012)
         keep_sending(session)
         assert heard(SPEECH) in say(session)
 
@@ -137,7 +137,7 @@ def test_a_question_asked_anew_is_answered_whatever_came_of_the_first(fake: Fake
         for _ in range(2):
             session.send_audio(SPEECH)
             fake.say(message("log", "pause_detected"), message("log", "response_starting"))
-            fake.drop()
+            fake.end(1012)
             keep_sending(session)
         session.send_audio(SPEECH, end=True)
         reply = session.reply(idle=0.05)
@@ -176,7 +176,7 @@ def test_a_server_that_hangs_up_at_a_reconnect_has_not_been_connected_to(fake: F
 def test_a_greeting_that_was_cut_where_another_call_noticed_is_raised_once(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
         fake.say(message("log", "response_starting"))
-        fake.drop()
+        fake.end(1012)
         with pytest.raises(ConnectionLost):
             while True:
                 session.set_input(a=1)
@@ -188,9 +188,9 @@ def test_a_greeting_that_was_cut_where_another_call_noticed_is_raised_once(fake:
 
 def test_a_reply_that_came_before_the_loss_that_another_call_noticed_is_not_lost(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
-        session.send_audio(SPEECH, end=True)
+        session.send_audio(bytes(2))
         fake.say(*(message("log", event.text) for event in TURN), media(level(1000, 800)))
-        fake.drop()
+        fake.end(1012)
         keep_sending(session)
         reply = session.reply(idle=4)
         assert reply.audio == mulaw.decode(level(1000, 800))
@@ -217,7 +217,7 @@ def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
         with pytest.raises(ConnectionLost):
             session.reply()
         monkeypatch.undo()
-        fake.drop()
+        fake.end(1012)
         with pytest.raises(ConnectionLost):
             while True:
                 session.set_input(a=1)
@@ -230,9 +230,20 @@ def test_a_loss_that_an_iteration_has_told_does_not_stand_for_another(fake: Fake
         session.send_audio(SPEECH)
         fake.drop()
         assert isinstance(next(iter(session)), Reconnected)
-        fake.drop()
+        fake.end(1012)
         with pytest.raises(ConnectionLost):
             while True:
                 session.set_input(a=1)
         with pytest.raises(ReplyTimeout):  # nothing was asked, and nothing lost
             session.reply(timeout=0.1)
+
+
+def test_each_connection_has_a_greeting_of_its_own(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect(reconnect=True) as session:
+        assert say(session)
+        fake.end(1012)
+        keep_sending(session)
+        assert isinstance(next(iter(session)), Reconnected)
+        fake.say(media(level(1000, 800)), *(message("log", event.text) for event in TURN), media(level(2000, 800)))
+        for amplitude in (1000, 2000):
+            assert session.reply(idle=0.05).audio == mulaw.decode(level(amplitude, 800))

@@ -50,7 +50,7 @@ def test_a_handler_that_is_gone_is_given_no_inputs(fake: FakeFastRTC) -> None:
 
     with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
         fake.say(message("send_input", ""))
-        fake.drop()
+        fake.end(1012)
         keep_sending(session)
         events = iter(session)
         assert next(events) == SendInput()
@@ -87,7 +87,7 @@ def test_inputs_that_a_hook_has_refused_are_not_given_at_a_reconnect(fake: FakeF
         with pytest.raises(HookError):
             session.set_input(scale=3)
         fake.knobs.hook_status = 200
-        fake.drop()
+        fake.end(1012)
         keep_sending(session)
     assert [hook["scale"] for hook in fake.hooks] == [2, 3, 2]
 
@@ -102,7 +102,7 @@ def test_requests_of_a_handler_that_is_gone_are_not_counted_among_those_that_wer
 
     with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
         fake.say(message("send_input", ""))
-        fake.drop()
+        fake.end(1012)
         keep_sending(session)
         session.send_audio(SPEECH)
         fake.say(message("send_input", ""), media(level(1000, 800)))
@@ -126,7 +126,7 @@ def test_requests_that_were_answered_by_a_handler_that_is_gone_use_up_none_of_th
         fake.say(ask, ask)
         with pytest.raises(LookupError):
             session.reply()
-        fake.drop()
+        fake.end(1012)
         keep_sending(session)
         session.send_audio(SPEECH, end=True)
         fake.say(ask, media(level(1000, 800)))
@@ -139,7 +139,7 @@ def test_inputs_made_for_a_handler_that_is_gone_meanwhile_are_not_given_to_the_n
 
     def inputs() -> dict[str, int]:
         asked.append(1)
-        fake.drop()
+        fake.end(1012)
         keep_sending(session)
         return {"scale": 3}
 

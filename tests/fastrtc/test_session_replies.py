@@ -143,6 +143,14 @@ def test_a_greeting_is_a_reply_of_its_own(fake: FakeFastRTC) -> None:
         assert heard(SPEECH) in say(session)
 
 
+def test_what_comes_of_a_greeting_that_was_returned_already_gives_way_to_the_first_turn(fake: FakeFastRTC) -> None:
+    with client(fake, "/silent").connect() as session:
+        fake.say(media(level(1000, 800)))
+        assert session.reply(idle=0.05).audio == mulaw.decode(level(1000, 800))
+        fake.say(media(level(1500, 800)), *(message("log", event.text) for event in TURN), media(level(2000, 800)))
+        assert session.reply(idle=0.05).audio == mulaw.decode(level(2000, 800))
+
+
 def test_what_comes_of_a_reply_that_was_given_up_is_no_part_of_the_next(fake: FakeFastRTC) -> None:
     with client(fake, "/lost").connect() as session:
         session.send_audio(SPEECH, end=True)
