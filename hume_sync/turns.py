@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> Generator[str]:
     """Do the turn; yields lines to print."""
     try:
         from .fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - an extra; the other commands work without it
-        from .fastrtc.audio import to_samples, write_wav  # noqa: PLC0415
+        from .fastrtc.audio import to_samples, write_wav  # noqa: PLC0415 - likewise
     except ImportError as exc:
         raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
     # What is wrong with the arguments is known now, and not after the turn.

@@ -161,7 +161,7 @@ def _name_of(path: str | os.PathLike[str]) -> str:
 def _read_path(path: str | os.PathLike[str], check: Check) -> bytes:
     try:
         # Without O_NONBLOCK a FIFO would be waited for, and for ever.
-        file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+        file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - closed below; here its errors are told
     except ValueError as exc:  # a NUL, or what the file system cannot write
         raise InputError(f"{_name_of(path)} cannot exist: {exc}") from None
     with file:

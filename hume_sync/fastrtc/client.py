@@ -43,7 +43,8 @@ class FastRTCClient:
         input_sample_rate: of the handler, samples a second. It is not negotiated: audio at another rate is heard at
             the wrong speed, and nobody says so.
         output_sample_rate: of the audio the handler sends; likewise.
-        headers: sent with every request to the application's origin, and nowhere else; kept secret.
+        headers: sent with every request to the application's origin, and nowhere else; kept secret, but that values of
+            less than 4 characters may show in an error that repeats the server's words.
         timeout: seconds a call may take, unless it says otherwise.
         shape: makes the hook's JSON of a connection's id and the fields; None: ``{"webrtc_id": id, **fields}``.
         ssl_context: your own TLS settings; default: the system's certificates, verified.
@@ -137,10 +138,11 @@ class FastRTCClient:
                 100 ms of a reply come with the next (see `AudioChunk.delayed`), or not at all.
             inputs: makes the fields that answer a handler which waits for additional inputs, or None where there are
                 none; called in the thread that waits for a reply or iterates, which raises what it raises.
-            reconnect: whether a connection that is cut is made anew: under another id, with the last inputs given
-                again. What was on its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the
-                call that notices, and by the next should that fail, or the hook refuse those inputs. ``retry`` makes it
-                more patient, as a server that restarts needs: its defaults wait less than a second in all.
+            reconnect: whether a connection that is cut (lost, or ended by a server that goes away or fails: codes 1001,
+                1006, 1011, 1012, 1013) is made anew: under another id, with the last inputs given again. What was on
+                its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the call that notices,
+                and by the next should that fail, or the hook refuse those inputs. ``retry`` makes it more patient, as a
+                server that restarts needs: its defaults wait less than a second in all.
             retry: how often and how patiently to try again, here and at reconnects, where there are too many
                 connections, or the server is not there or fails (HTTP 5xx); None: never.
 

@@ -308,7 +308,7 @@ def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, acc
     """Send the request, and read the head of its answer."""
     try:
         from urllib3.connection import HTTPConnection  # noqa: PLC0415 - an extra
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
     except ImportError:
         raise ConfigurationError('hooks and outputs need: pip install "hume_sync[fastrtc]"') from None
     connection = HTTPConnection(origin.host, origin.port)

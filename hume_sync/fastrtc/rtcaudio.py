@@ -65,7 +65,7 @@ def as_track(next_frame: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
     base: Any = MediaStreamTrack
 
-    class Track(base):  # type: ignore[misc]
+    class Track(base):  # type: ignore[misc]  # aiortc is no dependency, so its class is Any
         kind = "audio"
 
         async def recv(self) -> Any:

@@ -280,7 +280,7 @@ class RTCLoop:
     async def _listen(self, track: Any) -> None:
         """Take in what the track carries, until it ends. (Connections go on without it.)"""
         from aiortc.mediastreams import MediaStreamError  # noqa: PLC0415 - an extra
-        from av import AudioResampler  # noqa: PLC0415
+        from av import AudioResampler  # noqa: PLC0415 - likewise
 
         resampler = AudioResampler(format="s16", layout="mono", rate=self._output_rate)
         ear = Ear(self._output_rate)

@@ -7,12 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ..errors import (
-    ConnectionLost,
-    MisuseError,
-    ReplyTimeout,
-    Timeout,
-)
+from ..errors import ConnectionLost, MisuseError, ReplyTimeout, Timeout
 from ..net.deadline import Deadline, seconds
 from .additional import Additional, Inputs
 from .audio import silence, to_samples
@@ -165,17 +160,20 @@ class Session:
         """Give the handler additional inputs, through the application's hook.
 
         Raises:
+            InputError: a field called webrtc_id, unless the client has a ``shape``, or nothing that JSON can hold.
             HookError: it answered with an error (``status``), or not at all.
             ConfigurationError: the client was made without a hook.
             ConnectionLost: the connection has ended: servers ignore inputs for such a one, without an error.
-            ConnectError, Timeout: with ``reconnect``, as `reply`.
+            Timeout: no answer within the client's ``timeout``.
+            ConnectError, ProtocolError: with ``reconnect``, as `reply`.
         """
         self._additional.give(self._line, fields, self._begin(None))
 
     def outputs(self) -> OutputStream:
         """The handler's additional outputs as they come: JSON where it is JSON, else text. Ends with the connection.
 
-        Servers hand each output out once: of two readers each gets a part. A stream that was dropped reads no more.
+        Servers hand each output out once: of two readers each gets a part. A stream that is dropped without ``close``
+        is closed, with a ResourceWarning.
 
         Raises:
             HookError: the application answered with an error (``status``), or not at all.
@@ -188,7 +186,8 @@ class Session:
         """Ask the application's ``latest`` URL for the oldest output that nobody has fetched.
 
         Raises:
-            HookError: there was none, as far as servers say: they wait for 10 s and fail with status 500.
+            HookError: there was none, as far as servers say: they wait for 10 s and fail with status 500; another
+                error; or no answer at all.
             ConfigurationError: the client was made without a ``latest`` URL.
             ConnectionLost: the connection has ended, and its outputs with it.
         """

@@ -40,10 +40,10 @@ _PINGS: Final = 4
 """As many at least go unanswered before a connection counts as lost."""
 
 _EARLY: Final = 16 * 2**20
-"""Bytes of messages before the pong that are kept, if none is larger; a server says a greeting there."""
+"""Bytes of messages before the pong that are kept, or one of the largest size; a server says a greeting there."""
 
 _INBOX: Final = 64 * 2**20
-"""Bytes of messages that may wait to be received; of large ones, four."""
+"""Bytes of messages that may wait to be received, or four of the largest size."""
 
 _PER_MESSAGE: Final = 64
 """Bytes that a message counts besides its own."""

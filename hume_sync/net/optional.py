@@ -13,6 +13,6 @@ def loaded_numpy() -> Any:
     if sys.modules.get("numpy") is None:
         return None
     # Not what lies in sys.modules: another thread may be importing it this very moment, and this waits for that.
-    import numpy  # noqa: PLC0415
+    import numpy  # noqa: PLC0415 - an extra
 
     return numpy

@@ -108,11 +108,11 @@ def check_window(stream_window_ms: object) -> int | float | None:
     if stream_window_ms is None:
         return None
     number = isinstance(stream_window_ms, int | float) and not isinstance(stream_window_ms, bool)
-    if not number or not 500 <= stream_window_ms <= 10000:  # type: ignore[operator]
+    if not number or not 500 <= stream_window_ms <= 10000:  # type: ignore[operator]  # a number, as just found
         got = described(stream_window_ms)
         raise InputError(f"stream_window_ms must be a number from 500 to 10000, or None; got {got}")
     # Of a plain type: subclasses, as numpy's float64, are not JSON.
-    return float(stream_window_ms) if isinstance(stream_window_ms, float) else stream_window_ms  # type: ignore[return-value]
+    return float(stream_window_ms) if isinstance(stream_window_ms, float) else stream_window_ms  # type: ignore[return-value]  # likewise
 
 
 @attrs.frozen

@@ -113,7 +113,7 @@ class PoolState:
     def mark(self) -> ThreadMark:
         """The calling thread, as this pool knows it."""
         try:
-            return self._marks.mark  # type: ignore[no-any-return]
+            return self._marks.mark  # type: ignore[no-any-return]  # a thread-local has no types
         except AttributeError:
             mark = self._marks.mark = ThreadMark(self.returned)
             return mark

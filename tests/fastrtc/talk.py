@@ -41,6 +41,19 @@ def keep_sending(session: Session) -> None:
             session.send_audio(bytes(2))
 
 
+def answers(*results: dict[str, int] | BaseException) -> Callable[[], dict[str, int]]:
+    """Inputs that are these, one after the other; an exception is raised."""
+    coming = iter(results)
+
+    def inputs() -> dict[str, int]:
+        result = next(coming)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return inputs
+
+
 def heard(samples: bytes) -> bytes:
     """As mu-law hands it on."""
     return mulaw.decode(mulaw.encode(samples))

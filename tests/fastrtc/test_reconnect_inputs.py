@@ -11,7 +11,7 @@ from tests.net.support import server
 
 from .fake import FakeFastRTC
 from .real.turns import level, media, message
-from .talk import SPEECH, client, keep_sending, say
+from .talk import SPEECH, answers, client, keep_sending, say
 from .webtalk import answer, request
 
 
@@ -93,13 +93,7 @@ def test_inputs_that_a_hook_has_refused_are_not_given_at_a_reconnect(fake: FakeF
 
 
 def test_requests_of_a_handler_that_is_gone_are_not_counted_among_those_that_were_answered(fake: FakeFastRTC) -> None:
-    failures = [LookupError("nothing there")]
-
-    def inputs() -> dict[str, int]:
-        if failures:
-            raise failures.pop()
-        return {"scale": 3}
-
+    inputs = answers(LookupError("nothing there"), {"scale": 3})
     with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
         fake.say(message("send_input", ""))
         fake.end(1012)
@@ -113,14 +107,7 @@ def test_requests_of_a_handler_that_is_gone_are_not_counted_among_those_that_wer
 
 
 def test_requests_that_were_answered_by_a_handler_that_is_gone_use_up_none_of_the_next_ones(fake: FakeFastRTC) -> None:
-    answers: list[dict[str, int] | None] = [{"number": 1}, None, {"number": 2}]
-
-    def inputs() -> dict[str, int]:
-        answer = answers.pop(0)
-        if answer is None:
-            raise LookupError("nothing there")
-        return answer
-
+    inputs = answers({"number": 1}, LookupError("nothing there"), {"number": 2})
     with client(fake, "/silent").connect(reconnect=True, inputs=inputs) as session:
         ask = message("send_input", "")
         fake.say(ask, ask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from tests.net.support import server
 
 from .fake import FakeFastRTC
 from .real.turns import level, media, message
-from .talk import SPEECH, TURN, client, say
+from .talk import SPEECH, TURN, answers, client, say
 from .webtalk import EVENTS, request
 
 
@@ -113,13 +112,7 @@ def test_outputs_opened_while_the_connection_is_made_anew_are_those_of_the_new_o
 
 @pytest.mark.parametrize("fault", [LookupError("nothing there"), KeyboardInterrupt(), None], ids=repr)
 def test_a_turn_whose_inputs_failed_waits_for_the_next_call(fake: FakeFastRTC, fault: BaseException | None) -> None:
-    failures = [fault] if fault else []
-
-    def inputs() -> dict[str, int]:
-        if failures:
-            raise failures.pop()
-        return {"scale": 3}
-
+    inputs = answers(fault or {"scale": 3}, {"scale": 3})
     fake.knobs.hook_status = 200 if fault else 500
     with client(fake, "/args").connect(inputs=inputs) as session:
         session.send_audio(SPEECH, end=True)
@@ -134,13 +127,7 @@ def test_a_turn_whose_inputs_failed_waits_for_the_next_call(fake: FakeFastRTC, f
 
 
 def test_an_event_whose_inputs_failed_comes_again(fake: FakeFastRTC) -> None:
-    failures = [LookupError("nothing there")]
-
-    def inputs() -> dict[str, int]:
-        if failures:
-            raise failures.pop()
-        return {"scale": 3}
-
+    inputs = answers(LookupError("nothing there"), {"scale": 3})
     with client(fake, "/args").connect(inputs=inputs) as session:
         session.send_audio(SPEECH, end=True)
         with pytest.raises(LookupError):
@@ -171,14 +158,7 @@ def test_inputs_for_a_connection_that_has_ended_are_refused(fake: FakeFastRTC, r
 
 
 def test_of_many_requests_for_inputs_only_those_that_got_none_are_answered_again(fake: FakeFastRTC) -> None:
-    numbers = itertools.count(1)
-
-    def inputs() -> dict[str, int]:
-        number = next(numbers)
-        if number in {2, 3}:
-            raise LookupError(number)
-        return {"number": number}
-
+    inputs = answers({"number": 1}, LookupError(2), LookupError(3), {"number": 4}, {"number": 5})
     with client(fake, "/silent").connect(inputs=inputs) as session:
         ask = message("send_input", "")
         fake.say(message("log", "pause_detected"), ask, ask, ask, media(level(1000, 800)))

@@ -148,8 +148,17 @@ def test_a_forked_child_may_not_use_a_session_and_the_parent_goes_on(fake: FakeF
     with client(fake, "/echo").connect() as session:
 
         def child() -> None:
-            with pytest.raises(MisuseError):
-                session.send_audio(SPEECH)
+            calls: list[Callable[[], object]] = [
+                lambda: session.send_audio(SPEECH),
+                session.reply,
+                lambda: next(iter(session)),
+                lambda: session.set_input(a=1),
+                session.outputs,
+                session.latest_output,
+            ]
+            for call in calls:
+                with pytest.raises(MisuseError, match="before the process was forked"):
+                    call()
             session.close()
 
         in_child(child)
