@@ -351,7 +351,7 @@ def test_sends_wait_for_a_server_that_does_not_read_and_nothing_of_a_refused_one
 
 
 def test_a_server_that_echoes_and_reads_slowly_cannot_dead_lock_a_caller_who_only_sends(session: Session) -> None:
-    count, size = 60, 100_000
+    count, size = 400, 100_000  # far more than all buffers between the two hold
     most = 0
 
     with session(echo) as duplex:
