@@ -52,8 +52,8 @@ def test_no_arrow_between_rooms_points_up(module: Path) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_is_one_idea_of_at_most_350_lines(module: Path) -> None:
-    assert len(module.read_text("utf-8").splitlines()) <= 350
+def test_a_module_is_one_idea_of_at_most_500_lines(module: Path) -> None:
+    assert len(module.read_text("utf-8").splitlines()) <= 500
 
 
 def test_the_public_names_are_these() -> None:
