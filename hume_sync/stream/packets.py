@@ -7,6 +7,7 @@ are there are what a decoder gets.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ _BARE = frozenset({"aac", "ac3", "amr", "eac3", "flac", "mp3", "ogg"})
 
 _WHOLE_FRAMES = frozenset({"aac", "ac3", "eac3", "mp2", "mp3", "opus"})
 """Codecs whose decoders give a whole frame for the last packet too, however much of it the container wants played."""
+
+_STEADY = _WHOLE_FRAMES | {"alac", "flac"}
+"""Codecs whose packets are all of one length, the last perhaps excepted."""
 
 _STAMPED = frozenset({"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts"})
 """Containers with a time stamp of its own for every packet: their audio may have gaps."""
@@ -160,18 +164,14 @@ class _Count:
     rate: int
     stated: Fraction | None
     """Seconds, as the container has them."""
-    ticks: int = 0
-    """Of all packets, in units of the time base."""
+    durations: Counter[int] = attrs.Factory(Counter)
+    """How many packets there are of each duration, in units of the time base; 0: nothing tells."""
     last: int = 0
-    """Of the last packet."""
-    longest: int = 0
-    """Of the longest packet."""
+    """Duration of the last packet."""
     begin: int | None = None
     """Time stamp of the first packet, in such units too."""
     end: int = 0
     """Time stamp at which the last packet ends."""
-    unmeasured: int = 0
-    """Packets that nothing gives a length."""
     discarded: int = 0
     """Ticks of packets that are there only for the decoder to start with."""
     skipped: int = 0
@@ -183,10 +183,8 @@ class _Count:
         """Count one packet."""
         if cut and self.codec in _WHOLE_FRAMES:
             duration = max(duration, self.last)  # the container has cut it already
-        self.ticks += duration
-        self.longest = max(self.longest, duration)
+        self.durations[duration] += 1
         self.last = duration
-        self.unmeasured += not duration
         self.discarded += duration * discard
         self.skipped += skip
         self.cut += cut
@@ -196,24 +194,34 @@ class _Count:
 
     def seconds(self) -> Fraction | None:
         """Return what a decoder makes of the packets; None where that is not clear."""
-        length = self.ticks * self.time_base
-        if self.container in _BARE:
-            if self.unmeasured:
-                return None
-        else:
-            begin = (self.begin or 0) * self.time_base
-            if self.container in _STAMPED and self.begin is not None:
-                by_stamps = self.end * self.time_base - begin
-                if abs(by_stamps - length) > _TOLERANCE:
-                    return None  # audio is missing between the packets, or there twice
-                length = by_stamps
-            if (
-                self.stated is not None
-                and min(abs(self.stated - length), abs(self.stated - begin - length)) > _TOLERANCE
-            ):
-                return None
-        if self.container == "mov" and self.codec in _WHOLE_FRAMES:
-            length += (self.longest - self.last) * self.time_base
+        length = self._length()
+        if length is None:
+            return None
         left_out = max(Fraction(self.skipped, self.rate), self.discarded * self.time_base)
         length -= left_out + Fraction(self.cut, self.rate)
         return length if length > 0 else None
+
+    def _length(self) -> Fraction | None:
+        """Return the length of the packets, the container and their time stamps agreeing."""
+        ticks = sum(duration * count for duration, count in self.durations.items())
+        length = ticks * self.time_base
+        if self.container in _BARE:
+            return None if self.durations[0] else length
+        begin = (self.begin or 0) * self.time_base
+        if self.stated is not None and _differ(self.stated, length) and _differ(self.stated, begin + length):
+            return None
+        if self.container not in _STAMPED or self.begin is None:
+            return length
+        # Where audio is missing, the time stamps leap; or the packet before lasts until the next, in MP4.
+        by_stamps = self.end * self.time_base - begin
+        usual = max(self.durations, key=self.durations.__getitem__)
+        steady = usual * self.durations.total() * self.time_base
+        if _differ(by_stamps, length) or (self.codec in _STEADY and _differ(steady, length)):
+            return None
+        if self.container == "mov" and self.codec in _WHOLE_FRAMES:
+            return steady
+        return by_stamps
+
+
+def _differ(one: Fraction, other: Fraction) -> bool:
+    return abs(one - other) > _TOLERANCE
