@@ -49,7 +49,9 @@ def encoded(
         if codec == "wmav2":
             track.codec_context.bit_rate = 128_000
         picture = output.add_stream("mpeg4", rate=10, width=64, height=48, pix_fmt="yuv420p") if video else None
-        for number in range(int(seconds * 10) if picture else 0):
+        for number in range(int(seconds * 10)):
+            if picture is None:
+                break
             frame = av.VideoFrame.from_ndarray(np.zeros((72, 64), np.uint8), "yuv420p")
             frame.pts = number
             output.mux(picture.encode(frame))
@@ -78,7 +80,7 @@ def _packets(track: Any, samples: int, rate: int, layout: str) -> Iterator[Any]:
 def decoded_seconds(data: bytes) -> float:
     """Decode a file, passing over what cannot be decoded."""
     seconds = 0.0
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         for packet in container.demux(container.streams.audio[0]):
             try:
                 seconds += sum(frame.samples / frame.sample_rate for frame in packet.decode())

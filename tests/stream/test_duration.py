@@ -130,7 +130,7 @@ def test_what_the_bytes_do_not_confirm_is_unknown(name: str) -> None:
 
 def test_of_several_audio_tracks_none_is_the_one() -> None:
     file = io.BytesIO()
-    with av.open(io.BytesIO(encoded("au", "pcm_s16be"))) as source, av.open(file, "w", "matroska") as output:
+    with av.open(io.BytesIO(encoded("au", "pcm_s16be")), "r") as source, av.open(file, "w", "matroska") as output:
         tracks = [output.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in range(2)]
         for frame in source.decode(audio=0):
             for track in tracks:
