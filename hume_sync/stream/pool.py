@@ -222,7 +222,7 @@ class LeaseSource:
             connection is not None
             and connection.sound
             and connection.is_quiet()
-            and self._state.shelf.had_its_time(connection) is None
+            and self._state.settings.limits.is_fresh(connection)
         ):
             return connection  # the usual way: its own, as it was left
         return self._state.take(lease, caller, deadline)

@@ -36,8 +36,9 @@ from hume_sync import (
 )
 from hume_sync.emulator import Emulator
 from hume_sync.emulator.journal import Journal, RequestSeen, data_digest_of
-from hume_sync.net import connection
-from hume_sync.stream import leases, shelf
+from hume_sync.net import clock
+from hume_sync.net.clock import boottime
+from hume_sync.stream import leases
 from tests.emulator.support import tone, wav
 
 from .support import FACE
@@ -59,12 +60,15 @@ class Later:
     def monotonic(self) -> float:
         return time.monotonic() + self.offset
 
+    def boottime(self) -> float:
+        return boottime() + self.offset
+
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     later = Later()
-    for module in (leases, shelf, connection):
-        monkeypatch.setattr(module, "time", later)
+    monkeypatch.setattr(leases, "time", later)
+    monkeypatch.setattr(clock, "boottime", later.boottime)
     return later
 
 

@@ -6,9 +6,10 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
+from hume_sync.net import clock as clock_module
 from hume_sync.net.connection import Connection
-from hume_sync.stream import shelf as module
 from hume_sync.stream.exchange import Stream
+from hume_sync.stream.limits import Limits
 from hume_sync.stream.shelf import Closed, Shelf
 
 THREAD, OTHER = object(), object()
@@ -17,14 +18,14 @@ THREAD, OTHER = object(), object()
 class Clock:
     now = 1000.0
 
-    def monotonic(self) -> float:
+    def boottime(self) -> float:
         return self.now
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(clock_module, "boottime", clock.boottime)
     return clock
 
 
@@ -47,7 +48,7 @@ def dial(shelf: Shelf, clock: Clock, /, **attributes: Any) -> Connection:
     """A new connection, idle."""
     assert shelf.total < 9
     connection = leased(shelf)
-    connection.born = connection.idle_since = clock.now
+    connection.born = connection.idle_since = connection.heard = clock.now
     for name, value in attributes.items():
         setattr(connection, name, value)
     assert put_back(shelf, connection) == []
@@ -69,8 +70,8 @@ def put_back(shelf: Shelf, connection: Connection) -> Closed:
     return shelf.put_back(connection, mine, kept=True)
 
 
-def make(size: int = 9, max_idle: float = 50.0, max_lifetime: float | None = None) -> Shelf:
-    return Shelf(size, max_idle, max_lifetime)
+def make(size: int = 9, **limits: float) -> Shelf:
+    return Shelf(size, Limits(**limits))
 
 
 def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:
