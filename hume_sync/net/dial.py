@@ -36,6 +36,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
     """
     via, route = endpoint.proxy, endpoint.route
     sockets = Sockets(watch)
+    encrypted: ssl.SSLSocket | None = None
     try:
         sock = connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, sockets, route)
         if via:
@@ -45,10 +46,12 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
             return Wire(sock, deadline)
         sock.settimeout(deadline.for_socket())
         encrypted = endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
-        sockets.add(encrypted)
+        sockets.add(encrypted)  # it has taken the descriptor over
         encrypted.do_handshake()
         return Wire(encrypted, deadline)
     except BaseException as exc:
+        if encrypted is not None:
+            encrypted.close()
         sockets.close()
         route.address = None  # it answered, and was no good all the same
         if isinstance(exc, OSError) and not isinstance(exc, HumeClientException) and not from_outside(exc):

@@ -6,6 +6,7 @@ second, one that refuses costs nothing, and the one that answered is tried first
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import select
@@ -34,6 +35,9 @@ _STAGGER: Final = 0.25
 
 _LEAST_STAGGER: Final = 0.01
 """The least it may be, where there are many addresses and little time (RFC 8305, 5)."""
+
+
+_BEGUN: Final = (0, errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
 class Sockets:
@@ -174,11 +178,10 @@ def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is one write, and its reply is waited for
     set_keepalive(sock)
     sock.setblocking(False)
-    try:
-        sock.connect(address[1])
-    except BlockingIOError as exc:
-        if from_outside(exc):
-            raise
+    error = sock.connect_ex(address[1])  # an exception would have to be told from one of a signal handler
+    if error not in _BEGUN:
+        sock.close()
+        raise OSError(error, os.strerror(error))
     return sock
 
 
