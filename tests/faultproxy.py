@@ -232,6 +232,8 @@ class Flow:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.sockets = (client, server)
         self.forgotten = self.refuses = False
+        self.lost = threading.Event()
+        """Set when something came that went nowhere."""
 
     def refuse(self) -> None:
         """End the client's connection with RST."""
@@ -299,8 +301,10 @@ class Hole:
             while data := source.recv(65536):
                 if not flow.forgotten:
                     sink.sendall(data)
-                elif flow.refuses:
-                    flow.refuse()
+                else:
+                    flow.lost.set()
+                    if flow.refuses:
+                        flow.refuse()
         if not flow.forgotten:
             for sock in (source, sink):
                 with suppress(OSError):

@@ -188,8 +188,10 @@ class Connection:
             )
 
     def close(self, timeout: float) -> None:
-        """Close in order, at most ``timeout`` seconds long; a connection no longer sound is just let go."""
-        if self.sound:
+        """Close in order, at most ``timeout`` seconds long, but without waiting for a server that is likely gone."""
+        if self.heard <= self.route.suspect_before:
+            self.retire()
+        elif self.sound:
             self.sound = False
             self._transport.close(timeout)
 

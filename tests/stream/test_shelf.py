@@ -204,3 +204,41 @@ def test_clearing_takes_out_all_that_are_idle(clock: Clock) -> None:
     idle = dial(shelf, clock)
     assert shelf.clear() == [idle]
     assert shelf.leased == {busy}
+
+
+# --- connections that may be dead
+
+
+def test_one_that_need_not_be_checked_is_taken_rather_than_the_threads_own_but_not_than_the_streams(
+    clock: Clock,
+) -> None:
+    mine = stream()
+    mine.connection = leased(make())
+    shelf = make(check_after=15.0)
+    holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
+    own = dial(shelf, clock, last_user=THREAD)
+    other = dial(shelf, clock, last_user=OTHER)
+    clock.now += 15
+    fresh = dial(shelf, clock, last_user=OTHER)
+    order = [shelf.pick(mine, THREAD)[0] for _ in range(5)]
+    assert order == [holding, fresh, own, other, None]
+
+
+def test_those_that_have_to_be_checked_are_passed_over_where_none_may_be(clock: Clock) -> None:
+    mine = stream()
+    mine.connection = leased(make())
+    shelf = make(check_after=15.0)
+    silent = dial(shelf, clock, holds=(mine.token, 3))
+    clock.now += 15
+    fresh = dial(shelf, clock)
+    assert shelf.pick(mine, THREAD, unchecked=True) == (fresh, [])
+    assert shelf.pick(mine, THREAD, unchecked=True) == (None, [])
+    assert list(shelf.idle) == [silent]
+
+
+def test_a_connection_knows_when_it_was_taken(clock: Clock) -> None:
+    shelf = make()
+    connection = dial(shelf, clock)
+    clock.now += 3
+    shelf.pick(stream(), THREAD)
+    assert connection.taken == clock.now
