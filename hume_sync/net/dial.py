@@ -9,7 +9,14 @@ import warnings
 from base64 import b64encode
 from collections.abc import Callable
 
-from ..errors import ConfigurationError, ConnectError, HumeClientException, ProtocolError, Timeout
+from ..errors import (
+    CertificateRejected,
+    ConfigurationError,
+    ConnectError,
+    HumeClientException,
+    ProtocolError,
+    Timeout,
+)
 from .deadline import Deadline
 from .endpoint import Endpoint, Proxy
 from .http1 import read_head
@@ -98,8 +105,11 @@ def _explain(exc: OSError, endpoint: Endpoint) -> ConnectError | Timeout:
     if isinstance(exc, TimeoutError):
         return Timeout(f"no connection to {endpoint.authority} in time", phase="connect")
     if isinstance(exc, ssl.SSLCertVerificationError):
-        reason = f"its certificate was not accepted: {exc.verify_message}"
-    elif isinstance(exc, ssl.SSLError):
+        return CertificateRejected(
+            f"cannot connect to {endpoint.authority}: its certificate was not accepted: {exc.verify_message}",
+            phase="connect",
+        )
+    if isinstance(exc, ssl.SSLError):
         reason = f"TLS failed: {exc.reason or exc}"
     else:
         reason = str(exc.strerror or exc)

@@ -415,9 +415,8 @@ def test_a_socket_of_ones_own_replaces_a_connection_that_was_idle_for_too_long(
         later.offset += age
         assert socket.send_media(CLIPS[2]).window_state == "rebuilt"
         assert socket.epoch != epoch
-    ends = hume_emulator.journal.ends
     assert hume_emulator.journal.wait_for(lambda journal: len(journal.ends) == 2)
-    assert [end.code for end in ends] == [1000, 1000]
+    assert [end.code for end in hume_emulator.journal.ends] == [1000, 1000]
 
 
 @pytest.mark.parametrize("value", [-1, -0.1, math.nan, True, "15", None])
