@@ -109,8 +109,5 @@ def _explain(exc: OSError, endpoint: Endpoint) -> ConnectError | Timeout:
             f"cannot connect to {endpoint.authority}: its certificate was not accepted: {exc.verify_message}",
             phase="connect",
         )
-    if isinstance(exc, ssl.SSLError):
-        reason = f"TLS failed: {exc.reason or exc}"
-    else:
-        reason = str(exc.strerror or exc)
+    reason = f"TLS failed: {exc.reason or exc}" if isinstance(exc, ssl.SSLError) else str(exc.strerror or exc)
     return ConnectError(f"cannot connect to {endpoint.authority}: {reason}", phase="connect")

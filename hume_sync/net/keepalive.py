@@ -48,9 +48,7 @@ def allow_for_closed_window(sock: socket.socket) -> None:
     if not (hasattr(socket, "TCP_USER_TIMEOUT") and hasattr(socket, "TCP_INFO")):
         return
     try:
-        (unacknowledged,) = _PACKETS_OUT.unpack(
-            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _PACKETS_OUT.size)
-        )
+        (unacknowledged,) = _PACKETS_OUT.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _PACKETS_OUT.size))
     except (OSError, struct.error) as exc:
         if from_outside(exc):
             raise

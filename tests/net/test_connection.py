@@ -251,8 +251,8 @@ def test_so_does_one_that_the_network_ended_while_it_was_idle(
 
 def test_a_report_that_comes_late_makes_nothing_less_suspect() -> None:
     route = Route()
-    for time in (5.0, 7.0, 6.0):
-        route.suspect(time)
+    for before in (5.0, 7.0, 6.0):
+        route.suspect(before)
     assert route.suspect_before == 7.0
 
 

@@ -57,7 +57,7 @@ def test_what_a_platform_lacks_is_left_out(
 class Old(socket.socket):
     """A socket of a system that knows nothing of TCP's options."""
 
-    def setsockopt(self, level: int, *args: object) -> None:  # type: ignore[override]
+    def setsockopt(self, level: int, *args: object) -> None:
         if level == socket.IPPROTO_TCP:
             raise OSError(92, "Protocol not available")
         super().setsockopt(level, *args)  # type: ignore[call-overload]

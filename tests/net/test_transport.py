@@ -274,9 +274,18 @@ def test_pings_of_the_servers_own_are_answered_while_a_pong_is_waited_for() -> N
         (upgraded(lambda peer: peer.reset()), "ended"),
     ],
     ids=[
-        "silence", "no-pong", "another-pong", "half-a-frame", "message", "many-pings", "close", "nonsense", "end", "reset"
+        "silence",
+        "no-pong",
+        "another-pong",
+        "half-a-frame",
+        "message",
+        "many-pings",
+        "close",
+        "nonsense",
+        "end",
+        "reset",
     ],
-)  # fmt: skip
+)
 def test_a_ping_that_is_not_answered_right_ends_the_connection(script: Script, why: str) -> None:
     with server(script) as port:
         transport = opened(port)

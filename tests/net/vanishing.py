@@ -20,19 +20,24 @@ from hume_sync.emulator import Emulator
 CLIENT, SERVER = "10.9.0.1", "10.9.0.2"
 
 
+def say(what: object) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def serve() -> None:
     """In a namespace of its own, once the cable is there."""
-    print("ready", flush=True)
+    say("ready")
     sys.stdin.readline()
     with Emulator(host=SERVER, anonymous=True, latency=3600.0) as server:
-        print(server.port, flush=True)
+        say(server.port)
         sys.stdin.readline()  # that it has a request to work on
         server.journal.wait_for(lambda journal: journal.counts["requests"] == 1, timeout=10)
-        print("asked", flush=True)
+        say("asked")
         sys.stdin.readline()
 
 
@@ -40,7 +45,7 @@ def outcome(socket: StreamSocket) -> tuple[str, str, float]:
     began = time.monotonic()
     try:
         socket.send_text("hello", timeout=math.inf)
-    except Exception as exc:  # noqa: BLE001 - it is reported, whatever it is
+    except Exception as exc:  # it is reported, whatever it is
         number = getattr(exc.__cause__, "errno", None)
         return type(exc).__name__, errno.errorcode.get(number or 0, str(exc)), time.monotonic() - began
     return "no error", "", time.monotonic() - began
@@ -77,7 +82,7 @@ def main() -> None:
             run("ip", "neighbour", "replace", SERVER, "lladdr", address, "dev", "near", "nud", "permanent")
             run(*there, "address", "flush", "dev", "far")
             second = threads.submit(outcome, sending)
-            print(json.dumps({"acknowledged": first.result(), "unacknowledged": second.result()}))
+            say(json.dumps({"acknowledged": first.result(), "unacknowledged": second.result()}))
         awaiting.close()
         process.kill()
 

@@ -123,9 +123,9 @@ def flow_of(hole: Hole, socket: StreamSocket) -> Flow:
 def test_a_connection_that_answers_no_ping_is_replaced_before_the_request_goes_out(
     hole: Hole, given: str, impatient: None
 ) -> None:
-    of_client, of_call = ({"check_after": 0}, {}) if given == "client" else ({}, {"check_after": 0})
-    client = client_of(hole.url, **of_client)
-    with client.connect(TEXT, **of_call) as socket, client.pool(TEXT, **of_call) as pool, pool.socket() as leased:
+    client = client_of(hole.url, **({"check_after": 0} if given == "client" else {}))
+    more: dict[str, Any] = {"check_after": 0} if given == "call" else {}
+    with client.connect(TEXT, **more) as socket, client.pool(TEXT, **more) as pool, pool.socket() as leased:
         for held in (socket, leased):
             ask(held)
             epoch = held.epoch
@@ -151,15 +151,15 @@ def test_a_connection_is_pinged_when_it_was_silent_for_long_and_not_before(
 ) -> None:
     client = client_of(hume_emulator.url)
     with client.connect(TEXT) as socket, client.pool(TEXT) as pool, pool.socket() as leased:
-        for used in (lambda: ask(socket), lambda: ask(leased)):
-            used()
+        for used in (socket, leased):
+            ask(used)
             later.offset += 14
-            used()
+            ask(used)
             assert pings == []
             later.offset += 15
-            used()
+            ask(used)
             assert len(pings) == 1
-            used()
+            ask(used)
             assert len(pings) == 1
             pings.clear()
     with client.pool(TEXT) as pool:
@@ -404,7 +404,7 @@ def test_silence_to_the_first_request_of_a_connection_makes_no_other_suspect(
 
 @pytest.mark.parametrize(("arguments", "age"), [({}, 51.0), ({"max_idle": 5.0}, 6.0)])
 def test_a_socket_of_ones_own_replaces_a_connection_that_was_idle_for_too_long(
-    hume_emulator: Emulator, later: Later, arguments: dict[str, float], age: float
+    hume_emulator: Emulator, later: Later, arguments: dict[str, Any], age: float
 ) -> None:
     with client_of(hume_emulator.url).connect([ProsodyConfig()], **arguments) as socket:
         socket.send_media(CLIPS[0])
