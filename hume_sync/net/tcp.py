@@ -109,8 +109,10 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
     next_start = 0.0
 
     def failed(address: SocketAddress, reason: str) -> None:
+        nonlocal next_start
         failures.append(f"{address[1][0]}: {reason}")
         route.forget(address)
+        next_start = 0.0  # at once
 
     while (waiting or pending) and deadline.remaining():
         if waiting and (not pending or monotonic() >= next_start):
@@ -137,7 +139,6 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
             pending.remove(attempt)
             attempt.sock.close()
             failed(attempt.address, os.strerror(error))
-            next_start = 0.0  # at once
     for attempt in pending:
         failed(attempt.address, "no answer")
     failures += [f"{address[0]}: no time left to try it" for _, address in waiting]

@@ -141,6 +141,27 @@ def test_a_failed_attempt_starts_the_next_at_once(names: Names, port: int, monke
     assert connected(port, timeout=1000.0) == "127.0.0.1"
 
 
+@pytest.mark.parametrize("second", [(V4, "127.0.0.3"), (99, "elsewhere")], ids=["refused", "no-such-family"])
+def test_it_does_so_while_others_are_still_unanswered(
+    port: int, second: tuple[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_STAGGER", 0.01)
+
+    class Patient(socket.socket):
+        def connect_ex(self, address: Any) -> int:
+            monkeypatch.setattr(module, "_STAGGER", 600.0)  # for those behind the first
+            return super().connect_ex(address)
+
+    found = [(V4, "127.0.0.2"), second, (V4, "127.0.0.1")]
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *_, **__: [(family, 1, 6, "", (address, port)) for family, address in found]
+    )
+    with deaf("127.0.0.2", port):
+        monkeypatch.setattr(socket, "socket", Patient)
+        monkeypatch.setattr(module, "_in_order", lambda addresses, first: addresses)
+        assert connected(port, timeout=2000.0) == "127.0.0.1"
+
+
 def test_a_family_that_this_machine_does_not_speak_starts_the_next_at_once(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
