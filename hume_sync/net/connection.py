@@ -112,9 +112,8 @@ class Connection:
             now: the time, by `clock.boottime`.
             check_after: seconds of silence after which that is so; ``math.inf``: it never is.
         """
-        if check_after == math.inf:
-            return False
-        return now - self.heard >= check_after or self.heard <= self.route.suspect_before
+        silent = now - self.heard >= check_after or self.heard <= self.route.suspect_before
+        return silent and check_after != math.inf
 
     def check(self, deadline: Deadline) -> None:
         """Make sure, by a ping, that the server is there: a round trip. Called instead of `poll`.

@@ -30,6 +30,7 @@ from .deadline import Deadline
 from .dial import Watch, dial
 from .endpoint import Endpoint
 from .frames import FINAL, FrameReader, FrameWriter, Part, broken
+from .interrupts import from_outside
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
@@ -286,7 +287,9 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
 
 
 def _fail_idle(exc: Exception, what: str) -> NoReturn:
-    """Raise what happened to an idle connection as a `ConnectionLost`."""
+    """Raise what happened to an idle connection as a `ConnectionLost`; what came from outside, as it is."""
+    if from_outside(exc):
+        raise exc
     if isinstance(exc, ConnectionLost):
         exc.phase = "idle"
         raise exc

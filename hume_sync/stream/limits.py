@@ -40,10 +40,6 @@ class Limits:
             return "idle"
         return "lifetime" if now - connection.born > self.max_lifetime else None
 
-    def may_be_dead(self, connection: Connection, now: float) -> bool:
-        """Return whether the server has to be pinged first."""
-        return connection.may_be_dead(now, self.check_after)
-
     def confirm(self, connection: Connection, deadline: Deadline) -> None:
         """Make sure that a connection that was taken for use is as it was left, pinging the server where needed.
 

@@ -14,6 +14,7 @@ from ..net import clock, fork
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
+from ..net.interrupts import from_outside
 from .leases import Lease, Leases, Place, ThreadMark, Waiter
 from .settings import PoolSettings
 from .shelf import Closed, Shelf
@@ -215,7 +216,7 @@ class PoolState:
             elif self._is_there(lease, connection, deadline):
                 return connection
             else:
-                checked = self.settings.limits.may_be_dead(connection, now)
+                checked = connection.may_be_dead(now, self.settings.limits.check_after)
         try:
             found = self._find(lease, caller, deadline, checked=checked)
         except BaseException:
@@ -228,8 +229,10 @@ class PoolState:
     def _is_there(self, lease: Lease, connection: Connection, deadline: Deadline) -> bool:
         try:
             self.settings.limits.confirm(connection, deadline)
-        except ConnectionLost:
+        except ConnectionLost as exc:
             self._drop(lease, connection, "stale")
+            if from_outside(exc):
+                raise
             return False
         return True
 
@@ -242,7 +245,7 @@ class PoolState:
 
     def _find(self, lease: Lease, caller: object, deadline: Deadline, *, checked: bool) -> Connection:
         """Find or dial a connection. After a check in vain no other is checked: a call waits for one pong at most."""
-        limits = self.settings.limits
+        check_after = self.settings.limits.check_after
         while True:
             with self.lock:
                 if not lease.active:  # a signal handler has just ended it
@@ -255,7 +258,7 @@ class PoolState:
                 self.close_all(closed)
             if connection is None:
                 return self._dial(lease, caller, deadline)
-            suspect = limits.may_be_dead(connection, connection.taken)
+            suspect = connection.may_be_dead(connection.taken, check_after)
             if (not suspect and connection.is_quiet()) or self._is_there(lease, connection, deadline):
                 return connection
             checked = checked or suspect

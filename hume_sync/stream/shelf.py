@@ -72,9 +72,9 @@ class Shelf:
         return None, closed
 
     def _best(self, stream: Stream, thread: object, now: float, *, unchecked: bool) -> Connection | None:
-        best, best_rank = None, -1
+        best, best_rank, check_after = None, -1, self._limits.check_after
         for connection in reversed(self.idle):
-            may_be_dead = self._limits.may_be_dead(connection, now)
+            may_be_dead = connection.may_be_dead(now, check_after)
             if unchecked and may_be_dead:
                 continue
             if stream.connection is not None and _holds(connection, stream):

@@ -12,6 +12,7 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.dial import Watch
 from ..net.gate import Gate
+from ..net.interrupts import from_outside
 from ..net.lock import CallLock
 from ..net.retry import RetryPolicy
 from .exchange import Stream
@@ -74,7 +75,9 @@ class SoleSource:
             return False
         try:
             self._limits.confirm(connection, deadline)
-        except ConnectionLost:
+        except ConnectionLost as exc:
+            if from_outside(exc):
+                raise
             return False  # gone while idle: nothing was sent, so a new one does just as well
         return True
 

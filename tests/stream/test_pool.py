@@ -40,7 +40,6 @@ from hume_sync.emulator import Emulator
 from hume_sync.net import clock
 from hume_sync.net.clock import boottime
 from hume_sync.net.connection import Connection
-from hume_sync.stream import leases
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.leases import Leases, Waiter
 from hume_sync.stream.pool import StreamPool
@@ -114,9 +113,6 @@ class Later:
 
     offset = 0.0
 
-    def monotonic(self) -> float:
-        return time.monotonic() + self.offset
-
     def boottime(self) -> float:
         return boottime() + self.offset
 
@@ -124,7 +120,6 @@ class Later:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     later = Later()
-    monkeypatch.setattr(leases, "time", later)
     monkeypatch.setattr(clock, "boottime", later.boottime)
     return later
 

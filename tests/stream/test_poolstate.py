@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -38,7 +37,6 @@ from hume_sync.emulator import Emulator
 from hume_sync.emulator.journal import Journal, RequestSeen, data_digest_of
 from hume_sync.net import clock
 from hume_sync.net.clock import boottime
-from hume_sync.stream import leases
 from tests.emulator.support import tone, wav
 
 from .support import FACE
@@ -57,9 +55,6 @@ class Later:
 
     offset = 0.0
 
-    def monotonic(self) -> float:
-        return time.monotonic() + self.offset
-
     def boottime(self) -> float:
         return boottime() + self.offset
 
@@ -67,7 +62,6 @@ class Later:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     later = Later()
-    monkeypatch.setattr(leases, "time", later)
     monkeypatch.setattr(clock, "boottime", later.boottime)
     return later
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import socket as sockets
 import threading
 from collections.abc import Callable, Iterator
@@ -26,10 +27,10 @@ from hume_sync import (
     TransportError,
 )
 from hume_sync.emulator import Emulator
-from hume_sync.net import clock, connection, tcp
+from hume_sync.net import clock, connection, tcp, transport
 from hume_sync.net.clock import boottime
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.transport import Transport
+from hume_sync.net.transport import PING, Transport, control_frame
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Flow, Hole, Peer
 from tests.net.support import deaf
@@ -65,18 +66,25 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     return later
 
 
+class Pings:
+    """How many pings were sent."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.one = threading.Event()
+
+    def control_frame(self, opcode: int, payload: bytes) -> bytes:
+        if opcode == PING:
+            self.sent += 1
+            self.one.set()
+        return control_frame(opcode, payload)
+
+
 @pytest.fixture
-def pings(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """Numbers of the connections that were pinged."""
-    pinged: list[int | None] = []
-    check = connection.Connection.check
-
-    def noted(self: connection.Connection, *args: Any) -> None:
-        pinged.append(self.epoch)
-        check(self, *args)
-
-    monkeypatch.setattr(connection.Connection, "check", noted)
-    return pinged
+def pings(monkeypatch: pytest.MonkeyPatch) -> Pings:
+    pings = Pings()
+    monkeypatch.setattr(transport, "control_frame", pings.control_frame)
+    return pings
 
 
 def client_of(url: str, **more: Any) -> HumeStreamClient:
@@ -147,7 +155,7 @@ def test_a_connection_that_is_refused_by_the_network_is_replaced_before_the_requ
 
 
 def test_a_connection_is_pinged_when_it_was_silent_for_long_and_not_before(
-    hume_emulator: Emulator, later: Later, pings: list[int | None]
+    hume_emulator: Emulator, later: Later, pings: Pings
 ) -> None:
     client = client_of(hume_emulator.url)
     with client.connect(TEXT) as socket, client.pool(TEXT) as pool, pool.socket() as leased:
@@ -155,20 +163,20 @@ def test_a_connection_is_pinged_when_it_was_silent_for_long_and_not_before(
             ask(used)
             later.offset += 14
             ask(used)
-            assert pings == []
+            assert pings.sent == 0
             later.offset += 15
             ask(used)
-            assert len(pings) == 1
+            assert pings.sent == 1
             ask(used)
-            assert len(pings) == 1
-            pings.clear()
+            assert pings.sent == 1
+            pings.sent = 0
     with client.pool(TEXT) as pool:
         epoch = lease_and_ask(pool)
         later.offset += 20
         assert lease_and_ask(pool) == epoch
-        assert pings == [epoch]
+        assert pings.sent == 1
         assert lease_and_ask(pool) == epoch
-        assert pings == [epoch]
+        assert pings.sent == 1
 
 
 def test_a_pong_does_not_count_as_use(hume_emulator: Emulator, later: Later) -> None:
@@ -182,9 +190,7 @@ def test_a_pong_does_not_count_as_use(hume_emulator: Emulator, later: Later) -> 
         assert socket.epoch != epoch
 
 
-def test_a_connection_is_never_pinged_where_that_is_asked_for(
-    hole: Hole, later: Later, pings: list[int | None]
-) -> None:
+def test_a_connection_is_never_pinged_where_that_is_asked_for(hole: Hole, later: Later, pings: Pings) -> None:
     client = client_of(hole.url, check_after=math.inf)
     with client.pool(TEXT) as pool, ThreadPoolExecutor(2) as threads:
         warm(pool, threads, 2)
@@ -194,20 +200,20 @@ def test_a_connection_is_never_pinged_where_that_is_asked_for(
             with pool.socket() as socket, pytest.raises(Timeout):
                 ask(socket, timeout=0.1)
         lease_and_ask(pool)
-    assert pings == []
+    assert pings.sent == 0
 
 
 def test_a_call_waits_for_one_pong_at_most_and_then_takes_what_needs_none(
-    hole: Hole, later: Later, pings: list[int | None], impatient: None
+    hole: Hole, later: Later, pings: Pings, impatient: None
 ) -> None:
     with client_of(hole.url).pool(TEXT) as pool, ThreadPoolExecutor(4) as threads:
         warm(pool, threads, 4)
         hole.forget()
         later.offset += 20
         first = lease_and_ask(pool)
-        assert len(pings) == 1
+        assert pings.sent == 1
         assert {lease_and_ask(pool) for _ in range(3)} == {first}
-        assert len(pings) == 1
+        assert pings.sent == 1
 
 
 def test_a_call_that_has_less_time_than_a_pong_may_take_is_answered_all_the_same(hole: Hole) -> None:
@@ -235,23 +241,15 @@ def test_a_window_is_replayed_where_the_connection_that_held_it_has_vanished(
             assert hume_emulator.journal.requests[-1].audio == (0, 2)
 
 
-def test_pings_go_through_a_proxy_that_speaks_frames(proxy: FaultProxy, pings: list[int | None]) -> None:
+def test_pings_go_through_a_proxy_that_speaks_frames(proxy: FaultProxy, pings: Pings) -> None:
     with client_of(proxy.url, check_after=0).connect(TEXT) as socket:
         assert {ask(socket) and socket.epoch for _ in range(3)} == {socket.epoch}
-    assert len(pings) == 3
+    assert pings.sent == 3
 
 
-def test_closing_ends_a_wait_for_a_pong(hole: Hole, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_ends_a_wait_for_a_pong(hole: Hole, pings: Pings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_PONG_TIMEOUT", 600.0)
-    client = client_of(hole.url, check_after=0, timeout=3600.0, close_timeout=0.1)
-    waiting = threading.Event()
-    check = connection.Connection.check
-
-    def noted(self: connection.Connection, *args: Any) -> None:
-        waiting.set()
-        check(self, *args)
-
-    monkeypatch.setattr(connection.Connection, "check", noted)
+    client = client_of(hole.url, check_after=0, timeout=3600.0)
     socket, pool = client.connect(TEXT), client.pool(TEXT)
     ends: list[tuple[Callable[[], object], Callable[[], None]]] = [
         (lambda: ask(socket), socket.close),
@@ -261,9 +259,9 @@ def test_closing_ends_a_wait_for_a_pong(hole: Hole, monkeypatch: pytest.MonkeyPa
         for use, close in ends:
             aside.submit(use).result(5)
             hole.forget()
-            waiting.clear()
+            pings.one.clear()
             busy = aside.submit(use)
-            assert waiting.wait(5)
+            assert pings.one.wait(5)
             close()
             assert isinstance(busy.exception(5), MisuseError | PoolClosed)
 
@@ -286,11 +284,41 @@ def test_ctrl_c_while_a_pong_is_awaited_is_raised_and_discards(hole: Hole, monke
         assert socket.epoch != epoch
 
 
+@pytest.mark.parametrize("error", [TimeoutError, ConnectionResetError, EOFError])
+def test_what_a_signal_handler_raises_while_a_pong_is_awaited_comes_out_as_it_is(
+    hole: Hole, pings: Pings, error: type[Exception]
+) -> None:
+    def strike(number: int, frame: object) -> None:
+        raise error("time is up")
+
+    def send() -> None:
+        assert pings.one.wait(5)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    client, main = client_of(hole.url, check_after=0), threading.get_ident()
+    before = signal.signal(signal.SIGUSR1, strike)
+    try:
+        with client.connect(TEXT) as own, client.pool(TEXT) as pool, pool.socket() as leased:
+            for socket in (own, leased):
+                ask(socket)
+                hole.forget()
+                pings.one.clear()
+                thread = threading.Thread(target=send)
+                thread.start()
+                with pytest.raises(error, match="time is up"):
+                    ask(socket)
+                thread.join()
+                assert socket.epoch is None
+                ask(socket)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 # --- what one call learns
 
 
 def test_after_a_network_forgot_all_connections_one_call_fails_and_no_other(
-    hole: Hole, pings: list[int | None], impatient: None
+    hole: Hole, pings: Pings, impatient: None
 ) -> None:
     with client_of(hole.url).pool(TEXT) as pool, ThreadPoolExecutor(4) as threads:
         warm(pool, threads, 4)
@@ -307,7 +335,7 @@ def test_after_a_network_forgot_all_connections_one_call_fails_and_no_other(
 
         list(threads.map(again, range(4)))  # the threads that used them before, each with its own
         assert pool.stats()["errors"] == 1
-        assert pool.stats()["closed_stale"] == len(pings) == 3
+        assert pool.stats()["closed_stale"] == pings.sent == 3
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -354,7 +382,7 @@ def test_closing_does_not_wait_for_suspects(hole: Hole, monkeypatch: pytest.Monk
     assert waited == []
 
 
-def test_a_suspect_that_answers_is_kept(hole: Hole, pings: list[int | None]) -> None:
+def test_a_suspect_that_answers_is_kept(hole: Hole, pings: Pings) -> None:
     client = client_of(hole.url)
     with client.connect(TEXT) as one, client.connect(TEXT) as two:
         ask(one)
@@ -364,10 +392,10 @@ def test_a_suspect_that_answers_is_kept(hole: Hole, pings: list[int | None]) -> 
         with pytest.raises(Timeout):
             ask(one, timeout=0.3)
         assert ask(two).attempts == 1
-        assert pings == [two.epoch] == [epoch]
+        assert (pings.sent, two.epoch) == (1, epoch)
 
 
-def test_a_connection_that_was_heard_since_is_no_suspect(hole: Hole, pings: list[int | None]) -> None:
+def test_a_connection_that_was_heard_since_is_no_suspect(hole: Hole, pings: Pings) -> None:
     client = client_of(hole.url)
     with client.connect(TEXT) as one, client.connect(TEXT) as two, ThreadPoolExecutor(1) as aside:
         ask(one)
@@ -378,12 +406,10 @@ def test_a_connection_that_was_heard_since_is_no_suspect(hole: Hole, pings: list
         ask(two)  # after that request was sent, and before it failed
         assert isinstance(failing.exception(5), Timeout)
         ask(two)
-    assert pings == []
+    assert pings.sent == 0
 
 
-def test_silence_to_the_first_request_of_a_connection_makes_no_other_suspect(
-    proxy: FaultProxy, pings: list[int | None]
-) -> None:
+def test_silence_to_the_first_request_of_a_connection_makes_no_other_suspect(proxy: FaultProxy, pings: Pings) -> None:
     client = client_of(proxy.url)
 
     def silent(peer: Peer, genuine: bytes) -> bool:
@@ -396,7 +422,7 @@ def test_silence_to_the_first_request_of_a_connection_makes_no_other_suspect(
         with pool.socket() as socket, pytest.raises(Timeout):
             ask(socket, timeout=0.3)
         ask(one)
-    assert pings == []
+    assert pings.sent == 0
 
 
 # --- age, and the way there
