@@ -276,7 +276,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
             suppress_origin=True,
             redirect_limit=0,
         )
-    except BaseException as raised:
+    except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
         wire.close()
         exc = guard.failure or raised
         if not isinstance(exc, HandshakeRejected | AuthenticationError):

@@ -43,7 +43,7 @@ class UpgradeGuard:
         self._answer = b""
         self.head: Head | None = None
         self.failure: BaseException | None = None
-        """What ended the handshake here. websocket-client reads some exceptions as an order to wait, or to try again."""
+        """What ended the handshake. websocket-client takes some exceptions for an order to wait, or to try again."""
 
     def send(self, data: bytes) -> int:
         """Send websocket-client's request, without cookies and with the private headers."""
