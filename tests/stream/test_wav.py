@@ -13,6 +13,9 @@ from hume_sync.stream.wav import Wav
 from .support import SPEECH
 
 
+PCM_GUID = bytes.fromhex("0100 0000 0000 1000 8000 00aa00389b71")
+
+
 def wav(frames: int = 1000, *, rate: int = 8000, channels: int = 1, width: int = 2) -> bytes:
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
@@ -72,7 +75,7 @@ def test_chunks_before_and_after_the_samples_are_passed_over() -> None:
 
 
 def test_the_extensible_format_is_read() -> None:
-    head = struct.pack("<HHIIHH", 0xFFFE, 2, 8000, 32000, 4, 16) + struct.pack("<HHI", 22, 16, 3) + b"\1\0" + bytes(14)
+    head = struct.pack("<HHIIHH", 0xFFFE, 2, 8000, 32000, 4, 16) + struct.pack("<HHI", 22, 16, 3) + PCM_GUID
     data = (
         b"RIFF\0\0\0\0WAVE" + b"fmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", 8) + bytes(8)
     )
@@ -101,10 +104,10 @@ def fmt(*values: int) -> bytes:
         wav(10)[:30],
         wav(10)[:40],
         wav(10).replace(b"fmt ", b"tmf "),
-        fmt(2, 1, 8000, 8000, 256, 4),  # ADPCM: frames of no fixed size
+        fmt(0x55, 1, 8000, 8000, 1, 0),  # MP3: frames of no fixed size
         fmt(1, 0, 8000, 0, 0, 16),
         fmt(1, 1, 0, 0, 2, 16),
-        fmt(1, 1, 8000, 16000, 3, 16),
+        fmt(1, 1, 8000, 24000, 3, 16),
         fmt(1, 1, 8000, 0, 0, 0),
     ],
 )
