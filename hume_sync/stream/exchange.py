@@ -15,6 +15,7 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
 from ..net.retry import Attempts, RetryPolicy, retry
+from .duration import Length
 from .payloads import RESET_STREAM, Effect, Members, Request
 from .responses import StreamResponse
 from .window import StreamWindow, WindowItem
@@ -216,7 +217,7 @@ def _converse(
         connection.holds = (stream.token, stream.window.number)
     elif effect.audio:
         reply.window_state = state
-        _remember(stream, request.members, effect.seconds, connection, reply)
+        _remember(stream, request.members, effect.length, connection, reply)
     return reply
 
 
@@ -285,27 +286,27 @@ def _replay(
         return False
     connection.answered = True
     connection.holds = (stream.token, item.number)
-    connection.clock = _sum(connection.clock, item.seconds)
+    connection.clock = _sum(connection.clock, item.length)
     return True
 
 
 def _remember(
-    stream: Stream, members: Members, seconds: Fraction | None, connection: Connection, reply: StreamResponse
+    stream: Stream, members: Members, length: Length | None, connection: Connection, reply: StreamResponse
 ) -> None:
     """The server has accepted a payload of audio: so do window and clocks."""
     if stream.clock is None or connection.clock is None:
         reply.clock_offset = None
     else:
         reply.shift_times(stream.clock - connection.clock)
-    stream.window.push(members, seconds)
-    stream.clock = _sum(stream.clock, seconds)
-    connection.clock = _sum(connection.clock, seconds)
+    stream.window.push(members, length)
+    stream.clock = _sum(stream.clock, length)
+    connection.clock = _sum(connection.clock, length)
     connection.touched = True
     connection.holds = (stream.token, stream.window.number)
 
 
-def _sum(clock: Fraction | None, seconds: Fraction | None) -> Fraction | None:
-    return None if clock is None or seconds is None else clock + seconds
+def _sum(clock: Fraction | None, length: Length | None) -> Fraction | None:
+    return None if clock is None or length is None else clock + length.seconds
 
 
 def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:
