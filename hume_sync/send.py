@@ -10,7 +10,7 @@ from typing import BinaryIO
 import attrs
 
 from .complaints import exit_status, one_line
-from .errors import AuthenticationError, HumeClientException, InputError, RequestError
+from .errors import ConnectError, HumeClientException, InputError, RequestError
 from .inputs import MODELS, Configs, Input, Payload, file_input, piped_input, text_input
 from .net.interrupts import from_outside
 from .report import JsonLines, Report, Table
@@ -83,10 +83,10 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
             if isinstance(result, _Failure):
                 print(one_line(result.error, result.name) + result.hint, file=sys.stderr, flush=True)
                 yield from report.failure(result.source, result.part, result.error)
-                status = _SOME_FAILED if arguments.keep_going else exit_status(result.error)
-                if not arguments.keep_going or isinstance(result.error, AuthenticationError):
+                if not arguments.keep_going or result.concerns_all:
                     status = exit_status(result.error)
                     break
+                status = _SOME_FAILED
             else:
                 yield from report.reply(*result)
     yield from report.end()
@@ -127,6 +127,11 @@ class _Failure:
             return ""
         source = self.source if len(self.source) <= 100 else f"{self.source[:97]}..."
         return f"{source}, {self.part}" if self.part else source
+
+    @property
+    def concerns_all(self) -> bool:
+        """Whether no other input would fare better: the server refuses the key, or the client its certificate."""
+        return isinstance(self.error, ConnectError) and not self.error.retryable
 
     @property
     def hint(self) -> str:

@@ -32,7 +32,9 @@ class MediaType:
         """Name it as a phrase: "MP3 audio"."""
         if self.kind == "container":
             return f"{self.name} of unknown tracks"
-        return self.name if self.kind == "other" else f"{self.name} {self.kind}"
+        if self.kind == "other":
+            return self.name
+        return f"{self.name} image data" if self.kind == "image" else f"{self.name} {self.kind}"
 
 
 _WAV: Final = MediaType("WAV", "audio", True)
