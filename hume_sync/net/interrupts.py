@@ -18,6 +18,7 @@ _OWN_MODULES = frozenset(
         "websocket",
         "tenacity",
         "concurrent",
+        "contextlib",
         "ssl",
         "socket",
         "threading",
