@@ -7,6 +7,7 @@ fragments counted in, strict control frames, and an ending that cannot hang.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
@@ -14,9 +15,11 @@ import websocket
 from websocket import ABNF
 
 from ..errors import (
+    AuthenticationError,
     ConfigurationError,
     ConnectError,
     ConnectionLost,
+    HandshakeRejected,
     HumeClientException,
     MessageTooLarge,
     ProtocolError,
@@ -27,6 +30,7 @@ from .deadline import Deadline
 from .dial import Watch, dial
 from .endpoint import Endpoint
 from .frames import FINAL, FrameReader, FrameWriter, Part, broken
+from .interrupts import from_outside
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
@@ -160,21 +164,41 @@ class Transport:
             ConnectionLost: the peer has closed, sent what nobody asked for, or more than 32 control frames
                 (``phase="idle"``). Nothing of a request has been sent.
         """
+        self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
         try:
-            self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
             for _ in range(_MAX_IDLE_FRAMES):
                 if not self._wire.poll():
                     return
-                first, data = self._reader.read()
-                if not first & CLOSE:
-                    break
-                self._control(first, data, wait=False)
-        except ConnectionLost as exc:
-            exc.phase = "idle"
-            raise
-        except (OSError, EOFError, websocket.WebSocketException, ProtocolError) as exc:
-            raise ConnectionLost("the connection ended while it was idle", phase="idle") from exc
-        raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
+                self._idle_frame()
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
+            _fail_idle(exc, "the connection ended while it was idle")
+        raise _unasked()
+
+    def ping(self, deadline: Deadline) -> None:
+        """Ping the peer of an idle connection and wait for its pong; what else comes is treated as `poll` does.
+
+        Raises:
+            ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
+        """
+        self._wire.deadline = deadline
+        payload = secrets.token_bytes(8)
+        try:
+            self._wire.send(control_frame(PING, payload))
+            for _ in range(_MAX_IDLE_FRAMES):
+                if self._idle_frame() == (PONG, payload):
+                    return
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
+            timed_out = isinstance(exc, TimeoutError)
+            _fail_idle(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
+        raise _unasked()
+
+    def _idle_frame(self) -> tuple[int, bytes]:
+        """Take a frame that may come between two requests; return its opcode and payload."""
+        first, data = self._reader.read()
+        if not first & CLOSE:
+            raise _unasked()
+        self._control(first, data, wait=False)
+        return first & _OPCODE, bytes(data)
 
     def close(self, timeout: float) -> None:
         """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.
@@ -250,6 +274,8 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
         )
     except BaseException as exc:
         wire.close()
+        if not isinstance(exc, HandshakeRejected | AuthenticationError):
+            endpoint.route.address = None  # a WebSocket server is not what answers there
         if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not isinstance(
             exc, HumeClientException
         ):
@@ -258,6 +284,20 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
         raise
     fields = guard.head.fields if guard.head else ()
     return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
+
+
+def _fail_idle(exc: Exception, what: str) -> NoReturn:
+    """Raise what happened to an idle connection as a `ConnectionLost`; what came from outside, as it is."""
+    if from_outside(exc):
+        raise exc
+    if isinstance(exc, ConnectionLost):
+        exc.phase = "idle"
+        raise exc
+    raise ConnectionLost(what, phase="idle") from exc
+
+
+def _unasked() -> ConnectionLost:
+    return ConnectionLost("the server sent messages nobody asked for", phase="idle")
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:

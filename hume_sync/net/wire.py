@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final
 
 from .deadline import Deadline
+from .keepalive import allow_for_closed_window
 
 __all__ = ["Received", "Wire", "abort_socket"]
 
@@ -64,7 +65,7 @@ class Wire:
             try:
                 return self._sock.recv(_CHUNK)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)
+                self._tick(exc)
 
     def read_into(self, view: memoryview) -> int:
         """Read into a buffer, past what is left over; the number of bytes, zero at the end of the stream."""
@@ -73,7 +74,7 @@ class Wire:
             try:
                 return self._sock.recv_into(view)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)
+                self._tick(exc)
 
     def unread(self, data: Received) -> None:
         """Put back what belongs to a later read."""
@@ -113,7 +114,7 @@ class Wire:
             try:
                 return self._sock.send(data)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
+                self._tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
 
     def is_quiet(self) -> bool:
         """Without waiting: whether there is nothing to read, not even the end of the stream. (Or not: see `poll`.)"""
@@ -146,6 +147,11 @@ class Wire:
             self._sock.send(data)
         except OSError:
             pass  # a courtesy to the peer; the connection ends either way
+
+    def _tick(self, exc: OSError) -> None:
+        """Go on after a wait of a second."""
+        _only_a_tick(exc)
+        allow_for_closed_window(self._sock)
 
     def _set_timer(self) -> None:
         """Have the next system call end in time. (Where it would not change anything, it need not be called.)
