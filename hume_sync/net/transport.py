@@ -49,7 +49,7 @@ PONG: Final = 0xA
 _CONTINUATION: Final = 0x0
 
 _MAX_IDLE_FRAMES: Final = 32
-"""Control frames answered in one poll of an idle connection; a peer that sends more is not sound."""
+"""Frames read for one look at an idle connection; a peer that sends more without a message is not sound."""
 
 _OPCODE: Final = 0xF
 _WHOLE_TEXT: Final = FINAL | TEXT
@@ -119,22 +119,26 @@ class Transport:
 
     def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
         """A message whose first frame is not the whole of it."""
-        message: bytearray | None = None  # the fragments so far; a million tiny ones must not cost more than they hold
+        message: bytearray | None = None
         while True:
             if first & CLOSE:  # the bit that all control frames have
                 self._control(first, data)
             else:
-                expected = TEXT if message is None else _CONTINUATION
-                if first & _OPCODE != expected:
-                    raise broken("not a text message, or one inside another")
-                message = bytearray() if message is None else message
-                message += data
-                self._reader.held = 0 if first & FINAL else len(message)
+                message = self._extended(message, first, data)
                 if first & FINAL:
                     return message
             # Frames already in memory cost no system call, so the time is looked at here too.
             deadline.for_socket()
             first, data = self._reader.read()
+
+    def _extended(self, message: bytearray | None, first: int, data: Received) -> bytearray:
+        """The fragments of a message so far (None: none), and one more; a million of them must not be kept apart."""
+        if first & _OPCODE != (TEXT if message is None else _CONTINUATION):
+            raise broken("not a text message, or one inside another")
+        message = bytearray() if message is None else message
+        message += data
+        self._reader.held = 0 if first & FINAL else len(message)
+        return message
 
     def _control(self, first: int, data: Received, *, wait: bool = True) -> None:
         """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
@@ -153,28 +157,39 @@ class Transport:
         elif opcode != PONG:
             raise broken(f"opcode {opcode}, which nobody knows")
 
-    def poll(self) -> None:
-        """Look at what is not quiet, without waiting: answer pings, refuse anything else.
+    def poll(self) -> Received | None:
+        """Return the next text message that has come in full, without waiting; pings are answered.
+
+        Returns:
+            The message; None where nothing has come.
 
         Raises:
-            ConnectionLost: the peer has closed, sent what nobody asked for, or more than 32 control frames
-                (``phase="idle"``). Nothing of a request has been sent.
+            ConnectionLost: the peer has closed, sent a part of a frame or message, broken the protocol, or sent more
+                than 32 frames and not one message (``phase="idle"``). Nothing of a request has been sent.
         """
+        message: bytearray | None = None
         try:
             self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
             for _ in range(_MAX_IDLE_FRAMES):
                 if not self._wire.poll():
-                    return
-                first, data = self._reader.read()
-                if not first & CLOSE:
+                    if message is None:
+                        return None
                     break
-                self._control(first, data, wait=False)
+                first, data = self._reader.read()
+                if first & CLOSE:
+                    self._control(first, data, wait=False)
+                elif first == _WHOLE_TEXT and message is None:
+                    return data
+                else:
+                    message = self._extended(message, first, data)
+                    if first & FINAL:
+                        return message
         except ConnectionLost as exc:
             exc.phase = "idle"
             raise
         except (OSError, EOFError, websocket.WebSocketException, ProtocolError) as exc:
             raise ConnectionLost("the connection ended while it was idle", phase="idle") from exc
-        raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
+        raise ConnectionLost("the server sent frames that make no message", phase="idle")
 
     def close(self, timeout: float) -> None:
         """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.

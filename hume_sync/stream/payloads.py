@@ -80,14 +80,16 @@ class Request:
     members: Members = attrs.field(repr=False)
     effect: Effect | None = None
     """None: nothing is left behind. So it is for text and landmarks."""
+    any_reply: bool = False
+    """Whether the server may answer with any object: it has no data."""
 
     def with_reset(self) -> Members:
         """Its members, with the order to empty the window first."""
         return (*RESET_STREAM.members, b",", *self.members)
 
 
-RESET_STREAM = Request((b'"reset_stream":true',), Effect(reset=True))
-GET_JOB_DETAILS = Request((b'"job_details":true',))
+RESET_STREAM = Request((b'"reset_stream":true',), Effect(reset=True), any_reply=True)
+GET_JOB_DETAILS = Request((b'"job_details":true',), any_reply=True)
 
 _AUDIO_MODELS = frozenset({ModelType.BURST, ModelType.PROSODY})
 

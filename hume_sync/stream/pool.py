@@ -27,7 +27,7 @@ __all__ = ["StreamPool"]
 _COUNTS = (
     "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
     "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
-    "wait_seconds",
+    "skipped", "wait_seconds",
 )  # fmt: skip
 
 
@@ -79,7 +79,8 @@ class StreamPool:
         Counts: ``requests`` (attempts that were sent), ``errors`` (calls that raised), ``created`` (connections),
         ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle),
         ``closed_evicted``, ``closed_faces``, ``closed_clock`` (nobody else may use them), ``closed_pool``,
-        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``.
+        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``,
+        ``skipped`` (messages of the server that answer no request, such as heartbeats).
         Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``. ``wait_seconds``: all waits for a lease together.
         """
         state = self._state()

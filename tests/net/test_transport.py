@@ -182,7 +182,12 @@ def test_pings_that_came_while_idle_are_answered() -> None:
 @pytest.mark.parametrize(
     "unasked",
     [
-        frame(b"{}"),
+        frame(b"{}", BINARY),
+        frame(b"{}", CONTINUATION),
+        frame(b"{", final=False),
+        frame(b"", CONTINUATION, final=False),
+        frame(b"{", final=False) + frame(b"{}"),
+        frame(b"", final=False) + frame(b"", CONTINUATION, final=False) * 32,
         frame(b"{}")[:2],
         frame(b"", PING) * 33,
         frame(b"", PING)[:1],
@@ -190,8 +195,11 @@ def test_pings_that_came_while_idle_are_answered() -> None:
         frame(b"x", reserved=1),
         b"",
     ],
-    ids=["message", "half-a-message", "many-pings", "half-a-ping", "close", "nonsense", "end-of-stream"],
-)
+    ids=[
+        "binary", "continuation", "half-a-message", "half-of-nothing", "message-in-message", "many-fragments",
+        "half-a-frame", "many-pings", "half-a-ping", "close", "nonsense", "end-of-stream",
+    ],
+)  # fmt: skip
 def test_anything_else_on_an_idle_connection_ends_it(unasked: bytes) -> None:
     done = threading.Event()
 
@@ -208,6 +216,16 @@ def test_anything_else_on_an_idle_connection_ends_it(unasked: bytes) -> None:
         with pytest.raises(ConnectionLost) as caught:
             transport.poll()
         assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
+        transport.discard()
+
+
+def test_messages_that_came_while_idle_are_returned_one_by_one() -> None:
+    pieces = frame(b"b", final=False) + frame(b"", PING) + frame(b"c", CONTINUATION)
+    with server(says(frame(b"a") + frame(b"", PING) + pieces + frame(b""))) as port:
+        transport = opened(port)
+        assert transport._wire.surplus or transport._wire._readable.poll(5000)
+        assert [bytes(transport.poll() or b"") for _ in range(3)] == [b"a", b"bc", b""]
+        assert transport.poll() is None
         transport.discard()
 
 
