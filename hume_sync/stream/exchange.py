@@ -230,7 +230,7 @@ def _ask(
 ) -> StreamResponse:
     """Send a request of the caller's; an error in its reply is raised."""
     stream.sent += 1
-    reply = StreamResponse(connection.exchange(members, deadline, any_reply=any_reply))
+    reply = StreamResponse.received(connection.exchange(members, deadline, any_reply=any_reply))
     if connection.emulated:
         reply.emulated = True
     if reply.get("error") is not None:
