@@ -39,7 +39,7 @@ def tidied(text: str) -> str:
 
 def looks_like_json(text: str) -> bool:
     """Tell whether this is JSON other than a single value, or was meant to be."""
-    if not text.lstrip()[:1] in ("[", "{"):
+    if text.lstrip()[:1] not in ("[", "{"):
         return False
     if _JSON.match(text):
         return True

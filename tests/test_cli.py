@@ -235,7 +235,18 @@ def test_a_closed_standard_input_is_bad_input(
 
 def test_ctrl_c_ends_at_once_with_status_130(tmp_path: Path) -> None:
     with Emulator(latency=600) as slow:
-        command = [sys.executable, "-m", "hume_sync", "send", "--url", slow.url, "--timeout", "600", "--keep-going", FACE]
+        command = [
+            sys.executable,
+            "-m",
+            "hume_sync",
+            "send",
+            "--url",
+            slow.url,
+            "--timeout",
+            "600",
+            "--keep-going",
+            FACE,
+        ]
         with subprocess.Popen([*command, "--text", "x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert slow.journal.wait_for(lambda journal: journal.counts["requests"] == 1, timeout=20)
             process.send_signal(signal.SIGINT)
@@ -350,7 +361,10 @@ def test_an_error_of_reading_names_the_input_once(tmp_path: Path, server: Emulat
     for name, data in (("a.json", b"[1"), ("a.wav", b""), ("a.mp3", b"<html>"), ("a.npy", b"\x93NUMPY\1")):
         path = make(tmp_path, name, data)
         done = subprocess.run(
-            [sys.executable, "-m", "hume_sync", "send", "--url", server.url, path], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "hume_sync", "send", "--url", server.url, path],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 2
         assert done.stderr.count(name) == 1

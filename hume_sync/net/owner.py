@@ -101,7 +101,9 @@ class Owner:
         self._bell: socket.socket | None = None
         self._button: socket.socket | None = None
         self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
-        self._claim = threading.Lock()  # taken once and kept: by the thread, or by whoever makes sure that it never runs
+        self._claim = (
+            threading.Lock()
+        )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
         # The thread's alone:
         self._writing: memoryview | None = None  # what is left of the frame being sent
         self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
@@ -168,7 +170,6 @@ class Owner:
 
     def get(self, deadline: Deadline) -> bytes | None:
         """Take the next message; see `Duplex.receive`."""
-
 
         def take() -> bytes | None:
             if self._inbox:

@@ -14,13 +14,47 @@ NamedKind = Literal["audio", "audio or video", "image", "text", "JSON"]
 
 _SUFFIXES: Final[dict[str, NamedKind]] = {
     **dict.fromkeys(
-        "3ga aac aif aifc aiff amr au awb bwf caf flac m4a m4b mka mp1 mp2 mp3 mpga oga opus rf64 snd spx w64 wav wave"
-        " weba wma".split(),
+        [
+            "3ga",
+            "aac",
+            "aif",
+            "aifc",
+            "aiff",
+            "amr",
+            "au",
+            "awb",
+            "bwf",
+            "caf",
+            "flac",
+            "m4a",
+            "m4b",
+            "mka",
+            "mp1",
+            "mp2",
+            "mp3",
+            "mpga",
+            "oga",
+            "opus",
+            "rf64",
+            "snd",
+            "spx",
+            "w64",
+            "wav",
+            "wave",
+            "weba",
+            "wma",
+        ],
         "audio",
     ),
-    **dict.fromkeys("3g2 3gp asf avi flv m4v mkv mov mp4 mpeg mpg ogg ogv webm wmv".split(), "audio or video"),
-    **dict.fromkeys("avif bmp gif heic heif hif jfif jpe jpeg jpg png tif tiff webp".split(), "image"),
-    **dict.fromkeys("md text txt".split(), "text"),
+    **dict.fromkeys(
+        ["3g2", "3gp", "asf", "avi", "flv", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ogg", "ogv", "webm", "wmv"],
+        "audio or video",
+    ),
+    **dict.fromkeys(
+        ["avif", "bmp", "gif", "heic", "heif", "hif", "jfif", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp"],
+        "image",
+    ),
+    **dict.fromkeys(["md", "text", "txt"], "text"),
     "json": "JSON",
 }
 

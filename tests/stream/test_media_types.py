@@ -29,9 +29,7 @@ from .support import FACE, SPEECH
         ("asf", "wmav2", "Windows Media", False),
     ],
 )
-def test_a_container_is_what_its_tracks_are(
-    container: str, codec: str, name: str, accepted: bool, video: bool
-) -> None:
+def test_a_container_is_what_its_tracks_are(container: str, codec: str, name: str, accepted: bool, video: bool) -> None:
     data = encoded(container, codec, 1.0, video=video)
     found = identify(data)
     assert found
@@ -289,6 +287,8 @@ def test_damaged_files_do_no_harm(sample: bytes, data: st.DataObject) -> None:
     identify(damaged[: data.draw(st.integers(0, len(damaged)))])
 
 
-@given(st.binary(max_size=200), st.sampled_from([FTYP, b"\x1a\x45\xdf\xa3", b"OggS\0\2", b"RIFF\0\0\0\0AVI ", b"ID3\3"]))
+@given(
+    st.binary(max_size=200), st.sampled_from([FTYP, b"\x1a\x45\xdf\xa3", b"OggS\0\2", b"RIFF\0\0\0\0AVI ", b"ID3\3"])
+)
 def test_bytes_behind_a_mark_do_no_harm(data: bytes, mark: bytes) -> None:
     identify(mark + data)

@@ -273,7 +273,7 @@ def test_ctrl_c_while_a_pong_is_awaited_is_raised_and_discards(hole: Hole, monke
         epoch = socket.epoch
         with monkeypatch.context() as patch:
 
-            def interrupted(self: Transport, deadline: Deadline) -> None:
+            def interrupted(self: Transport, deadline: Deadline, *_: object) -> None:
                 raise KeyboardInterrupt
 
             patch.setattr(Transport, "ping", interrupted)
