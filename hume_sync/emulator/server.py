@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Collection
 from concurrent.futures import Future
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -152,6 +154,15 @@ class Emulator:
         return front, await front.listen(self._host, self._asked_port, self._ssl_context)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose timers run on where a test has frozen or patched ``time.monotonic``."""
+
+    _clock = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+
+    def time(self) -> float:
+        return self._clock()
+
+
 class _Running:
     """The thread of a started emulator, from ``begin`` to ``end``."""
 
@@ -184,7 +195,8 @@ class _Running:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._main())
         except BaseException as error:
             if self._ready.done():
                 raise

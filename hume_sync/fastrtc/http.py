@@ -206,7 +206,7 @@ class OpenResponse:
         self.status = head.status
         self.content_type = scrub(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         """The media type alone, in lower case; empty where none is named."""
-        self._retry_after = seconds_to_wait(head.headers.get("Retry-After"))
+        self._retry_after = seconds_to_wait(head.headers.get("Retry-After"), head.headers.get("Date"))
         self._body = framing(head.status, head.headers)
         self._wire = wire
         self._scrub = scrub

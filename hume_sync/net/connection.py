@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import time
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import orjson
 
 from ..errors import ProtocolError, ReplyMismatch
+from . import clock
 from .deadline import Deadline
 from .dial import Watch
 from .endpoint import Endpoint
@@ -53,7 +53,7 @@ class Connection:
         self._echoes = False  # whether this server has ever named a request in its reply
         self.epoch = next(self._epochs)
         """The number of this connection, unique in the process."""
-        self.born = self.idle_since = time.monotonic()
+        self.born = self.idle_since = clock.monotonic()
         """Monotonic times at which it was opened and last used."""
         self.emulated = "x-hume-emulator" in transport.headers
         """Whether the server is the local one, by its answer to the upgrade."""
@@ -116,7 +116,7 @@ class Connection:
         except BaseException:
             self.discard()
             raise
-        self.idle_since = time.monotonic()
+        self.idle_since = clock.monotonic()
         return reply
 
     def _next_payload_id(self) -> str:

@@ -9,7 +9,6 @@ import socket
 import ssl
 import threading
 from collections import deque
-from time import monotonic
 from typing import Final
 
 import attrs
@@ -24,6 +23,7 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from .clock import monotonic
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import FrameWriter

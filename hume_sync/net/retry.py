@@ -24,7 +24,6 @@ import logging
 import math
 import random
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -44,6 +43,7 @@ from ..errors import (
     TransportError,
     described,
 )
+from . import clock
 from .deadline import Deadline, seconds
 
 __all__ = ["Attempts", "RetryEvent", "RetryPolicy", "retry"]
@@ -204,7 +204,7 @@ def retry(
     """
     import tenacity  # noqa: PLC0415 - 25 ms that a call without failures need not pay
 
-    started = time.monotonic()
+    started = clock.monotonic()
     broken = 0
 
     def may_retry(state: tenacity.RetryCallState) -> bool:
@@ -236,7 +236,7 @@ def retry(
             code=error.code,
             phase=error.phase,
             wait=state.upcoming_sleep,
-            elapsed=time.monotonic() - started,
+            elapsed=clock.monotonic() - started,
         )
         _log.info("attempt %d failed (%s), next in %.2f s", event.attempt, event.error, event.wait)
         tell(event)

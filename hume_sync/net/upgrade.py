@@ -69,7 +69,7 @@ class UpgradeGuard:
         return head
 
     def _refusal(self, head: Head) -> HandshakeRejected | AuthenticationError:
-        retry_after = seconds_to_wait(head.get("retry-after"))
+        retry_after = seconds_to_wait(head.get("retry-after"), head.get("date"))
         if head.status == 401:
             # The official SDK's text, word for word: callers match on it.
             return AuthenticationError(

@@ -7,9 +7,9 @@ import select
 import socket
 import ssl
 import struct
-from time import monotonic
 from typing import Final
 
+from .clock import monotonic
 from .deadline import Deadline
 
 __all__ = ["Received", "Wire", "abort_socket"]

@@ -7,8 +7,8 @@ who closes them without the lock.
 from __future__ import annotations
 
 import math
-import time
 
+from ..net import clock
 from ..net.connection import Connection
 from .exchange import Stream
 
@@ -46,7 +46,7 @@ class Shelf:
 
         The one that holds the stream, else the one this thread used last, else the one used last at all.
         """
-        closed = [] if time.monotonic() < self._look_at else self._expired()
+        closed = [] if clock.monotonic() < self._look_at else self._expired()
         best = self._best(stream, thread)
         if best is not None:
             del self.idle[best]
@@ -98,7 +98,7 @@ class Shelf:
         self.idle[connection] = None
         if self._look_at == math.inf or self._max_lifetime != math.inf:
             self._look_at = min(self._look_at, self._ends(connection))
-        return [] if time.monotonic() < self._look_at else self._expired()
+        return [] if clock.monotonic() < self._look_at else self._expired()
 
     def left_by(self, thread: object, connection: Connection | None) -> Closed:
         """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
@@ -114,7 +114,7 @@ class Shelf:
 
     def had_its_time(self, connection: Connection) -> str | None:
         """Why a connection should not be used any more, if so."""
-        now = time.monotonic()
+        now = clock.monotonic()
         if now - connection.idle_since > self._max_idle:
             return "idle"
         return "lifetime" if now - connection.born > self._max_lifetime else None

@@ -120,9 +120,9 @@ class Later:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     later = Later()
-    monkeypatch.setattr(leases, "time", later)
-    monkeypatch.setattr(shelf, "time", later)
-    monkeypatch.setattr(connection, "time", later)
+    monkeypatch.setattr(leases, "clock", later)
+    monkeypatch.setattr(shelf, "clock", later)
+    monkeypatch.setattr(connection, "clock", later)
     return later
 
 

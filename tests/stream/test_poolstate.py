@@ -64,7 +64,7 @@ class Later:
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     later = Later()
     for module in (leases, shelf, connection):
-        monkeypatch.setattr(module, "time", later)
+        monkeypatch.setattr(module, "clock", later)
     return later
 
 
