@@ -21,6 +21,7 @@ from . import turns
 from ._version import __version__
 from .errors import ConfigurationError, HumeClientException, InputError, RequestError
 from .inputs import DRY_RUN, LIMIT, MODELS, Payload, payloads, table, text_payload
+from .reprs import safe_repr
 from .stream import HumeStreamClient, StreamResponse
 from .stream.media import read_file, read_media
 from .stream.responses import printable
@@ -63,6 +64,7 @@ def _complain(exc: Exception, status: int) -> int:
     return status
 
 
+@safe_repr
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line, like every other."""
 

@@ -9,6 +9,7 @@ import attrs
 import orjson
 
 from .errors import InputError
+from .reprs import safe_repr
 from .stream import (
     BurstConfig,
     FaceConfig,
@@ -102,6 +103,7 @@ DRY_RUN: Sender = _DryRun()
 """A sender that checks and does not send."""
 
 
+@safe_repr
 @attrs.frozen
 class Payload:
     """One request to make, and how to speak of it."""

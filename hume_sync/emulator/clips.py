@@ -14,7 +14,10 @@ from typing import Any, Literal, cast
 
 from attrs import evolve, frozen
 
+from ..reprs import safe_repr
 
+
+@safe_repr
 @frozen
 class PcmFormat:
     """How samples are laid out: frames per second, channels, bytes per sample, integers or floats."""
@@ -30,6 +33,7 @@ class PcmFormat:
         return self.channels * self.width
 
 
+@safe_repr
 @frozen(slots=False)
 class Clip:
     """Audio: samples when ``pcm`` is given, else an encoded file with its length in seconds."""

@@ -14,6 +14,7 @@ from io import BytesIO
 from attrs import frozen
 from tinytag import TinyTag
 
+from ..reprs import safe_repr
 from .faults import UNPARSED_MEDIA, PayloadError
 
 _HEAD = 65_536  # bytes at the front in which a Matroska file or an AVI names its tracks
@@ -23,6 +24,7 @@ _MATROSKA_SCALE = re.compile(rb"\x2a\xd7\xb1([\x82-\x84])")
 _MATROSKA_DURATION = re.compile(rb"\x44\x89([\x84\x88])")
 
 
+@safe_repr
 @frozen
 class Tracks:
     """What a file holds; ``seconds`` is None where the header does not tell."""

@@ -11,7 +11,10 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from ..reprs import safe_repr
 
+
+@safe_repr
 @frozen
 class HandshakeSeen:
     """One handshake, let in (status 101) or refused. The key is never recorded, nor is the query."""
@@ -27,6 +30,7 @@ class HandshakeSeen:
     user_agent: str | None
 
 
+@safe_repr
 @frozen
 class RequestSeen:
     """One request and what became of it."""
@@ -48,6 +52,7 @@ class RequestSeen:
     """Seconds of the connection's clock between which the audio models heard, context included."""
 
 
+@safe_repr
 @frozen
 class ConnectionEnded:
     """The end of a connection: the close code received, 1006 if there was no close frame."""

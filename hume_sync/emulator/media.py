@@ -18,6 +18,7 @@ from typing import Final, Literal
 import orjson
 from attrs import frozen
 
+from ..reprs import safe_repr
 from .clips import Clip
 from .containers import read_tracks
 from .faults import UNPARSED_MEDIA, PayloadError
@@ -48,6 +49,7 @@ _FITS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 )
 
 
+@safe_repr
 @frozen
 class Media:
     """One payload: its kind, its bytes, and what the models of that kind look at."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from attrs import Factory, define, frozen
 
+from ..reprs import safe_repr
 from .clips import digest
 from .faults import WARNING_TEXTS, PayloadError
 from .knobs import Knobs
@@ -32,6 +33,7 @@ _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"\S(?:.*?[.!?]+(?=\s|$)|.*)", re.DOTALL)
 
 
+@safe_repr
 @define
 class Identities:
     """The faces a connection has identified; they last as long as the connection."""
@@ -43,6 +45,7 @@ class Identities:
         return self.known.setdefault(content, f"face_{len(self.known)}")
 
 
+@safe_repr
 @frozen
 class Scene:
     """All that a model may look at to answer one request."""

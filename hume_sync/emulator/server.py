@@ -17,6 +17,7 @@ from typing import Any, Self
 from attrs import fields
 from websockets.asyncio.server import Server
 
+from ..reprs import safe_repr
 from .journal import Journal
 from .knobs import Knobs, is_close_code
 from .script import Refusal, Script
@@ -26,6 +27,7 @@ _GRACE = 0.5  # seconds that clients have to answer the close frame when the ser
 _ANSWER = 5.0  # seconds that the loop may take to do what another thread asked of it
 
 
+@safe_repr
 class Emulator:
     """A server of Hume's v0 streaming protocol on this machine, with invented scores; a context manager.
 
@@ -154,6 +156,7 @@ class Emulator:
         return front, await front.listen(self._host, self._asked_port, self._ssl_context)
 
 
+@safe_repr
 class _Loop(asyncio.SelectorEventLoop):
     """An event loop whose timers run on where a test has frozen or patched ``time.monotonic``."""
 

@@ -20,6 +20,7 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event
 
+from ..reprs import safe_repr
 from .faults import PayloadError
 from .journal import ConnectionEnded, HandshakeSeen, Journal
 from .knobs import Knobs
@@ -38,6 +39,7 @@ _TURNS: Final = 5  # of the loop, until a connection accepted a moment ago can b
 _log = logging.getLogger(__name__)
 
 
+@safe_repr
 @frozen
 class Gatekeeper:
     """Decides who is let in; ``keys`` None means any key that is not empty."""

@@ -13,6 +13,7 @@ from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
 from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers, size
 from ..net.retry import RetryPolicy
+from ..reprs import safe_repr
 from .audio import check_rate
 from .connecting import connect_patiently
 from .http import Answer, Http
@@ -29,6 +30,7 @@ _TRANSPORTS = ("websocket", "webrtc")
 _PATH = re.compile(r"(?:/[!\"$->@-~]*)?")  # visible ASCII without # and ?
 
 
+@safe_repr
 class FastRTCClient:
     """Makes blocking sessions with one handler of a FastRTC application.
 

@@ -35,6 +35,7 @@ from ..net.dial import Watch, dial
 from ..net.endpoint import Endpoint, default_context, environment_proxy
 from ..net.http1 import seconds_to_wait
 from ..net.wire import Wire
+from ..reprs import safe_repr
 from .events import json_or_text
 from .origin import Origin
 
@@ -54,6 +55,7 @@ _LINE = re.compile(rb"(HTTP/|[!#$%&'*+.^_`|~0-9A-Za-z-]+:)[^\r\n]*\r?\n|\r?\n") 
 _ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
 
 
+@safe_repr
 @attrs.frozen
 class Answer:
     """A whole answer."""
@@ -69,6 +71,7 @@ class Answer:
     """Seconds the server asked to wait."""
 
 
+@safe_repr
 class Http:
     """Speaks to the application's URLs. It holds no connection and may be shared by threads.
 

@@ -16,6 +16,7 @@ from ..errors import HookError, InputError, MisuseError, Timeout, TransportError
 from ..net import fork
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
+from ..reprs import safe_repr
 from .events import json_or_text
 from .http import Answer, Http, OpenResponse
 from .sse import ServerSentEvent, SSEParser
@@ -23,6 +24,7 @@ from .sse import ServerSentEvent, SSEParser
 __all__ = ["OutputStream", "latest", "post_input"]
 
 
+@safe_repr
 class OutputStream:
     """Iterates over the additional outputs of one connection, as they come: JSON where it is JSON, else text.
 

@@ -10,6 +10,7 @@ import attrs
 from ..errors import ConfigurationError
 from ..net.deadline import Deadline
 from ..net.dial import Watch
+from ..reprs import safe_repr
 from .http import Http
 from .outputs import OutputStream, latest, post_input
 
@@ -19,6 +20,7 @@ Shape = Callable[[str, Mapping[str, Any]], Any]
 """Makes the JSON that a hook expects, of a connection's id and the fields."""
 
 
+@safe_repr
 @attrs.frozen
 class Server:
     """One handler, and the application's URLs around it."""

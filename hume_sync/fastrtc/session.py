@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 from ..errors import ConnectionLost, MisuseError, ReplyTimeout, Timeout
 from ..net.deadline import Deadline, seconds
+from ..reprs import safe_repr
 from .additional import Additional, Inputs
 from .audio import silence, to_samples
 from .events import EndStream, ErrorMessage, Event, Reconnected
@@ -26,6 +27,7 @@ _PAUSE = 1.2
 _IDLE = 1.0
 
 
+@safe_repr
 class Session:
     """A connection that the server has registered. Built by ``client.connect(...)``.
 

@@ -7,6 +7,7 @@ import logging
 from typing import Any, Final
 
 from ..net.clock import monotonic
+from ..reprs import safe_repr
 
 __all__ = ["TidyLoop"]
 
@@ -16,6 +17,7 @@ _PATIENCE: Final = 0.4
 _log = logging.getLogger("hume_sync")
 
 
+@safe_repr
 class TidyLoop(asyncio.SelectorEventLoop):
     """Knows who has a UDP socket: aiortc loses some where it is interrupted, or where a TURN server does not answer."""
 

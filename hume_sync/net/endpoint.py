@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from ..errors import ConfigurationError, InputError, described
+from ..reprs import safe_repr
 from .secret import Secret
 
 __all__ = [
@@ -30,6 +31,7 @@ _RESERVED = frozenset({"host", "upgrade", "connection", "content-length", "trans
 _CREDENTIAL = re.compile(r"auth|cookie|key|token|secret", re.IGNORECASE)
 
 
+@safe_repr
 @attrs.frozen
 class Proxy:
     """An HTTP proxy that is asked for a tunnel (CONNECT)."""
@@ -59,6 +61,7 @@ class Proxy:
         return cls(host, port or 80, Secret(f"{user}:{password}") if user else None)
 
 
+@safe_repr
 @attrs.frozen
 class Endpoint:
     """One WebSocket address with everything a connection to it needs."""

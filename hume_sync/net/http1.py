@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..errors import ProtocolError
+from ..reprs import safe_repr
 from . import clock
 from .wire import Wire
 
@@ -14,6 +15,7 @@ _MAX_LINE = 8192
 _MAX_LINES = 128
 
 
+@safe_repr
 @attrs.frozen
 class Head:
     """Status and header fields."""

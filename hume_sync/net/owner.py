@@ -23,6 +23,7 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from ..reprs import safe_repr
 from .clock import monotonic
 from .deadline import Deadline
 from .endpoint import Endpoint
@@ -51,6 +52,7 @@ _PER_MESSAGE: Final = 64
 """Bytes that a waiting message takes besides its own: a million empty ones are not nothing."""
 
 
+@safe_repr
 @attrs.frozen
 class Beat:
     """A message that is sent again and again, so that both sides notice the other's end."""

@@ -43,6 +43,7 @@ from ..errors import (
     TransportError,
     described,
 )
+from ..reprs import safe_repr
 from . import clock
 from .deadline import Deadline, seconds
 
@@ -56,6 +57,7 @@ _TEMPORARY = frozenset({408, 429})
 _OBJECTIONS = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 
 
+@safe_repr
 @attrs.frozen
 class RetryEvent:
     """What `RetryPolicy.on_retry` is told before each wait."""
@@ -93,6 +95,7 @@ def _callback(_: object, attribute: attrs.Attribute[Any], value: object) -> None
         raise InputError(f"{attribute.name} must be callable, or None; got {described(value)}")
 
 
+@safe_repr
 @attrs.frozen
 class RetryPolicy:
     """How often and how patiently a request is tried again. Immutable; without it: three attempts.
@@ -163,6 +166,7 @@ class RetryPolicy:
         return False
 
 
+@safe_repr
 @attrs.define
 class Attempts:
     """The count of one call's attempts."""

@@ -15,6 +15,7 @@ from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
 from ..net.endpoint import Endpoint, check_key, choose_proxy, default_context, private_headers, size
 from ..net.retry import RetryPolicy
+from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .exchange import Stream
 from .payloads import Models
@@ -40,6 +41,7 @@ _NO_SERVER = (
 )
 
 
+@safe_repr
 class HumeStreamClient:
     """Makes blocking connections to a server of Hume's v0 streaming protocol.
 

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol, Self
 from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
+from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .exchange import CONNECT, Exchanges, Source, Stream
 from .media import read_file, read_media
@@ -40,6 +41,7 @@ class SocketSource(Source, Protocol):
         """End whatever is under way, from any thread."""
 
 
+@safe_repr
 class StreamSocket:
     """Sends media and returns what is measured in it: one request, one reply, in order.
 

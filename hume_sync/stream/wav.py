@@ -8,6 +8,8 @@ from typing import Self
 
 import attrs
 
+from ..reprs import safe_repr
+
 __all__ = ["Wav"]
 
 _HEAD = struct.Struct("<4sI")
@@ -15,6 +17,7 @@ _FORMAT = struct.Struct("<HHIIHH")
 _EXTENSIBLE = 0xFFFE
 
 
+@safe_repr
 @attrs.frozen
 class Wav:
     """A RIFF WAVE file, taken apart without copying its samples."""

@@ -35,7 +35,7 @@ WAYS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "freezegun": lambda: freezegun.freeze_time("2001-01-01"),
     "time-machine": lambda: time_machine.travel("2001-01-01", tick=False),
     "mock-monotonic": lambda: mock.patch("time.monotonic", return_value=0.0),
-    "mock-sleep": lambda: mock.patch("time.sleep", lambda _: None),
+    "mock-sleep": lambda: mock.patch("time.sleep", return_value=None),
 }
 
 

@@ -62,7 +62,5 @@ def test_a_head_that_breaks_off_is_the_end_of_the_stream() -> None:
         ("7", "no date", 7.0),
     ],
 )
-def test_a_date_to_wait_for_is_measured_by_the_servers_own_clock(
-    value: str, date: str | None, seconds: float
-) -> None:
+def test_a_date_to_wait_for_is_measured_by_the_servers_own_clock(value: str, date: str | None, seconds: float) -> None:
     assert seconds_to_wait(value, date) == seconds
