@@ -11,8 +11,10 @@ from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers, size
+from ..net.endpoint import Endpoint, default_context, private_headers, size
+from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
+from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .audio import check_rate
 from .connecting import connect_patiently
@@ -65,6 +67,7 @@ class FastRTCClient:
         ConfigurationError, InputError: an argument that cannot be used; it is named.
     """
 
+    @hides_locals
     def __init__(
         self,
         url: str,
@@ -87,8 +90,10 @@ class FastRTCClient:
     ) -> None:
         encrypted, host, port, prefix = Endpoint.split(url, name="url")
         if not isinstance(path, str) or not _PATH.fullmatch(path):
+            # What follows a ? or # is not repeated: it may be a token.
+            got = described(re.split("[?#]", path)[0] if isinstance(path, str) else path)
             raise ConfigurationError(
-                f"path must be empty, or /path of visible ASCII characters without ? and #; got {described(path)}"
+                f"path must be empty, or /path of visible ASCII characters without ? and #; got {got}"
             )
         if shape is not None and not callable(shape):
             raise ConfigurationError(f"shape must be callable, or None; got {described(shape)}")
@@ -102,7 +107,7 @@ class FastRTCClient:
             tls=tls,
             headers=(("User-Agent", f"hume_sync/{__version__}"),),
             private=private_headers(headers),
-            proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
+            proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
             max_message_size=size("max_message_size", max_message_size),
         )
@@ -124,6 +129,7 @@ class FastRTCClient:
             timeout=seconds("timeout", timeout),
         )
 
+    @hides_locals
     def connect(
         self,
         transport: str = "websocket",
@@ -183,6 +189,7 @@ class FastRTCClient:
             patience=self._patience,
         )
 
+    @hides_locals
     def _webrtc(self, deadline: Deadline, watch: Watch) -> Link:
         from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
 

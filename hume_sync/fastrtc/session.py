@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 from ..errors import ConnectionLost, MisuseError, ReplyTimeout, Timeout
 from ..net.deadline import Deadline, seconds
+from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .additional import Additional, Inputs
 from .audio import silence, to_samples
@@ -55,6 +56,7 @@ class Session:
         """The name under which hooks and outputs know this connection; another one after a reconnect."""
         return self._line.link.webrtc_id
 
+    @hides_locals
     def send_audio(self, audio: Any, *, end: bool = False, timeout: float | None = None) -> None:
         """Send audio.
 
@@ -91,6 +93,7 @@ class Session:
 
         self._line.use(send, deadline)
 
+    @hides_locals
     def reply(self, *, timeout: float | None = None, idle: float = _IDLE) -> Reply:
         """Wait for the end of one turn. (See `Turn`: servers do not mark it.)
 
@@ -158,6 +161,7 @@ class Session:
                 self._note(event)
                 yield event
 
+    @hides_locals
     def set_input(self, /, **fields: Any) -> None:
         """Give the handler additional inputs, through the application's hook.
 
@@ -171,6 +175,7 @@ class Session:
         """
         self._additional.give(self._line, fields, self._begin(None))
 
+    @hides_locals
     def outputs(self) -> OutputStream:
         """The handler's additional outputs as they come: JSON where it is JSON, else text. Ends with the connection.
 
@@ -184,6 +189,7 @@ class Session:
         """
         return self._additional.outputs(self._line, self._begin(None))
 
+    @hides_locals
     def latest_output(self, *, timeout: float | None = None) -> Any:
         """Ask the application's ``latest`` URL for the oldest output that nobody has fetched.
 

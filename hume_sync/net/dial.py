@@ -12,8 +12,10 @@ from functools import partial
 
 from ..errors import CertificateRejected, ConfigurationError, ConnectError, ProtocolError, Timeout
 from .deadline import Deadline
-from .endpoint import Endpoint, Proxy
+from .endpoint import Endpoint
 from .http1 import read_head
+from .proxies import Proxy
+from .tracebacks import hides_locals
 from .wire import Wire, abort_socket
 
 __all__ = ["Watch", "dial"]
@@ -95,6 +97,7 @@ def _connect(host: str, port: int, deadline: Deadline, watch: Watch) -> socket.s
     raise ConnectError(f"cannot connect to {host}:{port} ({'; '.join(failures)})", phase="connect")
 
 
+@hides_locals
 def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline: Deadline) -> None:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     request = f"CONNECT {host}:{endpoint.port} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n"
@@ -106,10 +109,10 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
     try:
         head = read_head(wire)
     except EOFError as exc:
-        raise ConnectError(f"the proxy {proxy.host}:{proxy.port} ended the connection", phase="connect") from exc
+        raise ConnectError(f"the proxy {proxy.authority} ended the connection", phase="connect") from exc
     if head.status != 200:
         raise ConnectError(
-            f"the proxy {proxy.host}:{proxy.port} refused the tunnel with HTTP {head.status}",
+            f"the proxy {proxy.authority} refused the tunnel with HTTP {head.status}",
             phase="connect",
             status=head.status,
         )

@@ -13,8 +13,10 @@ from ..errors import ConfigurationError, InputError, described
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from ..net.endpoint import Endpoint, check_key, choose_proxy, default_context, private_headers, size
+from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
+from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
+from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .exchange import Stream
@@ -68,6 +70,7 @@ class HumeStreamClient:
         InputError: a time or size that is not a number above zero.
     """
 
+    @hides_locals
     def __init__(
         self,
         api_key: str | None = None,
@@ -87,10 +90,11 @@ class HumeStreamClient:
         url = base_url if base_url is not None else os.environ.get("HUME_BASE_URL")
         if not url:
             raise ConfigurationError(_NO_SERVER)
-        key = api_key if api_key is not None else os.environ.get("HUME_API_KEY") or None
         private = private_headers(headers)
-        if key is not None:
-            private = (("X-Hume-Api-Key", check_key(key)), *private)
+        if api_key is not None:
+            private = ((API_KEY, check_key(api_key)), *private)
+        elif key := os.environ.get("HUME_API_KEY"):  # an empty one is none
+            private = ((API_KEY, check_key(key, name="HUME_API_KEY")), *private)
         own = {name.lower() for name, _ in private}
         encrypted, host, port, prefix = Endpoint.split(url, name="HUME_BASE_URL" if base_url is None else "base_url")
         if not isinstance(allow_plaintext, bool):
@@ -106,7 +110,7 @@ class HumeStreamClient:
             tls=(ssl_context or default_context()) if encrypted else None,
             headers=tuple((name, value) for name, value in _GREETING if name.lower() not in own),
             private=private,
-            proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
+            proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
             max_message_size=size("max_message_size", max_message_size),
         )

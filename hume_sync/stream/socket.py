@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Protocol, Self
 from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
+from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .exchange import CONNECT, Exchanges, Source, Stream
@@ -72,6 +73,7 @@ class StreamSocket:
         self._close_timeout = close_timeout
         self._closed = False
 
+    @hides_locals
     def send_file(self, filepath: Any, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
         """Send a media file.
 
@@ -85,12 +87,14 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._exchange(models.media(read_file(filepath, models.max_payload_size)), deadline)
 
+    @hides_locals
     def send_media(self, data: Any, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
         """Send raw media: bytes as they are in a file, or a binary file object."""
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
         return self._exchange(models.media(read_media(data, models.max_payload_size)), deadline)
 
+    @hides_locals
     def send_bytes(
         self, bytes_data: bytes, configs: _Configs = None, *, timeout: float | None = None
     ) -> StreamResponse:
@@ -99,12 +103,14 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._exchange(models.encoded(bytes_data), deadline)
 
+    @hides_locals
     def send_text(self, text: str, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
         """Send plain text to the language model; every configuration must be a `LanguageConfig`."""
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
         return self._exchange(models.text(text), deadline)
 
+    @hides_locals
     def send_facemesh(
         self, landmarks: Any, configs: _Configs = None, *, timeout: float | None = None
     ) -> StreamResponse:
@@ -120,10 +126,12 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._exchange(models.facemesh(landmarks), deadline)
 
+    @hides_locals
     def reset_stream(self, *, timeout: float | None = None) -> StreamResponse:
         """Empty the server's sliding window, so that no context crosses from one source to the next."""
         return self._exchange(RESET_STREAM, self._deadline(timeout))
 
+    @hides_locals
     def get_job_details(self, *, timeout: float | None = None) -> StreamResponse:
         """Ask for the server's id of this connection: ``reply["job_details"]["job_id"]``."""
         return self._exchange(GET_JOB_DETAILS, self._deadline(timeout))
@@ -148,6 +156,7 @@ class StreamSocket:
         self._closed = True
         self._source.close(self._close_timeout)
 
+    @hides_locals
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)

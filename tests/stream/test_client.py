@@ -58,11 +58,35 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, variable: st
         assert not HumeStreamClient(base_url=URL)._endpoint.private
 
 
+@pytest.mark.parametrize("key", ["  ", "hush\n", " hush", "hush hush", "hush-ключ"])
+def test_a_key_of_the_environment_that_cannot_be_sent_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("HUME_API_KEY", key)
+    with pytest.raises(ConfigurationError, match="^HUME_API_KEY must be visible ASCII") as caught:
+        HumeStreamClient(base_url=URL)
+    assert "hush" not in str(caught.value)
+    assert HumeStreamClient("given", base_url=URL)
+
+
+@pytest.mark.parametrize(
+    "url", ["hush", "hush hush", "hush:443", "//hush", "hush://host", "https:hush", "ws://ho st/hush"]
+)
+def test_a_key_in_the_place_of_the_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(ConfigurationError, match="^base_url ") as caught:
+        HumeStreamClient("k", base_url=url)
+    assert "hush" not in str(caught.value)
+    monkeypatch.setenv("HUME_BASE_URL", url)
+    with pytest.raises(ConfigurationError, match="^HUME_BASE_URL ") as caught:
+        HumeStreamClient("k")
+    assert "hush" not in str(caught.value)
+
+
 def test_a_bad_url_names_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUME_BASE_URL", "nonsense")
-    with pytest.raises(ConfigurationError, match="HUME_BASE_URL is 'nonsense'"):
+    with pytest.raises(ConfigurationError, match="HUME_BASE_URL has no scheme"):
         HumeStreamClient()
-    with pytest.raises(ConfigurationError, match="base_url is 'other'"):
+    with pytest.raises(ConfigurationError, match="base_url has no scheme"):
         HumeStreamClient(base_url="other")
 
 
@@ -100,7 +124,7 @@ def test_a_size_that_is_none_is_refused_by_name(name: str, value: object) -> Non
         ({"ssl_context": True}, "ssl_context must be an ssl.SSLContext, got bool"),
         ({"proxy": 7}, "proxy must be a URL, False .* or None"),
         ({"proxy": True}, "proxy must be a URL"),
-        ({"proxy": "socks5://p"}, "only plain HTTP proxies"),
+        ({"proxy": "socks5://p"}, "proxy names a SOCKS proxy"),
         ({"headers": {"Host": "x"}}, "headers must not set Host"),
         ({"allow_plaintext": "no"}, "allow_plaintext must be True or False"),
         ({"retry": 3}, "retry must be a RetryPolicy"),
