@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
@@ -45,7 +45,7 @@ class Gatekeeper:
     """Decides who is let in; ``keys`` None means any key that is not empty."""
 
     knobs: Knobs
-    keys: frozenset[str] | None
+    keys: frozenset[str] | None = field(repr=False)
     script: Script
     rate: RateGate | None
 
