@@ -21,6 +21,7 @@ from . import turns
 from ._version import __version__
 from .errors import ConfigurationError, HumeClientException, InputError, RequestError
 from .inputs import DRY_RUN, LIMIT, MODELS, Payload, payloads, table, text_payload
+from .net.optional import needs_extra
 from .reprs import safe_repr
 from .stream import HumeStreamClient, StreamResponse
 from .stream.media import read_file, read_media
@@ -112,18 +113,14 @@ def _models(names: str) -> list[str]:
 
 
 def _demo(arguments: argparse.Namespace) -> Iterator[str]:  # noqa: ARG001 - it takes none
-    try:
+    with needs_extra("emulator", "the local server"):
         from . import demo  # noqa: PLC0415 - it needs the extra with the local server
-    except ImportError as exc:
-        raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
     return demo.run()
 
 
 def _serve(arguments: argparse.Namespace) -> Iterator[str]:
-    try:
+    with needs_extra("emulator", "the local server"):
         from .emulator import Emulator  # noqa: PLC0415 - an extra; `send` works without it
-    except ImportError as exc:
-        raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
     try:
         server = Emulator(arguments.host, arguments.port, seed=arguments.seed, latency=arguments.latency)
     except (TypeError, ValueError) as exc:

@@ -354,9 +354,9 @@ def test_an_application_that_fails(phase: str) -> None:
 
 def test_a_session_whose_application_fails() -> None:
     with FakeFastRTC() as fake:
-        url, more = fake.url, {"proxy": False, "headers": {"Authorization": HEADER}, "timeout": 1.0}
+        more: dict[str, Any] = {"proxy": False, "headers": {"Authorization": HEADER}, "timeout": 1.0}
         gone = f"http://127.0.0.1:1/hook?token={TOKEN}"
-        client = FastRTCClient(url, path="/echo", input_hook=gone, outputs=gone, latest=gone, **more)
+        client = FastRTCClient(fake.url, path="/echo", input_hook=gone, outputs=gone, latest=gone, **more)
         with client.connect() as session:
             for call in (lambda: session.set_input(pin=KEY), session.outputs, session.latest_output):
                 assert fails(call) == []

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Literal, cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ..reprs import safe_repr
 
@@ -38,7 +38,7 @@ class PcmFormat:
 class Clip:
     """Audio: samples when ``pcm`` is given, else an encoded file with its length in seconds."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     seconds: Fraction
     pcm: PcmFormat | None = None
 

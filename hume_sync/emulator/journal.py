@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 from ..reprs import safe_repr
 
@@ -44,7 +44,7 @@ class RequestSeen:
     """Characters of ``data``."""
     data_digest: str | None
     """BLAKE2b of ``data``, 32 hexadecimal digits; see ``data_digest_of``. None without ``data``."""
-    data: str | None
+    data: str | None = field(repr=False)
     """``data`` itself, unless it is longer than the knob ``journal_data``."""
     code: str | None
     """Code of the error or of the top-level warning in the reply, None for any other reply."""

@@ -13,7 +13,7 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import Factory, define, frozen
+from attrs import define, field, frozen
 
 from ..reprs import safe_repr
 from .clips import digest
@@ -38,7 +38,7 @@ _SENTENCE = re.compile(r"\S(?:.*?[.!?]+(?=\s|$)|.*)", re.DOTALL)
 class Identities:
     """The faces a connection has identified; they last as long as the connection."""
 
-    known: dict[bytes, str] = Factory(dict)
+    known: dict[bytes, str] = field(factory=dict, repr=False)
 
     def name(self, content: bytes) -> str:
         """Return the name of a face, "face_0" for the first one met."""

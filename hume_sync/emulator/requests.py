@@ -59,7 +59,7 @@ class LanguageOptions:
 class Request:
     """One valid request."""
 
-    data: str | None = None
+    data: str | None = field(default=None, repr=False)
     models: tuple[str, ...] = ()
     """Names of the models asked for, in the order of the request."""
     face: FaceOptions = field(factory=FaceOptions)

@@ -33,6 +33,7 @@ from ..net.deadline import Deadline
 from ..net.dial import Watch, dial
 from ..net.endpoint import Endpoint, default_context
 from ..net.http1 import seconds_to_wait
+from ..net.optional import needs_extra
 from ..net.proxies import environment_proxy
 from ..net.tracebacks import hides_locals
 from ..net.urls import host_of, split_url
@@ -309,11 +310,9 @@ class _Plug:
 
 def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, accept: str) -> BaseHTTPResponse:
     """Send the request, and read the head of its answer."""
-    try:
+    with needs_extra("fastrtc", "a FastRTC hook, output or offer"):
         from urllib3.connection import HTTPConnection  # noqa: PLC0415 - an extra
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
-    except ImportError:
-        raise ConfigurationError('hooks and outputs need: pip install "hume_sync[fastrtc]"') from None
     connection = HTTPConnection(origin.host, origin.port)
     connection.set_debuglevel(0)  # somebody else's trace would show the headers
     connection.sock = _Plug(wire)

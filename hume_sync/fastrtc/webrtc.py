@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, HumeClientException, MisuseError, Proto
 from ..net import fork
 from ..net.deadline import Deadline
 from ..net.dial import Watch
+from ..net.optional import needs_extra
 from .events import Event
 from .http import Answer
 from .ice import IceServer, check_ice_servers
@@ -172,10 +173,8 @@ class WebRTCLink:
 
 def _aiortc(ice_servers: Sequence[IceServer]) -> tuple[Any, Any]:
     """RTCSessionDescription, and the configuration of a peer connection."""
-    try:
+    with needs_extra("webrtc", "WebRTC"):
         from aiortc import RTCConfiguration, RTCIceServer, RTCSessionDescription  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ConfigurationError('WebRTC needs: pip install "hume_sync[webrtc]"') from None
     servers = [RTCIceServer(**server) for server in check_ice_servers(ice_servers)]
     return RTCSessionDescription, RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)
 

@@ -14,6 +14,7 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
 from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
+from ..net.optional import needs_extra
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
 from ..net.tracebacks import hides_locals
@@ -200,14 +201,12 @@ class HumeStreamClient:
                 client takes the first.
 
         Raises:
-            ConfigurationError: the local server is not installed (``pip install "hume_sync[emulator]"``).
+            ConfigurationError: the local server is not installed (the extra "emulator").
         """
         if emulator_options.get("ssl_context") is not None:
             raise ConfigurationError("emulated() speaks plain ws://; for TLS make an Emulator and a client of your own")
-        try:
+        with needs_extra("emulator", "the local server"):
             from ..emulator import Emulator  # noqa: PLC0415 - an extra, and the one arrow that points up (see design)
-        except ImportError as exc:
-            raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
         with Emulator(**emulator_options) as server:
             key = next(iter(emulator_options.get("api_keys") or ["emulated"]))
             yield cls(key, base_url=server.url, proxy=False)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import builtins
 import inspect
 import math
 import pickle
 import ssl
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -235,17 +236,21 @@ def test_callers_may_name_themselves(hume_emulator: Emulator) -> None:
     assert hume_emulator.journal.handshakes[0].user_agent == "mine/1"
 
 
-def test_an_emulated_client_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+WITHOUT_WEBSOCKETS = """
+import sys
+sys.modules["websockets"] = None
+from hume_sync import HumeStreamClient
+with HumeStreamClient.emulated():
+    pass
+"""
 
-    def missing(name: str, *arguments: Any, **more: Any) -> Any:
-        if name == "emulator":
-            raise ImportError(name)
-        return real(name, *arguments, **more)
 
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(ConfigurationError, match=r"hume_sync\[emulator\]"), HumeStreamClient.emulated():
-        pass
+def test_an_emulated_client_without_the_extra_says_what_is_missing() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_WEBSOCKETS], capture_output=True, text=True, check=False)
+    assert done.stderr.endswith(
+        'ConfigurationError: the local server needs hume_sync with the extra "emulator":'
+        " the module websockets is not installed\n"
+    )
 
 
 def test_a_client_shows_its_server_and_never_its_key_and_is_not_pickled() -> None:
