@@ -15,6 +15,7 @@ from .deadline import Deadline
 from .endpoint import Endpoint
 from .http1 import read_head
 from .proxies import Proxy
+from .readiness import check_green_threads
 from .tracebacks import hides_locals
 from .wire import Wire, abort_socket
 
@@ -40,10 +41,12 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
 
     Raises:
-        ConfigurationError: a key would go over plain ``ws`` to an address that is not this machine.
+        ConfigurationError: a key would go over plain ``ws`` to an address that is not this machine; or sockets are
+            those of green threads, and threads are not.
         ConnectError: no address answered, the tunnel was refused, or TLS failed.
         Timeout: the deadline passed (``phase="connect"``).
     """
+    check_green_threads()
     via = endpoint.proxy
     sock = _connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, watch)
     try:

@@ -22,6 +22,7 @@ from .dial import Watch
 from .endpoint import Endpoint
 from .frames import FrameWriter
 from .owner import Beat, Owner
+from .readiness import check_green_threads
 from .transport import upgrade
 
 __all__ = ["Beat", "Duplex"]
@@ -72,7 +73,12 @@ class Duplex:
         outbox: int = 2**20,
         watch: Watch | None = None,
     ) -> Self:
-        """Dial and upgrade; raises as `Transport.open` does. ``watch`` is told how to interrupt that."""
+        """Dial and upgrade; raises as `Transport.open` does. ``watch`` is told how to interrupt that.
+
+        Raises:
+            ConfigurationError: green threads would be stopped, too (see `check_green_threads`).
+        """
+        check_green_threads(waits=True)
         wire, _ = upgrade(endpoint, deadline, watch)
         sock, surplus = wire.detach()
         return cls(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)

@@ -29,6 +29,7 @@ from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import FrameWriter
 from .parser import MessageParser
+from .readiness import waiting_poll
 from .transport import CLOSE, PING, PONG, TEXT, control_frame, goodbye
 
 __all__ = ["Beat", "Owner"]
@@ -214,10 +215,10 @@ class Owner:
 
     def _converse(self) -> HumeClientException:
         """Read and write until either side ends it; returns why."""
-        poller = select.poll()
-        poller.register(self._bell, select.POLLIN)
-        poller.register(self._sock, select.POLLIN)
-        bell = self._bell.fileno()
+        poller = waiting_poll()
+        bell, sock = self._bell.fileno(), self._sock.fileno()
+        poller.register(bell, select.POLLIN)
+        poller.register(sock, select.POLLIN)
         next_beat = monotonic() + self._beat.every if self._beat else math.inf
         self._take_in(self._surplus)
         self._surplus = b""
@@ -237,7 +238,7 @@ class Owner:
             give_up = self._heard + self._beat.patience if self._beat else math.inf
             if self._beat and now >= give_up:  # judged by when there was nothing left to read
                 return ConnectionLost(f"nothing was heard for {now - self._heard:.1f} s", close_code=_LOST)
-            poller.modify(self._sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
+            poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
             until = min(next_beat, self._close_by, give_up, now + _LONGEST)
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
             # Stopped, or held up by others of this process: no fault of the server's.

@@ -11,6 +11,7 @@ from typing import Final
 
 from .clock import monotonic
 from .deadline import Deadline
+from .readiness import instant_poll
 
 __all__ = ["Received", "Wire", "abort_socket"]
 
@@ -38,7 +39,7 @@ class Wire:
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._surplus: Received = b""  # received, not yet asked for
-        self._readable = select.poll()
+        self._readable = instant_poll()
         self._readable.register(sock.fileno(), select.POLLIN)
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         sock.settimeout(None)
@@ -207,8 +208,11 @@ class Wire:
 def abort_socket(sock: socket.socket) -> None:
     """Shut a socket down, from any thread, so that whatever waits on it wakes up."""
     try:
-        # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        if isinstance(sock, ssl.SSLSocket):
+            # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
+            super(ssl.SSLSocket, sock).shutdown(socket.SHUT_RDWR)
+        else:  # (eventlet's sockets have the method, their class has not)
+            sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass  # it has ended already, or not begun
 
