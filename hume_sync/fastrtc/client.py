@@ -52,7 +52,8 @@ class FastRTCClient:
         timeout: seconds a call may take, unless it says otherwise.
         shape: makes the hook's JSON of a connection's id and the fields; None: ``{"webrtc_id": id, **fields}``.
         ssl_context: your own TLS settings; default: the system's certificates, verified.
-        proxy: as for `HumeStreamClient`.
+        proxy: as for `HumeStreamClient`; what goes over http(s) (hooks, outputs, offers) looks for ``https_proxy`` or
+            ``http_proxy``, then ``all_proxy``. WebRTC itself goes through none.
         ice_servers: for WebRTC with a server that cannot be reached directly, as through NAT: STUN servers
             ("stun:host:3478"), which tell this machine its public address, and TURN servers, which relay
             (``{"urls": "turn:host:3478", "username": ..., "credential": ...}``). Of each kind the first is used; one

@@ -92,7 +92,10 @@ class RetryPolicy:
     """How often and how patiently a request is tried again. Immutable; without it: three attempts.
 
     Args:
-        max_attempts: attempts in all, the first included.
+        max_attempts: attempts in all, the first included. One retry a call is free, and does not count here: the one
+            after a connection that turns out to have gone stale while it was idle, which is no failure of the server.
+            So ``attempts``, of a reply or an error, may be ``max_attempts + 1``. (1: no retry at all, a free one
+            neither.)
         initial: seconds; the wait before attempt n + 1 is drawn evenly from 0 to ``initial * 2 ** (n - 1)``
             ("full jitter"), or is what the server asked for in ``Retry-After``.
         maximum: seconds; the most that is drawn from.

@@ -51,7 +51,7 @@ class HumeStreamClient:
     It holds no connection and may be shared by threads. It is immutable, and not pickled: build it where it is used.
 
     Args:
-        api_key: sent in ``X-Hume-Api-Key``; default ``HUME_API_KEY``. Without one none is sent.
+        api_key: sent in ``X-Hume-Api-Key``; default ``HUME_API_KEY``, unless that is empty. Without one none is sent.
         base_url: the server, ws(s):// or http(s)://, a path prefix allowed; default ``HUME_BASE_URL``.
         timeout: seconds a call may take, connecting included, unless the call says otherwise.
         open_timeout: seconds connecting may take of that.
@@ -60,8 +60,11 @@ class HumeStreamClient:
         max_payload_size: bytes of the largest media, before encoding, text or landmarks sent.
         ssl_context: your own TLS settings; default: the system's certificates, verified. There is no switch that
             turns verification off.
-        proxy: "http://[user:password@]host[:port]"; None: as ``https_proxy``, ``http_proxy`` and ``no_proxy`` say
-            (never for this machine itself); False: none.
+        proxy: "http://[user:password@]host[:port]", for every host; False: none; None: what the environment says. That
+            is, for wss, the first of ``wss_proxy``, ``https_proxy`` and ``all_proxy`` that is set, and for ws, of
+            ``ws_proxy``, ``http_proxy`` and ``all_proxy``, each in lower case or else in upper case; ``no_proxy`` lists
+            hosts, domains, networks (10.0.0.0/8, fd00::/8), patterns (*.example.com) or all (*), each with a port or
+            without. It never counts for this machine itself. SOCKS proxies, and proxies spoken to over TLS, are refused.
         headers: sent on connecting besides; kept secret like the key.
         retry: how often and how patiently requests are tried again; ``RetryPolicy.none()``: never.
         allow_plaintext: let the key go over unencrypted ``ws://`` to another machine, with a warning.
