@@ -64,7 +64,7 @@ class HumeStreamClient:
             is, for wss, the first of ``wss_proxy``, ``https_proxy`` and ``all_proxy`` that is set, and for ws, of
             ``ws_proxy``, ``http_proxy`` and ``all_proxy``, each in lower case or else in upper case; ``no_proxy`` lists
             hosts, domains, networks (10.0.0.0/8, fd00::/8), patterns (*.example.com) or all (*), each with a port or
-            without. It never counts for this machine itself. SOCKS proxies, and proxies spoken to over TLS, are refused.
+            without. It never counts for this machine itself. SOCKS proxies, and those spoken to over TLS, are refused.
         headers: sent on connecting besides; kept secret like the key.
         retry: how often and how patiently requests are tried again; ``RetryPolicy.none()``: never.
         allow_plaintext: let the key go over unencrypted ``ws://`` to another machine, with a warning.
