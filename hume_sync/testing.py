@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .errors import ConfigurationError
-from .net.optional import needs_extra
+from .net.optional import NeedsExtra
 
 if TYPE_CHECKING:
     from .emulator import Emulator
@@ -23,7 +23,7 @@ __all__ = ["hume_client", "hume_emulator"]
 def hume_emulator() -> Iterator[Emulator]:
     """A local server of the v0 protocol (`hume_sync.emulator.Emulator`), fresh for each test."""
     try:
-        with needs_extra("emulator", "the fixture hume_emulator"):
+        with NeedsExtra("emulator", "the fixture hume_emulator"):
             from .emulator import Emulator  # noqa: PLC0415 - an extra, and not for every run of pytest to load
     except ConfigurationError as exc:
         pytest.fail(str(exc), pytrace=False)

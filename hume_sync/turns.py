@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import InputError, described
 from .net.deadline import Deadline
-from .net.optional import needs_extra
+from .net.optional import NeedsExtra
 
 __all__ = ["add_arguments", "run"]
 
@@ -18,8 +18,18 @@ _AFTERMATH = 0.5
 """Seconds to wait for outputs that follow the reply."""
 
 
+_EPILOG = """\
+environment:
+  http_proxy, https_proxy, no_proxy   proxies for ws:// and wss://, and the hosts without one
+  SSL_CERT_FILE, SSL_CERT_DIR         certificates of authorities, where the system's are not to be used
+  HUME_BASE_URL and HUME_API_KEY are not read: they are for v0 servers, and the application is named by URL.
+"""
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = _EPILOG
     command.add_argument("url", metavar="URL", help="the application and where the stream is mounted")
     command.add_argument("--wav", required=True, metavar="FILE", help="what to say: 16-bit WAV of any rate")
     command.add_argument("--out", metavar="FILE", help="where to write the reply, as WAV")
@@ -37,7 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Generator[str]:
     """Do the turn; yields lines to print."""
-    with needs_extra("fastrtc", "FastRTC"):
+    with NeedsExtra("fastrtc", "FastRTC"):
         import urllib3  # noqa: F401, PLC0415 - what the extra brings: known now, and not in the middle of the turn
 
         from .fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - an extra; the other commands work without it

@@ -33,7 +33,8 @@ from ..net.deadline import Deadline
 from ..net.dial import Watch, dial
 from ..net.endpoint import Endpoint, default_context
 from ..net.http1 import seconds_to_wait
-from ..net.optional import needs_extra
+from ..net.interrupts import from_outside
+from ..net.optional import NeedsExtra
 from ..net.proxies import environment_proxy
 from ..net.tracebacks import hides_locals
 from ..net.urls import host_of, split_url
@@ -124,6 +125,8 @@ class Http:
             if b"null" in body:  # what orjson writes for NaN, too
                 json.dumps(payload, allow_nan=False, default=str)
         except (TypeError, ValueError) as exc:  # (orjson's error is the first: it names a type, never a value)
+            if from_outside(exc):
+                raise
             raise InputError(f"this cannot be sent as JSON: {exc}") from None
         return self._open(url, None, deadline, watch, body=body).answer(deadline)
 
@@ -188,7 +191,9 @@ class Http:
             target += ("&" if "?" in target else "?") + urlencode(fields)
         try:
             wire = dial(origin, deadline, watch) if watch else dial(origin, deadline)
-        except ConfigurationError:  # it speaks of keys and wss://
+        except ConfigurationError as exc:  # it speaks of keys and wss://
+            if from_outside(exc):
+                raise
             raise ConfigurationError(
                 f"headers would go unencrypted to {origin.authority}: use https://, or pass allow_plaintext=True"
             ) from None
@@ -227,9 +232,11 @@ class OpenResponse:
         while not self._body.ended:
             try:
                 data = bytes(self._wire.read())
-            except TimeoutError:
-                raise Timeout("no more of the answer in time", phase="receive", maybe_processed=True) from None
             except OSError as exc:
+                if from_outside(exc):
+                    raise
+                if isinstance(exc, TimeoutError):
+                    raise Timeout("no more of the answer in time", phase="receive", maybe_processed=True) from None
                 raise ConnectionLost(f"the answer was cut short: {exc}", phase="receive", maybe_processed=True) from exc
             if piece := self._body.feed(data):
                 return piece
@@ -292,7 +299,7 @@ class _Plug:
     def readline(self, limit: int) -> bytes:
         line = self._wire.recv_line(limit)
         if not line.endswith(b"\n") and len(line) < limit:
-            raise ConnectionAbortedError  # http.client would take it for the end of the head
+            raise ConnectionAbortedError("cut off in its head")  # http.client would take it for the end of the head
         if not _LINE.fullmatch(line):
             # Of what follows nothing would be read as a field, and urllib3 would show all of it in its log.
             raise HTTPException("a line of a head that is none")
@@ -310,7 +317,7 @@ class _Plug:
 
 def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, accept: str) -> BaseHTTPResponse:
     """Send the request, and read the head of its answer."""
-    with needs_extra("fastrtc", "a FastRTC hook, output or offer"):
+    with NeedsExtra("fastrtc", "a FastRTC hook, output or offer"):
         from urllib3.connection import HTTPConnection  # noqa: PLC0415 - an extra
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
     connection = HTTPConnection(origin.host, origin.port)
@@ -322,17 +329,22 @@ def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, acc
             method = "GET" if body is None else "POST"
             headers = _headers(origin, accept, body)
             connection.request(method, target, body, headers, preload_content=False, decode_content=False)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the server may have answered before it has heard everything, and that answer says why
+        except (BrokenPipeError, ConnectionResetError) as exc:
+            if from_outside(exc):
+                raise  # else the server may have answered before it has heard everything, and that answer says why
         sent = True
         return connection.getresponse()
-    except TimeoutError:
-        phase = "receive" if sent else "send"
-        raise Timeout(f"no answer from {origin.authority} in time", phase=phase, maybe_processed=sent) from None
     except OSError as exc:
+        if from_outside(exc):
+            raise
+        if isinstance(exc, TimeoutError):
+            phase = "receive" if sent else "send"
+            raise Timeout(f"no answer from {origin.authority} in time", phase=phase, maybe_processed=sent) from None
         what = f"no answer from {origin.authority}: {exc.strerror or 'it ended the connection'}"
         raise ConnectionLost(what, phase="receive", maybe_processed=True) from exc
     except (HTTPException, HTTPError, ValueError) as exc:
+        if from_outside(exc):
+            raise
         # Their texts repeat what the server sent, at any length.
         what = f"the answer from {origin.authority} is not HTTP/1.1 ({type(exc).__name__})"
         raise ProtocolError(what, phase="receive") from None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
+from types import TracebackType
 from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["loaded_numpy", "needs_extra"]
+__all__ = ["NeedsExtra", "loaded_numpy"]
 
 _MODULES = {
     "emulator": {"websockets", "tinytag", "av"},
@@ -19,9 +18,8 @@ _MODULES = {
 """The modules that each extra brings."""
 
 
-@contextlib.contextmanager
-def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Say which extra is missing where an import in the ``with`` block fails for want of it.
+class NeedsExtra:
+    """Says which extra is missing where an import in its ``with`` block fails for want of it.
 
     Args:
         extra: its name.
@@ -30,16 +28,25 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
     Raises:
         ConfigurationError: a module of that extra is not installed. Any other failure of an import stays what it is.
     """
-    try:
-        yield
-    except ModuleNotFoundError as exc:
+
+    def __init__(self, extra: str, what: str) -> None:
+        self._extra = extra
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(exc, ModuleNotFoundError):
+            return
         package = (exc.name or "").partition(".")[0]
-        if package not in _MODULES[extra]:
-            raise
-        missing = exc.name if sys.modules.get(package) else package  # (a part of it: another version is installed)
-        raise ConfigurationError(
-            f'{what} needs hume_sync with the extra "{extra}": the module {missing} is not installed'
-        ) from None
+        if package in _MODULES[self._extra]:
+            missing = exc.name if sys.modules.get(package) else package  # (a part of it: another version is installed)
+            raise ConfigurationError(
+                f'{self._what} needs hume_sync with the extra "{self._extra}": the module {missing} is not installed'
+            ) from None
 
 
 def loaded_numpy() -> Any:

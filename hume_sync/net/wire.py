@@ -11,6 +11,8 @@ from typing import Final
 
 from .clock import monotonic
 from .deadline import Deadline
+from .interrupts import from_outside
+from .keepalive import allow_for_closed_window
 from .readiness import instant_poll
 
 __all__ = ["Received", "Wire", "abort_socket"]
@@ -65,7 +67,7 @@ class Wire:
             try:
                 return self._sock.recv(_CHUNK)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)
+                self._tick(exc)
 
     def read_into(self, view: memoryview) -> int:
         """Read into a buffer, past what is left over; the number of bytes, zero at the end of the stream."""
@@ -74,7 +76,7 @@ class Wire:
             try:
                 return self._sock.recv_into(view)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)
+                self._tick(exc)
 
     def unread(self, data: Received) -> None:
         """Put back what belongs to a later read."""
@@ -114,7 +116,7 @@ class Wire:
             try:
                 return self._sock.send(data)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
+                self._tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
 
     def is_quiet(self) -> bool:
         """Without waiting: whether there is nothing to read, not even the end of the stream. (Or not: see `poll`.)"""
@@ -134,7 +136,9 @@ class Wire:
         self._wait_for_nothing()
         try:
             self._surplus = self._sock.recv(_CHUNK)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except (BlockingIOError, ssl.SSLWantReadError) as exc:
+            if from_outside(exc):
+                raise
             return False
         if not self._surplus:
             raise EOFError("the peer has ended the stream")
@@ -145,8 +149,15 @@ class Wire:
         try:
             self._wait_for_nothing()
             self._sock.send(data)
-        except OSError:
-            pass  # a courtesy to the peer; the connection ends either way
+        except OSError as exc:
+            if from_outside(exc):
+                raise
+            # Else a courtesy that was not taken; the connection ends either way.
+
+    def _tick(self, exc: OSError) -> None:
+        """Go on after a wait of a second."""
+        _only_a_tick(exc)
+        allow_for_closed_window(self._sock)
 
     def _set_timer(self) -> None:
         """Have the next system call end in time. (Where it would not change anything, it need not be called.)
@@ -213,8 +224,10 @@ def abort_socket(sock: socket.socket) -> None:
             super(ssl.SSLSocket, sock).shutdown(socket.SHUT_RDWR)
         else:  # (eventlet's sockets have the method, their class has not)
             sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it has ended already, or not begun
+    except OSError as exc:
+        if from_outside(exc):
+            raise
+        # Else it has ended already, or not begun.
 
 
 def _only_a_tick(exc: OSError) -> None:
@@ -222,5 +235,7 @@ def _only_a_tick(exc: OSError) -> None:
 
     But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
     """
+    if from_outside(exc):
+        raise exc
     if isinstance(exc, TimeoutError) and exc.errno:
         raise ConnectionResetError(exc.errno, exc.strerror) from None

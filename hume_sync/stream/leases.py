@@ -187,7 +187,7 @@ class Leases:
         if lease.key is not None:
             stream = self._held.pop(lease.key)
             if stream is not None:
-                self._resting[lease.key] = stream, clock.monotonic()
+                self._resting[lease.key] = stream, clock.boottime()
         if self._waiters:
             self._serve()
         return True
@@ -202,7 +202,7 @@ class Leases:
         """Forget the named streams that nobody has used for too long."""
         if not self._resting:
             return
-        limit = clock.monotonic() - self._max_stream_idle
+        limit = clock.boottime() - self._max_stream_idle
         while self._resting:
             oldest = next(iter(self._resting))
             if self._resting[oldest][1] >= limit:

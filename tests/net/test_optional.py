@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hume_sync import ConfigurationError
-from hume_sync.net.optional import loaded_numpy, needs_extra
+from hume_sync.net.optional import NeedsExtra, loaded_numpy
 
 
 def test_numpy_is_taken_where_it_is_loaded_and_never_imported_for_the_asking() -> None:
@@ -25,7 +25,7 @@ def test_numpy_that_is_blocked_is_not_there(monkeypatch: pytest.MonkeyPatch) -> 
 RACE = """
 import sys, threading
 from hume_sync import ConfigurationError
-from hume_sync.net.optional import loaded_numpy, needs_extra
+from hume_sync.net.optional import loaded_numpy, NeedsExtra
 
 def importing():
     import numpy
@@ -53,7 +53,7 @@ def test_a_module_of_an_extra_that_is_missing_is_named_with_the_extra(extra: str
     if "." in missing:
         pytest.importorskip(missing.partition(".")[0])
     text = f'^this needs hume_sync with the extra "{extra}": the module {missing} is not installed$'
-    with pytest.raises(ConfigurationError, match=text), needs_extra(extra, "this"):
+    with pytest.raises(ConfigurationError, match=text), NeedsExtra(extra, "this"):
         raise ModuleNotFoundError(name=missing)
 
 
@@ -68,6 +68,6 @@ def test_a_module_of_an_extra_that_is_missing_is_named_with_the_extra(extra: str
     ids=repr,
 )
 def test_an_import_that_fails_for_another_reason_is_left_as_it_is(failure: Exception) -> None:
-    with pytest.raises(type(failure), match="mine") as caught, needs_extra("emulator", "this"):
+    with pytest.raises(type(failure), match="mine") as caught, NeedsExtra("emulator", "this"):
         raise failure
     assert caught.value is failure
