@@ -14,6 +14,7 @@ from .errors import ConnectError, HumeClientException, InputError, RequestError
 from .inputs import MODELS, Configs, Input, Payload, file_input, piped_input, text_input
 from .net.interrupts import from_outside
 from .report import JsonLines, Report, Table
+from .reprs import safe_repr
 from .stream import HumeStreamClient, StreamPool, StreamResponse
 
 __all__ = ["add_arguments", "run"]
@@ -110,6 +111,7 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+@safe_repr
 @attrs.frozen
 class _Failure:
     """An input that could not be sent."""

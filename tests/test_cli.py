@@ -153,7 +153,7 @@ BAD: list[tuple[Callable[[Path], list[str]], str]] = [
     (lambda tmp: ["--window", "499", FACE], "stream_window_ms must be"),
     (lambda tmp: ["--timeout", "0", FACE], "timeout must be"),
     (lambda tmp: ["--timeout", "soon", FACE], "invalid float value"),
-    (lambda tmp: ["--url", "nonsense", FACE], "base_url is 'nonsense'"),
+    (lambda tmp: ["--url", "nonsense", FACE], "base_url has no scheme"),
     (lambda tmp: ["--novelty"], "unrecognized arguments"),
     (lambda tmp: [FACE, "-"], "standard input is empty"),
 ]
@@ -522,9 +522,12 @@ def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.Captur
     assert "in use" in line
 
 
-def test_without_the_extra_serve_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "hume_sync.emulator", None)
-    assert main(["serve"]) == 2
-    assert "hume_sync[emulator]" in capsys.readouterr().err
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_without_the_extra_the_command_says_what_is_missing(command: str) -> None:
+    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        'hume-sync: the local server needs hume_sync with the extra "emulator":'
+        " the module websockets is not installed\n"
+    )

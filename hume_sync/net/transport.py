@@ -31,6 +31,7 @@ from .dial import Watch, dial
 from .endpoint import Endpoint
 from .frames import FINAL, FrameReader, FrameWriter, Part, broken
 from .interrupts import from_outside
+from .tracebacks import hides_locals
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
@@ -280,6 +281,7 @@ class Transport:
         self._wire.try_send(control_frame(CLOSE, code.to_bytes(2, "big")))
 
 
+@hides_locals
 def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> tuple[Wire, dict[str, str]]:
     """Dial and upgrade; raises as `Transport.open` does.
 

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import attrs
 
+from ..reprs import safe_repr
 from .media import Media
 from .packets import count_seconds
 from .wav import Wav
@@ -16,6 +17,7 @@ _DOUBT = Fraction(1, 4)
 """Seconds by which a length that is not exact may be too long; where that is most of it, half of it."""
 
 
+@safe_repr
 @attrs.frozen
 class Length:
     """A length of audio."""

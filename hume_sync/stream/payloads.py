@@ -14,6 +14,7 @@ import pybase64
 
 from ..errors import InputError, described
 from ..net.frames import LARGE, Part
+from ..reprs import safe_repr
 from .configs import (
     FaceConfig,
     FacemeshConfig,
@@ -58,6 +59,7 @@ class _Base64:
                 place[start : start + len(encoded)] = encoded
 
 
+@safe_repr
 @attrs.frozen
 class Effect:
     """What a request does to what the server holds."""
@@ -72,6 +74,7 @@ class Effect:
     """Whether it is a reset of the window."""
 
 
+@safe_repr
 @attrs.frozen
 class Request:
     """One request."""
@@ -130,6 +133,7 @@ def check_window(stream_window_ms: object) -> int | float | None:
     return float(stream_window_ms) if isinstance(stream_window_ms, float) else stream_window_ms  # type: ignore[return-value]  # likewise
 
 
+@safe_repr
 @attrs.frozen
 class Models:
     """What every payload of a socket says besides its data: configurations and window, checked and written once."""

@@ -15,6 +15,7 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.gate import Gate
 from ..net.retry import RetryPolicy
+from ..reprs import safe_repr
 from .exchange import Stream
 from .leases import Lease
 from .payloads import Models
@@ -31,6 +32,7 @@ _COUNTS = (
 )  # fmt: skip
 
 
+@safe_repr
 class StreamPool:
     """Hands out sockets to threads, over at most ``max_size`` connections. Built by ``client.pool(...)``.
 

@@ -50,7 +50,8 @@ class StreamResponse(dict[str, Any]):
 
     Attributes:
         emulated: True when the reply comes from the local server: its scores are invented.
-        attempts: how often the request was sent, or tried to be.
+        attempts: how often the request was sent, or tried to be; one more than ``max_attempts`` at most: see
+            `RetryPolicy`.
         window_state: what the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
             same, after its context was replayed on a new connection; "cold", nothing, for the context was lost.
             None without an audio model.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 
 from ..errors import InputError
+from ..reprs import safe_repr
 from .wavformat import WavFormat
 
 __all__ = ["File", "Memory", "Rereadable", "Samples", "Source", "find_samples"]
@@ -30,6 +31,7 @@ _AT_A_TIME = 2**20
 """Bytes asked of a file at a time."""
 
 
+@safe_repr
 @attrs.frozen
 class Samples:
     """What `find_samples` found."""

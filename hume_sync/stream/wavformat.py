@@ -7,6 +7,8 @@ from typing import Self
 
 import attrs
 
+from ..reprs import safe_repr
+
 __all__ = ["WavFormat"]
 
 _PCM, _MS_ADPCM, _FLOAT, _ALAW, _MULAW, _IMA_ADPCM, _GSM, _EXTENSIBLE = 1, 2, 3, 6, 7, 0x11, 0x31, 0xFFFE
@@ -30,6 +32,7 @@ _MAX_PIECE = 16 * 2**20
 a whole recording in memory."""
 
 
+@safe_repr
 @attrs.frozen
 class WavFormat:
     """A format in which every frame, or every block of frames, has one size."""
