@@ -79,6 +79,20 @@ class Request:
     members: Members = attrs.field(repr=False)
     effect: Effect | None = None
     """None: nothing is left behind. So it is for text and landmarks."""
+    begins_stream: bool = False
+    """Whether the request is the first of a new stream: it empties the server's window, and is heard without it."""
+
+    def beginning_stream(self, reset: object) -> Request:
+        """Return this request as the first of a new stream, where ``reset`` says so.
+
+        Raises:
+            InputError: ``reset`` is neither True nor False.
+        """
+        if reset is False:
+            return self
+        if reset is not True:
+            raise InputError(f"reset must be True or False, got {described(reset)}")
+        return attrs.evolve(self, effect=self.effect or Effect(), begins_stream=True)
 
     def with_reset(self) -> Members:
         """Its members, with the order to empty the window first."""
