@@ -1,9 +1,9 @@
 """Exceptions that a signal handler or another thread raises in the middle of this library's code.
 
-A time limit by ``signal.alarm`` raises whatever its handler likes, often ``TimeoutError``, at any line: inside a system
-call too, where it looks like an error of the socket. Such an exception belongs to the caller. It is never translated,
-swallowed or retried, and it ends the exchange it interrupts. Every ``except`` clause for ``OSError``, ``EOFError`` or an
-error of this library, around anything that may wait, therefore asks `from_outside` first.
+The handler of ``signal.alarm`` may raise any exception, often ``TimeoutError``, and at any line: inside a system call
+too, where it looks like an error of the socket. Such an exception belongs to the caller. It is never translated,
+swallowed or retried, and it ends the exchange it interrupts. Every ``except`` clause for ``OSError``, ``EOFError`` or
+an error of this library, around anything that may wait, therefore asks `from_outside` first.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def test_one_model_may_warn_while_another_predicts(hume_client: HumeStreamClient
         quiet = Wav.parse(SPEECH)
         assert quiet
         samples = (np.frombuffer(quiet.samples, "<i2")[16000:32000] // 64).tobytes()
-        reply = socket.send_media(quiet._file(memoryview(samples)))
+        reply = socket.send_media(quiet.format.file(memoryview(samples)))
     assert reply.top(1, "prosody")
     assert reply.warning == "burst: No vocal bursts detected."
 
@@ -427,7 +427,7 @@ def test_a_top_level_warning_is_returned() -> None:
         with HumeStreamClient("k", base_url=server.url).connect([ProsodyConfig()]) as socket:
             parsed = Wav.parse(SPEECH)
             assert parsed
-            reply = socket.send_media(parsed._file(memoryview(bytes(32000))))
+            reply = socket.send_media(parsed.format.file(memoryview(bytes(32000))))
     assert reply.warning == "No speech detected."
     assert reply["code"] == "W0105"
 
