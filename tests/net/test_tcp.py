@@ -93,7 +93,7 @@ def connected(port: int, route: Route | None = None, timeout: float = 10.0) -> s
     try:
         return str(
             connect(
-                "many.example", port, Deadline(timeout), sockets, route or Route(), lambda abort: None
+                "many.example", port, Deadline(timeout), sockets, route=route or Route(), watch=lambda abort: None
             ).getpeername()[0]
         )
     finally:
