@@ -104,7 +104,8 @@ def _demo(arguments: argparse.Namespace) -> _Lines:  # noqa: ARG001 - it takes n
         from . import demo  # noqa: PLC0415 - it needs the extra with the local server
     except ImportError as exc:
         raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
-    return demo.run()
+    yield from demo.run()
+    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> _Lines:
@@ -123,4 +124,5 @@ def _serve(arguments: argparse.Namespace) -> _Lines:
         try:
             threading.Event().wait()  # nothing sets it: a signal ends the wait
         except KeyboardInterrupt:
-            return
+            pass
+    return 0

@@ -13,10 +13,8 @@ import ssl
 __all__ = ["from_outside"]
 
 _OWN_MODULES = frozenset(
-    {
-        "hume_sync", "contextlib", "websocket", "tenacity", "ssl", "socket", "threading", "truststore", "gevent",
-        "eventlet",
-    }  # fmt: skip
+    {"hume_sync", "websocket", "tenacity", "concurrent", "contextlib", "ssl", "socket", "threading", "truststore"}
+    | {"gevent", "eventlet"}
 )
 """Top-level modules whose frames may lie between a call of this library and an error which that call itself raised."""
 
