@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ..errors import ConnectError, ConnectionLost, HookError, InputError, ProtocolError, described
 from ..net.deadline import Deadline
 from ..net.dial import Watch
+from ..net.interrupts import from_outside
 from .events import Event, SendInput
 from .line import Line
 from .link import Link
@@ -144,4 +145,6 @@ def _ask(line: Line, name: str, request: Callable[[Watch], _T]) -> _T:
     try:
         return line.ask(request)
     except (ConnectError, ConnectionLost, ProtocolError) as exc:
-        raise HookError(f"the application's {name} URL gives no answer: {exc}", status=exc.status) from exc
+        if from_outside(exc):
+            raise
+        raise HookError.from_failure(f"the application's {name} URL gives no answer: {exc}", exc) from exc

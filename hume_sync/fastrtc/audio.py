@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InputError, described
+from ..net.interrupts import from_outside
 from ..net.optional import loaded_numpy
 from .samples import Check, check_rate, check_whole, mean, mix_down, resample
 
@@ -163,6 +164,8 @@ def _read_path(path: str | os.PathLike[str], check: Check) -> bytes:
         # Without O_NONBLOCK a FIFO would be waited for, and for ever.
         file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - closed below; here its errors are told
     except ValueError as exc:  # a NUL, or what the file system cannot write
+        if from_outside(exc):
+            raise
         raise InputError(f"{_name_of(path)} cannot exist: {exc}") from None
     with file:
         status = os.fstat(file.fileno())

@@ -77,6 +77,8 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
     try:
         head = read_head(wire)
     except EOFError as exc:
+        if from_outside(exc):
+            raise
         raise ConnectError(f"the proxy {proxy.host}:{proxy.port} ended the connection", phase="connect") from exc
     if head.status != 200:
         raise ConnectError(

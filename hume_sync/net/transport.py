@@ -102,7 +102,7 @@ class Transport:
         self._wire.deadline = deadline
         try:
             self._wire.send(self._writer.build(parts))
-        except OSError as exc:
+        except (OSError, TransportError) as exc:
             self._fail(exc, phase="send")
 
     def receive(self, deadline: Deadline) -> Received:
@@ -211,8 +211,10 @@ class Transport:
             self._wire.send(control_frame(CLOSE, (1000).to_bytes(2, "big")))
             while self._reader.read()[0] & _OPCODE != CLOSE:
                 deadline.for_socket()
-        except (OSError, EOFError, ProtocolError):
-            pass  # the peer is gone, slow or confused; all the same to a connection that ends
+        except (OSError, EOFError, ProtocolError) as exc:
+            if from_outside(exc):
+                raise
+            # Else the peer is gone, slow or confused; all the same to a connection that ends.
         finally:
             self.discard()
 
@@ -235,6 +237,8 @@ class Transport:
 
     def _fail(self, exc: Exception, *, phase: str) -> NoReturn:
         """Raise what happened in an exchange as an error of this library."""
+        if from_outside(exc):
+            raise exc
         sent = phase == "receive"
         if isinstance(exc, websocket.WebSocketProtocolException):
             exc = broken(str(exc))
@@ -272,16 +276,17 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
             suppress_origin=True,
             redirect_limit=0,
         )
-    except BaseException as exc:
+    except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
         wire.close()
+        exc = guard.failure or raised
         if not isinstance(exc, HandshakeRejected | AuthenticationError):
             endpoint.route.address = None  # a WebSocket server is not what answers there
-        if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not isinstance(
-            exc, HumeClientException
-        ):
+        if isinstance(exc, HumeClientException) or from_outside(exc):
+            raise exc from None
+        if isinstance(exc, OSError | EOFError | websocket.WebSocketException):
             # "from None": websocket-client's texts hold the whole answer, headers and all.
             raise _connect_error(exc, endpoint) from None
-        raise
+        raise exc from None
     fields = guard.head.fields if guard.head else ()
     return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
 

@@ -14,6 +14,7 @@ from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout,
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
+from ..net.interrupts import from_outside
 from ..net.retry import Attempts, RetryPolicy, retry
 from .duration import Length
 from .payloads import RESET_STREAM, Effect, Members, Request
@@ -127,11 +128,11 @@ class Exchanges:
             self._leave_known_faces()
         try:
             return self._attempt(request, deadline)
-        except HumeClientException as first:
+        except BaseException as first:
+            if not isinstance(first, HumeClientException) or from_outside(first):
+                self.source.gate.leave(self)
+                raise
             return self._go_on(first, request, deadline)
-        except BaseException:
-            self.source.gate.leave(self)
-            raise
 
     def _leave_known_faces(self) -> None:
         """Close a connection on which the server knows faces of the stream that ends: no reset makes it forget them."""
@@ -148,7 +149,7 @@ class Exchanges:
             return _converse(stream, request, connection, source, deadline)
         except BaseException as exc:
             self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
-            if not isinstance(exc, HumeClientException):
+            if not isinstance(exc, HumeClientException) or from_outside(exc):
                 connection.discard()  # Ctrl-C: what it holds is no longer known
             raise
 
@@ -157,12 +158,11 @@ class Exchanges:
         gate, self._stale = self.source.gate, False
         try:
             reply = _converse(self.stream, request, connection, self.source, deadline)
-        except HumeClientException as exc:
-            if self.source.policy.allows(exc):
+        except BaseException as exc:
+            if not isinstance(exc, HumeClientException) or from_outside(exc):
+                connection.discard()
+            elif self.source.policy.allows(exc):
                 gate.failed(self, exc)
-            raise
-        except BaseException:
-            connection.discard()
             raise
         finally:
             if connection.answered:
@@ -189,8 +189,9 @@ class Exchanges:
                 tell=source.policy.tell,
             )
         except HumeClientException as exc:
-            exc.attempts = attempts.number
-            source.count(errors=1)
+            if not from_outside(exc):
+                exc.attempts = attempts.number
+                source.count(errors=1)
             raise
         finally:
             source.gate.leave(self)
@@ -296,7 +297,8 @@ def _replay(
         if "error" not in reply:
             connection.poll()  # a second reply to one item must not become the reply to the next
     except TransportError as exc:
-        exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
+        if not from_outside(exc):
+            exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
         raise
     if "error" in reply:
         if is_servers_fault(reply.get("code")):

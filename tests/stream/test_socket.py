@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import errno
 import io
 import math
 import os
@@ -440,6 +441,7 @@ def test_the_repr_tells_models_and_state_and_nothing_else(hume_client: HumeStrea
     assert repr(socket) == "<StreamSocket [language, face] closed>"
 
 
+@pytest.mark.usefixtures("errors_of_fakes_are_own")
 @pytest.mark.parametrize(
     ("config", "most"),
     [
@@ -457,7 +459,7 @@ def test_a_large_file_is_never_in_memory_more_than_twice(
 
     def watched(wire: Wire, data: bytes) -> int:
         peaks.append(tracemalloc.get_traced_memory()[1])
-        raise BrokenPipeError  # the server shares this memory, so it is not to have it
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # the server shares this memory, so it is not to have it
 
     client = HumeStreamClient("k", base_url=hume_emulator.url, proxy=False, retry=RetryPolicy.none())
     with client.connect([config], preserve_window=False) as socket:
