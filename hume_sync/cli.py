@@ -73,7 +73,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hume-sync", description="Streaming expression measurement, blocking.")
+    parser = _Parser(
+        prog="hume-sync",
+        description="Streaming expression measurement, blocking.",
+        epilog="hume-sync COMMAND --help names the environment variables that a command reads.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -163,12 +163,12 @@ class _Failure:
     part: str
     error: Exception
     sent: bool
-    """Whether it happened in sending; what is found in reading names the input itself."""
+    """Whether it happened in sending; what is found in reading names the input itself, where it can."""
 
     @property
     def name(self) -> str:
         """What to put before the error's text."""
-        if not self.sent:
+        if not self.sent and not (isinstance(self.error, OSError) and not self.error.filename):
             return ""
         source = self.source if len(self.source) <= 100 else f"{self.source[:97]}..."
         return f"{source}, {self.part}" if self.part else source
