@@ -76,7 +76,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hume-sync", description="Streaming expression measurement, blocking.")
+    parser = _Parser(
+        prog="hume-sync",
+        description="Streaming expression measurement, blocking.",
+        epilog="hume-sync COMMAND --help names the environment variables that a command reads.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -105,7 +109,8 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(arguments: argparse.Namespace) -> _Lines:  # noqa: ARG001 - it takes none
     with NeedsExtra("emulator", "the local server"):
         from . import demo  # noqa: PLC0415 - it needs the extra with the local server
-    return demo.run()
+    yield from demo.run()
+    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> _Lines:
@@ -122,4 +127,5 @@ def _serve(arguments: argparse.Namespace) -> _Lines:
         try:
             threading.Event().wait()  # nothing sets it: a signal ends the wait
         except KeyboardInterrupt:
-            return
+            pass
+    return 0

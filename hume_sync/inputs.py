@@ -1,4 +1,4 @@
-"""What ``hume-sync send`` sends: files, standard input and texts, each as a series of payloads, with models that fit."""
+"""What ``hume-sync send`` sends: files, standard input and texts, each as payloads with the models that fit."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def _whole(source: str, data: bytes, configs: Configs | None) -> Payload:
             other = "a table"
         if other:
             raise InputError(
-                f"{source} is {other}, not prose: to measure it as it stands, name the language model (--models language)"
+                f"{source} is {other}, not prose: to measure it as it stands, name the model (--models language)"
             )
     if _all(configs, FacemeshConfig):
         landmarks = read_landmarks(text, source)
@@ -258,7 +258,7 @@ def _check_name(source: str, found: MediaType) -> None:
     if named is not None and found.kind not in _MAY_HOLD[named]:
         kind = "an image" if named == "image" else "a text" if named == "text" else named
         raise InputError(
-            f"{source} is {found}, although its name is that of {kind}; name the models (--models) to send it all the same"
+            f"{source} is {found}, although its name is that of {kind}; name the models (--models) to send it still"
         )
 
 

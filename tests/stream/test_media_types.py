@@ -89,7 +89,7 @@ FTYP = box(b"ftyp", b"M4A \0\0\0\0M4A mp42")
         (box(b"moov", track(b"soun", 1), track(b"vide", 2)), "video", False),
         (box(b"moov", track(b"soun", 1), track(b"text", 2)), "audio", False),
         # a podcast: pictures for its chapters
-        (box(b"moov", track(b"soun", 1, box(b"tref", box(b"chap", bytes([0, 0, 0, 2])))), track(b"vide", 2)), "audio", False),
+        (box(b"moov", track(b"soun", 1, box(b"tref", box(b"chap", b"\0\0\0\2"))), track(b"vide", 2)), "audio", False),
         (box(b"moov", track(b"soun", 1), size=0), "audio", False),  # to the end
         (large_box(b"mdat", bytes(1000)) + box(b"moov", track(b"soun", 1)), "audio", False),
         (large_box(b"moov", track(b"soun", 1)), "audio", False),
@@ -254,8 +254,9 @@ def test_what_follows_a_tag_counts(behind: bytes, name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "ID3 tags are a nuisance", "caffeine, please", "MAC address", "The ftyp box", "Set free at last", "BM is a sign",
-        "RIFF raff", "GG", "FORM and content", "TAGged", "moov", "MThd", "II* and MM*", "dns.example", ".sndx",
+        "ID3 tags are a nuisance", "caffeine, please", "MAC address", "The ftyp box", "Set free at last",
+        "BM is a sign", "RIFF raff", "GG", "FORM and content", "TAGged", "moov", "MThd", "II* and MM*",
+        "dns.example", ".sndx",
     ],
 )  # fmt: skip
 def test_a_text_is_no_media_whatever_word_it_begins_with(text: str) -> None:
