@@ -1,7 +1,7 @@
 """The ``hume-sync`` command: demo, serve, send, fastrtc.
 
 Exit status: 0; 2 for bad input, use or configuration, found here or by the server (codes E01.. and E02..); 1 when the
-server cannot be reached or fails; 130 on Ctrl-C.
+server cannot be reached or fails; 130 on Ctrl-C, which is the usual end of ``serve``: 0 there.
 Errors are one line on standard error. Keys come from ``HUME_API_KEY`` alone: a command line is no place for them.
 """
 
@@ -36,13 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a sign is no reason to fail
+    interrupted = 130
     try:
         arguments = _parser().parse_args(argv)
+        interrupted = arguments.interrupted
         run: Callable[[argparse.Namespace], Iterable[str]] = arguments.run
         for line in run(arguments):
             print(line, flush=True)
     except KeyboardInterrupt:
-        return 130
+        return interrupted
     except BrokenPipeError:
         # Whoever read our output has gone; what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -73,6 +75,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="hume-sync", description="Streaming expression measurement, blocking.")
     parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(interrupted=130)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("demo", help="stream sample speech, image, texts and landmarks to a local server")
@@ -83,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=int, default=0, help="port; 0, the default, takes any free one")
     command.add_argument("--seed", type=int, default=0, help="the invented scores are a function of it and the input")
     command.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each reply")
-    command.set_defaults(run=_serve)
+    command.set_defaults(run=_serve, interrupted=0)  # Ctrl-C is its usual end, whenever it comes
 
     command = commands.add_parser("send", help="send files or text to a v0 server, print what it measures")
     command.add_argument("inputs", nargs="*", metavar="INPUT", help="file, or - for standard input")
@@ -130,10 +133,7 @@ def _serve(arguments: argparse.Namespace) -> Iterator[str]:
     with server:
         yield f"Serving v0 on {server.url} until Ctrl-C. EMULATED: its scores are invented."
         yield f"export HUME_BASE_URL={server.url} HUME_API_KEY=any"
-        try:
-            threading.Event().wait()  # nothing sets it: a signal ends the wait
-        except KeyboardInterrupt:
-            return
+        threading.Event().wait()  # nothing sets it: a signal ends the wait
 
 
 def _send(arguments: argparse.Namespace) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
+from hume_sync.net import connection as net_connection
 from hume_sync.net.connection import Connection
 from hume_sync.stream import shelf as module
 from hume_sync.stream.exchange import Stream
@@ -24,7 +25,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    for reader in (module, net_connection):  # one clock: a connection's times are compared with the shelf's
+        monkeypatch.setattr(reader, "time", clock)
     return clock
 
 
@@ -47,7 +49,6 @@ def dial(shelf: Shelf, clock: Clock, /, **attributes: Any) -> Connection:
     """A new connection, idle."""
     assert shelf.total < 9
     connection = leased(shelf)
-    connection.born = connection.idle_since = clock.now
     for name, value in attributes.items():
         setattr(connection, name, value)
     assert put_back(shelf, connection) == []
