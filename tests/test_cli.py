@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -482,6 +483,15 @@ def test_serve_runs_a_server_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsy
 
     monkeypatch.setattr(cli, "threading", SimpleNamespace(Event=Interrupted))
     assert main(["serve", "--seed", "3", "--latency", "0.001"]) == 0
+
+
+def test_ctrl_c_while_the_address_is_printed_ends_the_server_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(line: str, *, flush: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "print", interrupted, raising=False)
+    assert main(["serve"]) == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "hume-emulator"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
