@@ -205,7 +205,7 @@ class RTCLoop:
                 raise copy_of(self.ended)
             return None
 
-        came = self._changed.wait_for(take, deadline)
+        came: Any = self._changed.wait_for(take, deadline)
         if came is None:
             return None
         return came if isinstance(came, AudioChunk) else _to_event(came)

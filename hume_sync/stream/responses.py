@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from ..errors import InputError, described
 from ..net.replies import MODELS
@@ -112,7 +112,7 @@ class StreamResponse(dict[str, Any]):
         joined.update(self)
         return joined
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]  # likewise
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]  # likewise
         self.update(other)
         if isinstance(other, StreamResponse) and other.emulated:
             self.emulated = True
@@ -256,7 +256,7 @@ def _scores(prediction: dict[str, Any], kind: str) -> Iterator[tuple[str, float]
                 yield name, score
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     """Whether it can be calculated with; NaN can, a bool or an integer beyond the range of a float cannot."""
     return isinstance(value, float) or (type(value) is int and value.bit_length() <= _LARGEST)
 

@@ -24,7 +24,7 @@ Request = dict[str, Any]
 
 
 def answers(*make: Callable[[Request], object], greeting: bytes = b"") -> Script:
-    """A server that sends a greeting (frames), then answers each request with what is made of it: a tuple is several."""
+    """A server that sends a greeting (frames), then answers each request with what is made of it (a tuple: several)."""
 
     def script(peer: Peer) -> None:
         peer.send(greeting)

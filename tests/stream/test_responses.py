@@ -8,7 +8,7 @@ import pickle
 import pprint
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -68,7 +68,7 @@ def marks_of(reply: StreamResponse) -> dict[str, Any]:
         lambda reply: reply | {},
         lambda reply: {} | reply,
         lambda reply: reply | StreamResponse(),
-        lambda reply: operator.ior(reply, {}),
+        lambda reply: operator.ior(reply, {}),  # type: ignore[no-untyped-call]  # typeshed leaves it so
         *(lambda reply, p=protocol: pickle.loads(pickle.dumps(reply, p)) for protocol in range(6)),
     ],
 )
@@ -156,7 +156,7 @@ def test_emotions_are_means_over_the_predictions_of_a_model_or_of_all() -> None:
 
 def test_the_top_is_sorted_and_cut() -> None:
     reply = StreamResponse(REPLY)
-    assert [name for name, _ in reply.top(1)] == [name for name, _ in reply.top(np.int64(1))] == ["Joy"]
+    assert [name for name, _ in reply.top(1)] == [name for name, _ in reply.top(cast(int, np.int64(1)))] == ["Joy"]
     assert [name for name, _ in reply.top(model="prosody")] == ["Joy", "Awe"]
     assert reply.top(0) == []
 
@@ -181,7 +181,10 @@ def test_a_model_may_be_named_by_its_type(model: ModelType) -> None:
         ("langauge", "no model is called 'langauge'; did you mean 'language'?"),
         ("Prosody", "did you mean 'prosody'?"),
         ("gestures", "did you mean 'gesture'?"),
-        ("xyz", "no model is called 'xyz' (models: burst, face, facemesh, language, ner, prosody, gesture; in this reply: "),
+        (
+            "xyz",
+            "no model is called 'xyz' (models: burst, face, facemesh, language, ner, prosody, gesture; in this reply: ",
+        ),
         ("", "no model is called ''"),
         ("payload_id", "no model is called 'payload_id'"),
         (7, "no model is called 7"),
