@@ -303,7 +303,8 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
         )
     except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
         wire.close()
-        exc = guard.failure or raised
+        # websocket-client may have made another error of what the guard met; an interrupt behind that goes before it.
+        exc = raised if not isinstance(raised, Exception) or from_outside(raised) else guard.failure or raised
         if not isinstance(exc, HandshakeRejected | AuthenticationError):
             endpoint.route.address = None  # a WebSocket server is not what answers there
         if isinstance(exc, HumeClientException) or from_outside(exc):
