@@ -13,6 +13,7 @@ import attrs
 
 from .documents import looks_like_json, other_than_prose, read_landmarks, tidied
 from .errors import InputError
+from .reprs import safe_repr
 from .stream import (
     BurstConfig,
     FaceConfig,
@@ -101,6 +102,7 @@ class _DryRun:
         return StreamResponse()
 
 
+@safe_repr
 @attrs.frozen
 class Payload:
     """One request to make, and how to speak of it."""
@@ -120,6 +122,7 @@ class Payload:
         self.send(_DryRun())
 
 
+@safe_repr
 @attrs.frozen
 class Input:
     """One thing to measure, as a stream of its own."""

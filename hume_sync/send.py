@@ -17,6 +17,7 @@ from .errors import ConnectError, HumeClientException, InputError, RequestError
 from .inputs import MODELS, Configs, Input, Payload, file_input, piped_input, text_input
 from .net.interrupts import from_outside
 from .report import JsonLines, Report, Table
+from .reprs import safe_repr
 from .stream import (
     BurstConfig,
     FaceConfig,
@@ -155,6 +156,7 @@ class _Connection:
         self._open.__exit__(kind, exc, traceback)
 
 
+@safe_repr
 @attrs.frozen
 class _Failure:
     """An input that could not be sent."""

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,7 +154,7 @@ BAD: list[tuple[Callable[[Path], list[str]], str]] = [
     (lambda tmp: ["--window", "499", FACE], "stream_window_ms must be"),
     (lambda tmp: ["--timeout", "0", FACE], "timeout must be"),
     (lambda tmp: ["--timeout", "soon", FACE], "invalid float value"),
-    (lambda tmp: ["--url", "nonsense", FACE], "base_url is 'nonsense'"),
+    (lambda tmp: ["--url", "nonsense", FACE], "base_url has no scheme"),
     (lambda tmp: ["--novelty"], "unrecognized arguments"),
     (lambda tmp: [FACE, "-"], "standard input is empty"),
 ]
@@ -485,6 +486,15 @@ def test_serve_runs_a_server_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["serve", "--seed", "3", "--latency", "0.001"]) == 0
 
 
+def test_ctrl_c_while_the_address_is_printed_ends_the_server_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(line: str, *, flush: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "print", interrupted, raising=False)
+    assert main(["serve"]) == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "hume-emulator"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_serving_process_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "hume_sync", "serve"]
@@ -525,9 +535,12 @@ def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.Captur
     assert "in use" in line
 
 
-def test_without_the_extra_serve_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "hume_sync.emulator", None)
-    assert main(["serve"]) == 2
-    assert "hume_sync[emulator]" in capsys.readouterr().err
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_without_the_extra_the_command_says_what_is_missing(command: str) -> None:
+    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        'hume-sync: the local server needs hume_sync with the extra "emulator":'
+        " the module websockets is not installed\n"
+    )

@@ -12,12 +12,15 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Literal, cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
+
+from ..reprs import safe_repr
 
 Coding = Literal["integer", "float", "a-law", "mu-law"]
 """How a sample is written: the last two are those of telephones (G.711), in a byte each."""
 
 
+@safe_repr
 @frozen
 class PcmFormat:
     """How samples are laid out: frames per second, channels, bytes per sample, and how each is written."""
@@ -40,11 +43,12 @@ class PcmFormat:
         return f"PcmFormat({fields}{law})"
 
 
+@safe_repr
 @frozen(slots=False)
 class Clip:
     """Audio: samples when ``pcm`` is given, else an encoded file with its length in seconds."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     seconds: Fraction
     pcm: PcmFormat | None = None
 

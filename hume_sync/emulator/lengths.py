@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from ..reprs import safe_repr
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
@@ -22,6 +24,7 @@ _LONGEST = 60
 _MOST_PACKETS = 20_000
 
 
+@safe_repr
 @frozen
 class Lengths:
     """Seconds of sound and of pictures; None where they are unknown, or not there."""

@@ -13,8 +13,24 @@ import ssl
 __all__ = ["from_outside"]
 
 _OWN_MODULES = frozenset(
-    "hume_sync websocket tenacity urllib3 truststore gevent eventlet "
-    "concurrent contextlib email http json selectors socket ssl threading".split()
+    [
+        "hume_sync",
+        "websocket",
+        "tenacity",
+        "urllib3",
+        "truststore",
+        "gevent",
+        "eventlet",
+        "concurrent",
+        "contextlib",
+        "email",
+        "http",
+        "json",
+        "selectors",
+        "socket",
+        "ssl",
+        "threading",
+    ]
 )
 """Top-level modules whose frames may lie between a call of this library and an error which that call itself raised."""
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ..reprs import safe_repr
 from .media import Media
 from .mpegaudio import find_frames, frames_at
 from .tracks import Tracks, asf_tracks, avi_tracks, flv_tracks, matroska_tracks, mp4_tracks, ogg_tracks
@@ -17,6 +18,7 @@ Kind = Literal["audio", "video", "image", "container", "other"]
 """A "container" is one whose tracks cannot be found; "other" is no media."""
 
 
+@safe_repr
 @attrs.frozen
 class MediaType:
     """A format, and what it holds."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..reprs import safe_repr
 from .media import Media
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ class _Bounded:
         return self._left == 0
 
 
+@safe_repr
 @attrs.define
 class _Count:
     """The packets of one audio track."""
