@@ -20,7 +20,8 @@ _AFTERMATH = 0.5
 
 _EPILOG = """\
 environment:
-  http_proxy, https_proxy, no_proxy   proxies for ws:// and wss://, and the hosts without one
+  wss_proxy, https_proxy, all_proxy   proxies for wss://, the first that is set; no_proxy: hosts without one
+  ws_proxy, http_proxy, all_proxy     likewise for ws://
   SSL_CERT_FILE, SSL_CERT_DIR         certificates of authorities, where the system's are not to be used
   HUME_BASE_URL and HUME_API_KEY are not read: they are for v0 servers, and the application is named by URL.
 """
