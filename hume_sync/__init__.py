@@ -8,6 +8,7 @@ import logging as _logging
 from ._version import __version__
 from .errors import (
     AuthenticationError,
+    CertificateRejected,
     ConfigurationError,
     ConnectError,
     ConnectionAlreadyExists,
@@ -27,6 +28,7 @@ from .errors import (
     ReplyMismatch,
     ReplyTimeout,
     RequestError,
+    ServerError,
     Timeout,
     TooManyConnections,
     TransportError,
@@ -51,6 +53,7 @@ from .stream import (
 
 __all__ = [
     "AuthenticationError",
+    "CertificateRejected",
     "BurstConfig",
     "ConfigurationError",
     "ConnectError",
@@ -81,6 +84,7 @@ __all__ = [
     "RequestError",
     "RetryEvent",
     "RetryPolicy",
+    "ServerError",
     "StreamPool",
     "StreamResponse",
     "StreamSocket",

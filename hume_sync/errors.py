@@ -6,6 +6,7 @@
     |-- ConfigurationError              a client that cannot work as it was built: URL, key, headers, a missing extra
     |-- InputError (ValueError)         an argument was refused before anything was sent
     |-- RequestError                    the server answered the request with an error; the connection stays good
+    |   `-- ServerError                 the error is the server's own fault, not the request's (codes "I...")
     |-- HookError                       an application's own URL answered with an error (``status``); FastRTC only
     |-- MisuseError                     a call that can never be right here: a closed socket, for one
     |-- PoolError                       the pool has no lease to give
@@ -16,6 +17,7 @@
     |   |-- ConnectError                no connection could be made
     |   |   |-- AuthenticationError     HTTP 401 in answer to the upgrade
     |   |   |-- ConnectionAlreadyExists the server has a connection of that name; FastRTC only
+    |   |   |-- CertificateRejected     the server's TLS certificate was not accepted
     |   |   |-- HandshakeRejected       any other answer than 101 (``status``, ``retry_after``)
     |   |   `-- TooManyConnections      the handler's ``limit`` is reached; FastRTC only
     |   |-- ConnectionLost              the connection ended in or before an exchange (``close_code``, ``close_reason``)
@@ -33,10 +35,11 @@ No error carries a key, a header or media, in its text or in its attributes, and
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Final, Self
 
 __all__ = [
     "AuthenticationError",
+    "CertificateRejected",
     "ConfigurationError",
     "ConnectError",
     "ConnectionAlreadyExists",
@@ -56,6 +59,7 @@ __all__ = [
     "ReplyMismatch",
     "ReplyTimeout",
     "RequestError",
+    "ServerError",
     "Timeout",
     "TooManyConnections",
     "TransportError",
@@ -66,6 +70,15 @@ _MAX_TEXT = 1024
 
 _MAX_CODE = 64
 
+_SERVERS_OWN: Final = "I"
+"""The first letter of the codes by which a server reports a fault of its own."""
+
+_TEMPORARY: Final = frozenset({408, 425, 429})
+"""HTTP statuses below 500 that may be another at the next try."""
+
+_OBJECTIONS: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
+"""WebSocket close codes by which a server objects to what it was sent (RFC 6455, 7.4.1)."""
+
 
 def described(value: object) -> str:
     """A refused value as an error shows it: short, whatever it is, and never failing itself."""
@@ -74,6 +87,11 @@ def described(value: object) -> str:
     except Exception:  # noqa: BLE001 - integers of thousands of digits refuse, other people's reprs may do anything
         text = f"an unprintable {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def is_servers_fault(code: object) -> bool:
+    """Tell whether an error reply's code reports a fault of the server's own, not an objection to the request."""
+    return str(code).startswith(_SERVERS_OWN)
 
 
 def copy_of(error: HumeClientException) -> HumeClientException:
@@ -101,6 +119,9 @@ class HumeClientException(Exception):
         close_reason: the text beside that code.
     """
 
+    _may_pass: ClassVar[bool] = False
+    """Whether errors of this class are gone, as a rule, when the same call is made again later."""
+
     def __init__(
         self,
         message: str = "",
@@ -126,6 +147,16 @@ class HumeClientException(Exception):
         self.close_code = close_code
         self.close_reason = close_reason
 
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call, unchanged, may succeed when it is made again later.
+
+        It says nothing about the cost: with ``maybe_processed`` the request may be processed, and billed, twice.
+        """
+        if self.status is not None:
+            return self.status in _TEMPORARY or self.status >= 500
+        return self._may_pass and self.close_code not in _OBJECTIONS
+
     @classmethod
     def from_error(cls, code: str | None, message: str) -> Self:
         """Build the error for a code and a text of the server, in the official SDK's form.
@@ -147,6 +178,18 @@ class InputError(HumeClientException, ValueError):
 class RequestError(HumeClientException):
     """The server answered the request with an error. The connection stays good."""
 
+    @classmethod
+    def from_reply(cls, code: str | None, message: str) -> RequestError:
+        """Build the error for an error reply: a `ServerError` where the code says that the fault is the server's."""
+        kind = ServerError if is_servers_fault(code) else RequestError
+        return kind.from_error(code, message)
+
+
+class ServerError(RequestError):
+    """The server failed to process the request through a fault of its own (codes that begin with "I")."""
+
+    _may_pass = True
+
 
 class MisuseError(HumeClientException):
     """A call that can never be right at this place."""
@@ -167,25 +210,41 @@ class PoolClosed(PoolError):
 class PoolTimeout(PoolError, TimeoutError):
     """No lease came free before the deadline."""
 
+    _may_pass = True
+
 
 class PoolFull(PoolError):
     """As many callers wait for a lease as ``max_waiting`` allows."""
 
+    _may_pass = True
+
 
 class TransportError(HumeClientException):
     """The connection failed and was discarded."""
+
+    _may_pass = True
 
 
 class ConnectError(TransportError):
     """No connection could be made: nothing of the request was sent."""
 
 
+class CertificateRejected(ConnectError):
+    """The server's TLS certificate was not accepted."""
+
+    _may_pass = False
+
+
 class AuthenticationError(ConnectError):
     """The server refused the key (HTTP 401)."""
+
+    _may_pass = False
 
 
 class ConnectionAlreadyExists(ConnectError):
     """The server has a connection of that name already."""
+
+    _may_pass = False
 
 
 class TooManyConnections(ConnectError):
@@ -197,6 +256,8 @@ class TooManyConnections(ConnectError):
 
 class HandshakeRejected(ConnectError):
     """The server answered the upgrade with another status than 101."""
+
+    _may_pass = False
 
     body: str = ""
     """How the answer's body begins: one printable line of at most 512 characters, without a private header in it."""
@@ -220,6 +281,8 @@ class ReplyTimeout(Timeout):
 class InboxOverflow(TransportError):
     """More messages came than were received: the session was ended, since none may be dropped in silence."""
 
+    _may_pass = False
+
 
 class ProtocolError(TransportError):
     """The server sent something the protocol does not allow."""
@@ -227,6 +290,8 @@ class ProtocolError(TransportError):
 
 class MessageTooLarge(ProtocolError):
     """The server announced a message beyond ``max_message_size``; none of it was kept."""
+
+    _may_pass = False
 
 
 class ReplyMismatch(ProtocolError):

@@ -58,3 +58,52 @@ def test_a_servers_text_is_cut_to_a_length_that_cannot_hold_media() -> None:
 def test_timeouts_and_bad_input_are_also_the_builtin_errors() -> None:
     assert issubclass(Timeout, TimeoutError)
     assert issubclass(InputError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        (errors.ConfigurationError("x"), False),
+        (InputError("x"), False),
+        (errors.MisuseError("x"), False),
+        (RequestError.from_reply("E0102", "x"), False),
+        (RequestError.from_reply(None, "x"), False),
+        (RequestError.from_reply("I0100", "x"), True),
+        (errors.HookError("x", status=404), False),
+        (errors.HookError("x", status=503), True),
+        (errors.PoolClosed("x"), False),
+        (errors.PoolTimeout("x"), True),
+        (errors.PoolFull("x"), True),
+        (errors.ConnectError("x"), True),
+        (errors.ConnectError("x", status=407), False),
+        (errors.CertificateRejected("x"), False),
+        (errors.AuthenticationError("x", status=401), False),
+        (errors.AuthenticationError("x"), False),
+        (errors.HandshakeRejected("x", status=403), False),
+        (errors.HandshakeRejected("x", status=429), True),
+        (errors.HandshakeRejected("x", status=503), True),
+        (errors.HandshakeRejected("x"), False),
+        (errors.ConnectionAlreadyExists("x"), False),
+        (errors.TooManyConnections("x"), True),
+        (errors.ConnectionLost("x"), True),
+        (errors.ConnectionLost("x", close_code=1011), True),
+        (errors.ConnectionLost("x", close_code=1009), False),
+        (errors.InboxOverflow("x"), False),
+        (Timeout("x"), True),
+        (errors.ReplyTimeout("x"), True),
+        (errors.ProtocolError("x"), True),
+        (errors.MessageTooLarge("x"), False),
+        (errors.ReplyMismatch("x"), True),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value}" if isinstance(value, bool) else type(value).__name__,
+)
+def test_an_error_says_whether_the_same_call_may_succeed_later(error: HumeClientException, retryable: bool) -> None:
+    assert error.retryable is retryable
+    assert pickle.loads(pickle.dumps(error)).retryable is retryable
+
+
+def test_a_fault_of_the_servers_own_is_a_server_error_and_a_request_error() -> None:
+    error = RequestError.from_reply("I0100", "internal")
+    assert type(error) is errors.ServerError
+    assert isinstance(error, RequestError)
+    assert str(error) == "hume(I0100): internal"

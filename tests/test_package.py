@@ -58,12 +58,12 @@ def test_a_module_is_one_idea_of_at_most_500_lines(module: Path) -> None:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(hume_sync.__all__) == [
-        "AuthenticationError", "BurstConfig", "ConfigurationError", "ConnectError",
+        "AuthenticationError", "BurstConfig", "CertificateRejected", "ConfigurationError", "ConnectError",
         "ConnectionAlreadyExists", "ConnectionLost", "FaceConfig", "FacemeshConfig", "HandshakeRejected",
         "HookError", "HumeClientException", "HumeStreamClient", "InboxOverflow", "InputError",
         "LanguageConfig", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig",
         "PoolClosed", "PoolError", "PoolFull", "PoolTimeout", "ProsodyConfig", "ProtocolError",
-        "ReplyMismatch", "ReplyTimeout", "RequestError", "RetryEvent", "RetryPolicy", "StreamPool",
+        "ReplyMismatch", "ReplyTimeout", "RequestError", "RetryEvent", "RetryPolicy", "ServerError", "StreamPool",
         "StreamResponse", "StreamSocket", "Timeout", "TooManyConnections", "TransportError", "__version__",
         "deserialize_configs", "serialize_configs",
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
 
-from ..errors import ConfigurationError, ConnectError, ProtocolError, Timeout
+from ..errors import CertificateRejected, ConfigurationError, ConnectError, ProtocolError, Timeout
 from .deadline import Deadline
 from .endpoint import Endpoint, Proxy
 from .http1 import read_head
@@ -134,8 +134,11 @@ def _explain(exc: OSError, endpoint: Endpoint) -> ConnectError | Timeout:
     if isinstance(exc, TimeoutError):
         return Timeout(f"no connection to {endpoint.authority} in time", phase="connect")
     if isinstance(exc, ssl.SSLCertVerificationError):
-        reason = f"its certificate was not accepted: {exc.verify_message}"
-    elif isinstance(exc, ssl.SSLError):
+        return CertificateRejected(
+            f"cannot connect to {endpoint.authority}: its certificate was not accepted: {exc.verify_message}",
+            phase="connect",
+        )
+    if isinstance(exc, ssl.SSLError):
         reason = f"TLS failed: {exc.reason or exc}"
     else:
         reason = str(exc.strerror or exc)

@@ -23,7 +23,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import ssl
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -31,13 +30,8 @@ from typing import Any, TypeVar
 import attrs
 
 from ..errors import (
-    AuthenticationError,
-    ConnectError,
-    ConnectionLost,
-    HandshakeRejected,
     HumeClientException,
     InputError,
-    MessageTooLarge,
     ProtocolError,
     RequestError,
     Timeout,
@@ -51,9 +45,6 @@ __all__ = ["Attempts", "RetryEvent", "RetryPolicy", "retry"]
 _log = logging.getLogger("hume_sync")
 
 _T = TypeVar("_T")
-
-_TEMPORARY = frozenset({408, 429})
-_OBJECTIONS = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 
 
 @attrs.frozen
@@ -142,24 +133,18 @@ class RetryPolicy:
 
     def allows(self, error: HumeClientException, earlier: int = 0) -> bool:
         """Whether a failure may be tried again; ``earlier`` counts broken replies before this one."""
+        if not error.retryable:
+            return False
+        again = self.resend_unknown or not error.maybe_processed
         match error:
-            case RequestError(code=code):
-                return code is not None and code.startswith("I")
-            case AuthenticationError() | MessageTooLarge():
-                return False
-            case HandshakeRejected(status=status):
-                return status is not None and (status in _TEMPORARY or status >= 500)
-            case ConnectError():
-                return not isinstance(error.__cause__, ssl.SSLCertVerificationError)
-            case ConnectionLost(close_code=code) if code in _OBJECTIONS:
-                return False
+            case RequestError():
+                return True
             case ProtocolError():
-                again = self.resend_unknown or not error.maybe_processed
                 return error.phase != "connect" and again and earlier == 0
             case Timeout():
                 return error.phase == "connect"  # the dial's own limit; the call may have time left
             case TransportError():
-                return self.resend_unknown or not error.maybe_processed
+                return again
         return False
 
 

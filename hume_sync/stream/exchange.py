@@ -10,7 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Protocol
 
-from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError
+from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError, is_servers_fault
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
@@ -209,7 +209,7 @@ def _converse(
     try:
         reply = _ask(stream, members, connection, deadline)
     except RequestError as exc:
-        if effect.audio and _is_servers_fault(exc.code):
+        if effect.audio and is_servers_fault(exc.code):
             connection.discard()  # nobody knows whether it has kept the payload
         raise
     if effect.reset:
@@ -228,7 +228,7 @@ def _ask(stream: Stream, members: Members, connection: Connection, deadline: Dea
         reply.emulated = True
     if "error" in reply:
         error = _request_error(reply, connection)
-        if not _is_servers_fault(error.code):
+        if not is_servers_fault(error.code):
             connection.answered = True  # it objects to the request, and is well
         raise error
     connection.answered = True
@@ -280,7 +280,7 @@ def _replay(
         exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
         raise
     if "error" in reply:
-        if _is_servers_fault(reply.get("code")):
+        if is_servers_fault(reply.get("code")):
             connection.clock = None  # nobody knows whether it has counted the payload
         return False
     connection.answered = True
@@ -308,12 +308,7 @@ def _sum(clock: Fraction | None, seconds: Fraction | None) -> Fraction | None:
     return None if clock is None or seconds is None else clock + seconds
 
 
-def _is_servers_fault(code: object) -> bool:
-    """Whether an error reply speaks of a fault of the server's own, not of the request (codes that begin with "I")."""
-    return str(code).startswith("I")
-
-
 def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:
     code, text = reply.get("code"), reply["error"]
     text = text if isinstance(text, str) else repr(text)
-    return RequestError.from_error(None if code is None else connection.scrub(str(code)), connection.scrub(text))
+    return RequestError.from_reply(None if code is None else connection.scrub(str(code)), connection.scrub(text))

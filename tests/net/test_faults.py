@@ -37,6 +37,7 @@ from hume_sync import (
     ProtocolError,
     ReplyMismatch,
     RequestError,
+    ServerError,
     RetryPolicy,
     StreamSocket,
     Timeout,
@@ -329,7 +330,7 @@ FAULTS = [
     reply(
         "an error about load",
         changes(lambda r: {"error": "busy", "code": "I0100", "payload_id": r["payload_id"]}),
-        RequestError,
+        ServerError,
         None,
         facts={"code": "I0100"},
         keeps_connection=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import pytest
 
 from hume_sync import (
     AuthenticationError,
+    CertificateRejected,
     ConnectError,
     ConnectionLost,
     HandshakeRejected,
@@ -30,6 +30,7 @@ from hume_sync import (
     ReplyMismatch,
     RequestError,
     RetryPolicy,
+    ServerError,
     Timeout,
 )
 from hume_sync.emulator import Emulator
@@ -98,11 +99,6 @@ def test_waits_are_drawn_evenly_from_zero_to_a_doubling_bound(
     assert bounds[0] == pytest.approx((0.0, most))
 
 
-def caused(error: HumeClientException, cause: BaseException) -> HumeClientException:
-    error.__cause__ = cause
-    return error
-
-
 def lost(code: int | None = None, *, phase: str = "receive") -> ConnectionLost:
     return ConnectionLost("lost", phase=phase, maybe_processed=phase == "receive", close_code=code)
 
@@ -121,8 +117,9 @@ TABLE = [
     (AuthenticationError("no", status=401, phase="connect"), NO),
     *((HandshakeRejected("no", status=status, phase="connect"), NO) for status in (200, 302, 400, 403, 404, 426)),
     (HandshakeRejected("no status"), NO),
-    (caused(ConnectError("certificate", phase="connect"), ssl.SSLCertVerificationError()), NO),
-    (caused(ConnectError("TLS broke off", phase="connect"), ssl.SSLError()), YES),
+    (CertificateRejected("certificate", phase="connect"), NO),
+    (ConnectError("the proxy refused the tunnel", phase="connect", status=407), NO),
+    (ConnectError("the proxy refused the tunnel", phase="connect", status=502), YES),
     (broken(phase="connect"), NO),
     # lost before the request was complete
     (lost(phase="send"), YES),
@@ -139,8 +136,8 @@ TABLE = [
     (broken(ReplyMismatch, phase="replay"), YES),
     (broken(MessageTooLarge), NO),
     # the server's own fault, and its objections
-    *((RequestError("no", code=code), YES) for code in ("I0100", "I")),
-    *((RequestError("no", code=code), NO) for code in ("E0100", "E0203", "E0300", "W0101", "", None)),
+    *((RequestError.from_reply(code, "no"), YES) for code in ("I0100", "I")),
+    *((RequestError.from_reply(code, "no"), NO) for code in ("E0100", "E0203", "E0300", "W0101", "", None)),
     # no time left
     *((Timeout("late", phase=phase), NO) for phase in ("lock", "send", "receive", "replay")),
     # not of a connection
@@ -261,14 +258,14 @@ def test_the_first_retry_after_a_stale_connection_is_free_and_immediate() -> Non
 
 
 def test_before_each_wait_the_facts_are_told_and_nothing_else() -> None:
-    play = Play(RetryPolicy(), RequestError("secret", code="I0100"), "reply")
+    play = Play(RetryPolicy(), ServerError("secret", code="I0100"), "reply")
     play.run(lost())
     first, second = play.events
     assert (first.attempt, first.error, first.code, first.phase, first.wait) == (
         1, "ConnectionLost", None, "receive", 1.0,
     )  # fmt: skip
     assert (second.attempt, second.error, second.code, second.phase, second.wait) == (
-        2, "RequestError", "I0100", None, 2.0,
+        2, "ServerError", "I0100", None, 2.0,
     )  # fmt: skip
     assert 0 <= first.elapsed <= second.elapsed < 60
     assert "secret" not in repr(second)
