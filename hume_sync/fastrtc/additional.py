@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, HookError, InputError, ProtocolError, described
 from ..net.deadline import Deadline
-from ..net.dial import Watch
+from ..net.pending import Watch
 from .events import Event, SendInput
 from .line import Line
 from .link import Link

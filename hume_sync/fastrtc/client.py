@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
-from ..net.dial import Watch
 from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers, size
+from ..net.pending import Watch
 from ..net.retry import RetryPolicy
 from .audio import check_rate
 from .connecting import connect_patiently

@@ -31,9 +31,10 @@ from ..errors import (
 )
 from ..net.body import framing
 from ..net.deadline import Deadline
-from ..net.dial import Watch, dial
+from ..net.dial import dial
 from ..net.endpoint import Endpoint, default_context, environment_proxy
 from ..net.http1 import seconds_to_wait
+from ..net.pending import Watch, unwatched
 from ..net.wire import Wire
 from .events import json_or_text
 from .origin import Origin
@@ -102,10 +103,10 @@ class Http:
         origin, target = self._locate(url, name)
         return f"http{'s' if origin.tls else ''}://{origin.authority}{target}"
 
-    def post_json(self, url: str, payload: Any, deadline: Deadline, *, watch: Watch | None = None) -> Answer:
+    def post_json(self, url: str, payload: Any, deadline: Deadline, *, watch: Watch = unwatched) -> Answer:
         """POST a value as JSON, and read the whole answer, whatever its status, but a redirect.
 
-        ``watch`` is told how to interrupt it from another thread: it then raises ConnectError or ConnectionLost.
+        ``watch`` is told of it. Aborted, it raises ConnectError or ConnectionLost.
 
         Raises:
             InputError: the value is not JSON.
@@ -121,11 +122,11 @@ class Http:
             raise InputError(f"this cannot be sent as JSON: {exc}") from None
         return self._open(url, None, deadline, watch, body=body).answer(deadline)
 
-    def get(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch | None = None) -> Answer:
+    def get(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch = unwatched) -> Answer:
         """GET the URL, with these fields in its query; otherwise as `post_json`."""
         return self._open(url, fields, deadline, watch).answer(deadline)
 
-    def stream(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch | None = None) -> OpenResponse:
+    def stream(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch = unwatched) -> OpenResponse:
         """GET a stream of events: the response with its body still to come; to be closed. Raises as `post_json`."""
         return self._open(url, fields, deadline, watch, accept="text/event-stream")
 
@@ -174,7 +175,7 @@ class Http:
         url: str,
         fields: Fields,
         deadline: Deadline,
-        watch: Watch | None,
+        watch: Watch,
         *,
         body: bytes | None = None,
         accept: str = "application/json",
@@ -183,7 +184,7 @@ class Http:
         if fields:
             target += ("&" if "?" in target else "?") + urlencode(fields)
         try:
-            wire = dial(origin, deadline, watch) if watch else dial(origin, deadline)
+            wire = dial(origin, deadline, watch)
         except ConfigurationError:  # it speaks of keys and wss://
             raise ConfigurationError(
                 f"headers would go unencrypted to {origin.authority}: use https://, or pass allow_plaintext=True"

@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, copy_of
 from ..net.deadline import Deadline
-from ..net.dial import Watch
 from ..net.lock import CallLock
+from ..net.pending import Pending, Watch
 from .events import Event, Reconnected
 from .link import Connect, Link
 
@@ -47,7 +47,7 @@ class Line:
         self._renewed = renewed
         self._pid = os.getpid()
         self._closing = threading.Event()
-        self._interrupts: set[Callable[[], None]] = set()  # of requests that are under way
+        self._pending: set[Pending] = set()  # what requests that are under way have acquired
         self._waiting: deque[Event] = deque()  # to be received before what the link has
         self._reading = CallLock()  # held while events are taken off a link, or out of what waits
         self._changing = CallLock()  # held while the link is made anew, and by what that would disturb
@@ -121,22 +121,25 @@ class Line:
 
     def ask(self, request: Callable[[Watch], _T]) -> _T:
         """Make a request, which `close` interrupts."""
-        mine: list[Callable[[], None]] = []
+        mine: list[Pending] = []
 
-        def watch(abort: Callable[[], None]) -> None:
-            mine.append(abort)
-            self._interrupts.add(abort)
+        def watch(pending: Pending) -> None:
+            mine.append(pending)
+            self._pending.add(pending)
             if self.closed:  # whoever closed it may not have seen this one
                 raise _closed()
 
         try:
-            return request(watch)
-        except TransportError:
-            if self.closed:
+            answer = request(watch)
+            self._pending.difference_update(mine)
+        except BaseException as exc:
+            for pending in reversed(mine):  # what was made of the others comes first
+                pending.release()
+            self._pending.difference_update(mine)
+            if self.closed and isinstance(exc, TransportError):
                 raise _closed() from None
             raise
-        finally:
-            self._interrupts.difference_update(mine)
+        return answer
 
     def living(self, deadline: Deadline) -> Link:
         """The link; raises what has ended it."""
@@ -167,8 +170,8 @@ class Line:
     def interrupt(self) -> None:
         """It is closed from here on; what waits for anything but the link ends now. From any thread."""
         self._closing.set()
-        for interrupt in list(self._interrupts):
-            interrupt()
+        for pending in list(self._pending):
+            pending.abort()
 
     def _renew(self, lost: Link, why: ConnectionLost, deadline: Deadline) -> None:
         def renew(link: Link) -> None:

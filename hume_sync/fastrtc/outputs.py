@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self
 from ..errors import HookError, InputError, MisuseError, Timeout, TransportError, described
 from ..net import fork
 from ..net.deadline import Deadline, seconds
-from ..net.dial import Watch
+from ..net.pending import Watch, unwatched
 from .events import json_or_text
 from .http import Answer, Http, OpenResponse
 from .sse import ServerSentEvent, SSEParser
@@ -51,7 +51,7 @@ class OutputStream:
         webrtc_id: str,
         deadline: Deadline,
         *,
-        watch: Watch | None = None,
+        watch: Watch = unwatched,
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         url = http.resolve(url, name="outputs")
@@ -198,7 +198,7 @@ def latest(
     webrtc_id: str,
     deadline: Deadline,
     *,
-    watch: Watch | None = None,
+    watch: Watch = unwatched,
 ) -> Any:
     """Ask the ``latest`` URL for the oldest output that nobody has fetched: JSON where it is JSON, else text.
 
@@ -219,7 +219,7 @@ def post_input(  # noqa: PLR0917 - in the order in which they are told
     shape: Callable[[str, Mapping[str, Any]], Any] | None,
     deadline: Deadline,
     *,
-    watch: Watch | None = None,
+    watch: Watch = unwatched,
 ) -> Answer:
     """Give a connection's handler additional inputs: POST them to the application's hook.
 

@@ -194,6 +194,14 @@ class RTCLoop:
         """End it at once, from any thread or finaliser: no lock is taken, and nothing waited for."""
         self._tell(_stopped())
 
+    def abort(self) -> None:
+        """See `Pending`."""
+        self.stop()
+
+    def release(self) -> None:
+        """See `Pending`: the thread gives everything back."""
+        self.stop()
+
     def _tell(self, why: HumeClientException) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
             self._loop.call_soon_threadsafe(self._end, why)

@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import ConfigurationError
 from ..net.deadline import Deadline
-from ..net.dial import Watch
+from ..net.pending import Watch
 from .http import Http
 from .outputs import OutputStream, latest, post_input
 

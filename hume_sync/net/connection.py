@@ -13,9 +13,9 @@ import orjson
 
 from ..errors import ProtocolError, ReplyMismatch
 from .deadline import Deadline
-from .dial import Watch
 from .endpoint import Endpoint
 from .frames import Part
+from .pending import Watch, unwatched
 from .wire import Received
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Connection:
         """Who used it last, as the pool names threads."""
 
     @classmethod
-    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Connection:
+    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Connection:
         """Dial and upgrade; raises as `Transport.open` does."""
         from .transport import Transport  # noqa: PLC0415 - 10 ms of imports, which a first connection does not notice
 

@@ -7,14 +7,21 @@ import socket
 import ssl
 import warnings
 from base64 import b64encode
-from collections.abc import Callable
-from functools import partial
 
-from ..errors import CertificateRejected, ConfigurationError, ConnectError, ProtocolError, Timeout
+from ..errors import (
+    CertificateRejected,
+    ConfigurationError,
+    ConnectError,
+    HumeClientException,
+    ProtocolError,
+    Timeout,
+)
 from .deadline import Deadline
 from .endpoint import Endpoint, Proxy
 from .http1 import read_head
-from .wire import Wire, abort_socket
+from .interrupts import from_outside
+from .pending import Sockets, Watch, unwatched
+from .wire import Wire
 
 __all__ = ["Watch", "dial"]
 
@@ -24,15 +31,7 @@ _OPTIONS = [
 ]
 
 
-Watch = Callable[[Callable[[], None]], object]
-"""Told, for each socket made while dialling, how to make whatever waits on it fail: from any thread."""
-
-
-def _unwatched(abort: Callable[[], None]) -> None:
-    """Nobody wants to know."""
-
-
-def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> Wire:
+def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Wire:
     """Connect to an endpoint, through its proxy and TLS where it has them.
 
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
@@ -43,27 +42,27 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
         Timeout: the deadline passed (``phase="connect"``).
     """
     via = endpoint.proxy
-    sock = _connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, watch)
+    sockets = Sockets()
+    watch(sockets)
     try:
+        sock = _connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, sockets)
         if via:
             _open_tunnel(sock, via, endpoint, deadline)
-        if endpoint.tls:
-            sock.settimeout(deadline.for_socket())
-            encrypted = endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
-            sock = encrypted  # it has taken the descriptor over
-            watch(partial(abort_socket, encrypted))
-            encrypted.do_handshake()
-        else:
+        if not endpoint.tls:
             _check_plaintext(sock, endpoint)
+            return Wire(sock, deadline)
+        sock.settimeout(deadline.for_socket())
+        encrypted = sockets.encrypt(sock, endpoint.tls, endpoint.host)
+        encrypted.do_handshake()
+        return Wire(encrypted, deadline)
     except BaseException as exc:
-        sock.close()
-        if isinstance(exc, OSError):
+        sockets.release()
+        if isinstance(exc, OSError) and not isinstance(exc, HumeClientException) and not from_outside(exc):
             raise _explain(exc, endpoint) from exc
         raise
-    return Wire(sock, deadline)
 
 
-def _connect(host: str, port: int, deadline: Deadline, watch: Watch) -> socket.socket:
+def _connect(host: str, port: int, deadline: Deadline, sockets: Sockets) -> socket.socket:
     """The first address that answers. Each gets its share of the time left, so a dead one costs no more."""
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -72,14 +71,13 @@ def _connect(host: str, port: int, deadline: Deadline, watch: Watch) -> socket.s
     failures: list[str] = []
     for left, (family, kind, protocol, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = sockets.new(family, kind, protocol)
         except OSError as exc:  # a family this machine does not speak
             failures.append(f"{address[0]}: {exc}")
             continue
         try:
             for option in _OPTIONS:
                 sock.setsockopt(*option)
-            watch(partial(abort_socket, sock))
             sock.settimeout(deadline.within(deadline.remaining() / left).for_socket())
             sock.connect(address)
         except OSError as exc:

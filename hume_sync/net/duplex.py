@@ -18,10 +18,10 @@ from typing import Self
 from ..errors import HumeClientException, MisuseError
 from . import fork
 from .deadline import Deadline
-from .dial import Watch
 from .endpoint import Endpoint
 from .frames import FrameWriter
 from .owner import Beat, Owner
+from .pending import Watch, unwatched
 from .transport import upgrade
 
 __all__ = ["Beat", "Duplex"]
@@ -70,9 +70,9 @@ class Duplex:
         beat: Beat | None = None,
         inbox: int = 64 * 2**20,
         outbox: int = 2**20,
-        watch: Watch | None = None,
+        watch: Watch = unwatched,
     ) -> Self:
-        """Dial and upgrade; raises as `Transport.open` does. ``watch`` is told how to interrupt that."""
+        """Dial and upgrade; raises as `Transport.open` does. ``watch`` is told of it."""
         wire, _ = upgrade(endpoint, deadline, watch)
         sock, surplus = wire.detach()
         return cls(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)

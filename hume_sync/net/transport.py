@@ -24,9 +24,10 @@ from ..errors import (
     TransportError,
 )
 from .deadline import Deadline
-from .dial import Watch, dial
+from .dial import dial
 from .endpoint import Endpoint
 from .frames import FINAL, FrameReader, FrameWriter, Part, broken
+from .pending import Watch, unwatched
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
@@ -75,7 +76,7 @@ class Transport:
         """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
 
     @classmethod
-    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Transport:
+    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Transport:
         """Dial and upgrade; ``watch`` as for `dial`.
 
         Raises:
@@ -229,17 +230,18 @@ class Transport:
         self._wire.try_send(control_frame(CLOSE, code.to_bytes(2, "big")))
 
 
-def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> tuple[Wire, dict[str, str]]:
+def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> tuple[Wire, dict[str, str]]:
     """Dial and upgrade; raises as `Transport.open` does.
 
     Returns:
         The wire, and the fields of the server's answer, names in lower case, without cookies.
     """
     check_websocket_client()
-    wire = dial(endpoint, deadline, watch) if watch else dial(endpoint, deadline)
-    guard = UpgradeGuard(wire, endpoint)
-    ws = websocket.WebSocket(enable_multithread=False)
+    wire = None
     try:
+        wire = dial(endpoint, deadline, watch)
+        guard = UpgradeGuard(wire, endpoint)
+        ws = websocket.WebSocket(enable_multithread=False)
         ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
             endpoint.url,
             socket=guard,
@@ -248,16 +250,17 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
             suppress_origin=True,
             redirect_limit=0,
         )
+        fields = guard.head.fields if guard.head else ()
+        return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
     except BaseException as exc:
-        wire.close()
+        if wire is not None:
+            wire.close()
         if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not isinstance(
             exc, HumeClientException
         ):
             # "from None": websocket-client's texts hold the whole answer, headers and all.
             raise _connect_error(exc, endpoint) from None
         raise
-    fields = guard.head.fields if guard.head else ()
-    return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:

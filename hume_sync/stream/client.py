@@ -12,8 +12,8 @@ from .._version import __version__
 from ..errors import ConfigurationError, InputError, described
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
-from ..net.dial import Watch
 from ..net.endpoint import Endpoint, check_key, choose_proxy, default_context, private_headers, size
+from ..net.pending import Watch
 from ..net.retry import RetryPolicy
 from .configs import ModelConfigBase
 from .exchange import Stream

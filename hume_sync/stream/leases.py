@@ -17,7 +17,9 @@ import attrs
 
 from ..errors import HumeClientException, PoolFull
 from ..net.connection import Connection
+from ..net.latch import Latch
 from ..net.lock import CallLock
+from ..net.pending import Pending
 from .exchange import Stream
 
 __all__ = ["Lease", "Leases", "Place", "ThreadMark", "Waiter"]
@@ -60,6 +62,8 @@ class Lease:
     # Defaults live in the class: a lease that is used for one request only sets little.
     connection: Connection | None = None
     """Its own for as long as the lease lasts: a request looks for none, and takes no lock of the pool."""
+    pending: Pending | None = None
+    """The connection that is being made for it."""
     active = True
     ending = False
     """Whether it was given back: the end of the call under way is its end."""
@@ -85,7 +89,7 @@ class Waiter:
     key: Hashable | None
     mark: ThreadMark
     where: Place
-    came: threading.Event = attrs.field(factory=threading.Event)
+    came: Latch = attrs.field(factory=Latch)
     lease: Lease | None = None
     refused: HumeClientException | None = None
 

@@ -37,8 +37,8 @@ from hume_sync import (
     ProtocolError,
     ReplyMismatch,
     RequestError,
-    ServerError,
     RetryPolicy,
+    ServerError,
     StreamSocket,
     Timeout,
 )
