@@ -137,15 +137,21 @@ class Connection:
 
     def close(self, timeout: float) -> None:
         """Close in order, at most ``timeout`` seconds long; a connection no longer sound is just let go."""
-        if self.sound:
-            self.sound = False
-            self._transport.close(timeout)
+        try:
+            if self.sound:
+                self.sound = False
+                self._transport.close(timeout)
+        finally:
+            self._transport.discard()
 
     def retire(self) -> None:
         """Close without waiting for the server's answer."""
-        if self.sound:
-            self.sound = False
-            self._transport.retire()
+        try:
+            if self.sound:
+                self.sound = False
+                self._transport.retire()
+        finally:
+            self._transport.discard()
 
     def discard(self) -> None:
         """Let go of the connection at once. Idempotent."""

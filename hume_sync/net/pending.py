@@ -7,7 +7,8 @@ is too late. So nothing here is made first and kept afterwards:
 - A `Pending` object is made while it holds nothing, and told to whoever began the work (`Watch`). It acquires
   everything by methods of its own, so it is known before there is anything to release.
 - Who began the work closes it unless the work has succeeded. No step in between has to release anything.
-- A socket object exists, and is kept, before it has a descriptor (`Sockets.new`).
+- A socket object exists, and is kept, before it has a descriptor (`Sockets.new`). A bare descriptor is kept by the very
+  call that makes it (`open_into`).
 
 The same holds for other resources of the package: a constructor acquires nothing that its caller could lose; a thread
 makes what it owns by itself, since handlers run in the main thread alone; and a lock is taken by ``with lock:`` on the
@@ -16,6 +17,7 @@ lock itself, which is one step, while ``with condition:`` is not.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -25,7 +27,7 @@ from typing import Protocol
 from ..errors import ConnectError
 from .wire import abort_socket
 
-__all__ = ["Pending", "Sockets", "Watch", "unwatched"]
+__all__ = ["Pending", "Sockets", "Watch", "open_into", "unwatched"]
 
 
 class Pending(Protocol):
@@ -44,6 +46,13 @@ Watch = Callable[[Pending], object]
 
 def unwatched(pending: Pending) -> None:
     """Watch nothing."""
+
+
+def open_into(descriptors: list[int], path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file, and keep its descriptor in the list. Raises what `os.open` does."""
+    # ``extend`` runs ``os.open`` itself, and no Python code in between where a signal handler could run.
+    descriptors.extend(map(os.open, [path], [flags]))
+    return descriptors[-1]
 
 
 class Sockets:
@@ -118,5 +127,5 @@ def _undo(sock: socket.socket, traceback: TracebackType | None) -> None:
             if made.fileno() == sock.fileno():
                 made.detach()
             else:
-                made.close()
+                _close(made)
         traceback = traceback.tb_next

@@ -37,8 +37,9 @@ class ThreadMark:
         left: takes the lease of a thread that has ended. That happens anywhere, so it takes no lock and calls nobody.
     """
 
+    lease: Lease | None = None  # of the class: what a signal has left half made is finalised, too
+
     def __init__(self, left: deque[Lease]) -> None:
-        self.lease: Lease | None = None
         self.name = object()
         """The thread's name on connections, which must not keep the mark alive."""
         self.weakly = weakref.ref(self)
@@ -181,15 +182,17 @@ class Leases:
         """Give a lease back, no call of which is under way; False if that was done before."""
         if not lease.active:
             return False
-        lease.active, lease.flagged = False, True
+        lease.flagged = True
         mark = lease.thread()
         if mark is not None and mark.lease is lease:
             mark.lease = None
         self.out.discard(lease)
         if lease.key is not None:
-            stream = self._held.pop(lease.key)
+            stream = self._held.get(lease.key)
             if stream is not None:
                 self._resting[lease.key] = stream, time.monotonic()
+            self._held.pop(lease.key, None)
+        lease.active = False  # last: what a signal interrupts is done again
         if self._waiters:
             self._serve()
         return True

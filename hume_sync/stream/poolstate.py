@@ -182,16 +182,24 @@ class PoolState:
 
     def _take_back(self, lease: Lease) -> Closed:
         """End a lease; returns what is to be closed. The caller holds the lock."""
-        if not self.leases.end(lease):
+        if not lease.active:
             return []
         self.counts["requests"] += lease.stream.sent
         lease.stream.sent = 0
-        return self._unhand(lease)
+        closed = self._unhand(lease)
+        self.leases.end(lease)
+        return closed
 
     def _unhand(self, lease: Lease) -> Closed:
         """Part a lease from its connection; returns what is to be closed. The caller holds the lock."""
         connection, lease.connection = lease.connection, None
-        return [] if connection is None else self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
+        if connection is None:
+            return []
+        try:
+            return self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
+        except BaseException:
+            self.shelf.abandon(connection)
+            raise
 
     def drain(self) -> Closed:
         """Take back the leases that finalisers and dead threads have left; returns what is to be closed.
@@ -293,6 +301,7 @@ class PoolState:
             return
         for connection, _ in closed:
             connection.retire()
+            self.shelf.doomed.pop(connection, None)
         for _, reason in closed:
             self.count(**{f"closed_{reason}": 1})
 
@@ -314,6 +323,7 @@ class PoolState:
             self.settle(lease)
         for connection in self._clear():
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))
+            self.shelf.doomed.pop(connection, None)
         with self.lock:
             while self.shelf.leased or self.shelf.dialling:
                 left = deadline.remaining()
@@ -327,12 +337,13 @@ class PoolState:
             abort()
         for connection in self._clear():
             connection.retire()
+            self.shelf.doomed.pop(connection, None)
 
     def _clear(self) -> list[Connection]:
+        """Take out what is idle, and what a signal has kept from being closed."""
         with self.lock:
-            idle = self.shelf.clear()
-            self.counts["closed_pool"] += len(idle)
-        return idle
+            self.counts["closed_pool"] += len(self.shelf.clear())
+            return list(self.shelf.doomed)
 
     @property
     def running(self) -> int:
