@@ -53,8 +53,8 @@ from .stream import (
 
 __all__ = [
     "AuthenticationError",
-    "CertificateRejected",
     "BurstConfig",
+    "CertificateRejected",
     "ConfigurationError",
     "ConnectError",
     "ConnectionAlreadyExists",

@@ -76,6 +76,9 @@ _SERVERS_OWN: Final = "I"
 _TEMPORARY: Final = frozenset({408, 425, 429})
 """HTTP statuses below 500 that may be another at the next try."""
 
+_REDIRECT: Final = 300
+"""The first HTTP status that is no success."""
+
 _OBJECTIONS: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 """WebSocket close codes by which a server objects to what it was sent (RFC 6455, 7.4.1)."""
 
@@ -153,7 +156,7 @@ class HumeClientException(Exception):
 
         It says nothing about the cost: with ``maybe_processed`` the request may be processed, and billed, twice.
         """
-        if self.status is not None:
+        if self.status is not None and self.status >= _REDIRECT:  # (a success may hold a refusal in its body)
             return self.status in _TEMPORARY or self.status >= 500
         return self._may_pass and self.close_code not in _OBJECTIONS
 
@@ -196,7 +199,21 @@ class MisuseError(HumeClientException):
 
 
 class HookError(HumeClientException):
-    """An application's own URL, for additional inputs or outputs, answered with an error."""
+    """An application's own URL, for additional inputs or outputs, answered with an error, or not at all."""
+
+    _passes: bool = False
+
+    @classmethod
+    def from_failure(cls, message: str, failure: HumeClientException) -> Self:
+        """Build the error for a URL that gave no answer; it is as ``retryable`` as what kept it from that."""
+        error = cls(message, status=failure.status)
+        error._passes = failure.retryable
+        return error
+
+    @property
+    def retryable(self) -> bool:
+        """See `HumeClientException.retryable`."""
+        return self._passes or super().retryable
 
 
 class PoolError(HumeClientException):

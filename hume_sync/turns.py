@@ -19,8 +19,18 @@ _AFTERMATH = 0.5
 """Seconds to wait for outputs that follow the reply."""
 
 
+_EPILOG = """\
+environment:
+  http_proxy, https_proxy, no_proxy   proxies for ws:// and wss://, and the hosts without one
+  SSL_CERT_FILE, SSL_CERT_DIR         certificates of authorities, where the system's are not to be used
+  HUME_BASE_URL and HUME_API_KEY are not read: they are for v0 servers, and the application is named by URL.
+"""
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = _EPILOG
     command.add_argument("url", metavar="URL", help="the application and where the stream is mounted")
     command.add_argument("--wav", required=True, metavar="FILE", help="what to say: 16-bit WAV of any rate")
     command.add_argument("--out", metavar="FILE", help="where to write the reply, as WAV")

@@ -12,7 +12,8 @@ def main() -> None:
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[1] / "setup.cfg")
     extras = config["options.extras_require"]
-    lines = "\n".join([config["options"]["install_requires"], extras["emulator"], extras["speed"], extras["test"]])
+    named = [extras[name] for name in ("emulator", "media", "speed", "test")]
+    lines = "\n".join([config["options"]["install_requires"], *named])
     for name, lowest in sorted(set(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[\w+\])?>=([0-9.]+)", lines, re.MULTILINE))):
         print(f"{name}=={lowest}")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from hume_sync.emulator import Emulator
+from hume_sync.net import interrupts
 
 from .faultproxy import FaultProxy
 
@@ -54,3 +55,9 @@ def numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 def proxy(hume_emulator: Emulator) -> Iterator[FaultProxy]:
     with FaultProxy(("127.0.0.1", hume_emulator.port)) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def errors_of_fakes_are_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors that a test's own fakes raise count as the library's, not as those of a signal handler."""
+    monkeypatch.setattr(interrupts, "_OWN_MODULES", interrupts._OWN_MODULES | {"tests"})

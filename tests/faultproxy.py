@@ -206,7 +206,7 @@ class FaultProxy:
                     return
                 opcode, raw, _ = read_frame(peer.file)
                 upstream.sendall(raw)
-                while opcode not in (PING, PONG):
+                while opcode != PONG:
                     answer, raw, payload = read_frame(replies)
                     fault = None
                     if answer == TEXT:
@@ -217,11 +217,98 @@ class FaultProxy:
                         return
                     if answer == CLOSE:
                         return
+                    if opcode == PING and answer == PONG:
+                        break
                     if answer in (TEXT, BINARY):
                         idle_fault = self._plan("idle")
                         if idle_fault and not idle_fault(peer):
                             return
                         break
+
+
+class Flow:
+    """A connection through a `Hole`: the client's socket, and the one to the server."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.sockets = (client, server)
+        self.forgotten = self.refuses = False
+        self.lost = threading.Event()
+        """Set when something came that went nowhere."""
+
+    def refuse(self) -> None:
+        """End the client's connection with RST."""
+        client = self.sockets[0]
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+
+
+class Hole:
+    """Relays bytes, until it is told to forget its connections: nothing comes through them any more, and no end either.
+
+    That is what a router or load balancer does with a connection that was idle for too long, or when it is restarted;
+    what a crashed host or a network that was left looks like, too.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._threads: list[threading.Thread] = []
+        self.flows: list[Flow] = []
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._start(self._accept)
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def forget(self, *, reset: bool = False) -> None:
+        """Forget the connections there are. With ``reset``, whatever still comes on them is answered with RST."""
+        for flow in self.flows:
+            flow.refuses = reset
+            flow.forgotten = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for sock in (self._listener, *(sock for flow in self.flows for sock in flow.sockets)):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for sock in (self._listener, *(sock for flow in self.flows for sock in flow.sockets)):
+            sock.close()
+
+    def _start(self, work: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, args=args, name="hole")
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            flow = Flow(client, socket.create_connection(("127.0.0.1", self._port)))
+            self.flows.append(flow)
+            self._start(self._pump, *flow.sockets, flow)
+            self._start(self._pump, *reversed(flow.sockets), flow)
+
+    def _pump(self, source: socket.socket, sink: socket.socket, flow: Flow) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not flow.forgotten:
+                    sink.sendall(data)
+                else:
+                    flow.lost.set()
+                    if flow.refuses:
+                        flow.refuse()
+        if not flow.forgotten:
+            for sock in (source, sink):
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
 def head(file: object) -> Iterator[bytes]:

@@ -40,6 +40,7 @@ from typing import Any, NoReturn
 import hume_sync
 from hume_sync import HumeStreamClient, LanguageConfig, RetryPolicy, StreamSocket
 from hume_sync.emulator import Emulator
+from hume_sync.fastrtc import FastRTCClient
 
 PACKAGE = str(Path(hume_sync.__file__).parent) + os.sep
 
@@ -276,6 +277,39 @@ class PoolClose(LeaseAgain):
         self.pool.close()
 
 
+class Session(Scenario):
+    """A FastRTC session is opened, says something, and is closed."""
+
+    def __init__(self, url: str) -> None:
+        self.sessions = FastRTCClient(url, path="/echo", proxy=False, timeout=5, latest="/latest")
+
+    def work(self) -> None:
+        with self.sessions.connect() as session:
+            session.send_audio(bytes(2000))
+
+    def after(self) -> None:
+        with self.sessions.connect() as session:
+            session.send_audio(bytes(2000))
+
+
+class Hooks(Session):
+    """The application around a FastRTC session is asked."""
+
+    def before(self) -> None:
+        self.session = self.sessions.connect()
+
+    def work(self) -> None:
+        self.session.set_input(a=1)
+        with self.session.outputs() as outputs:
+            outputs.receive(timeout=0.001)
+
+    def after(self) -> None:
+        self.session.set_input(a=2)
+        with self.session.outputs() as outputs:
+            outputs.receive(timeout=0.001)
+        self.session.close()
+
+
 class Server(Scenario):
     """The local server starts, cuts its connections, and ends."""
 
@@ -292,7 +326,8 @@ class Server(Scenario):
 
 
 SCENARIOS = {
-    scenario.__name__: scenario for scenario in (Socket, Request, Reconnect, File, Lease, LeaseAgain, PoolClose, Server)
+    scenario.__name__: scenario
+    for scenario in (Socket, Request, Reconnect, File, Lease, LeaseAgain, PoolClose, Session, Hooks, Server)
 }
 
 

@@ -15,6 +15,8 @@ import trustme
 
 from hume_sync.emulator import Emulator
 
+from .fastrtc.fake import FakeFastRTC
+
 pytestmark = pytest.mark.timeout(120)
 
 OFTEN = ["Socket", "File", "LeaseAgain", "PoolClose", "Server"]
@@ -42,6 +44,13 @@ def test_ctrl_c_at_any_instruction_leaves_nothing_and_the_next_call_right(
     scenario: str, hume_emulator: Emulator
 ) -> None:
     assert struck(scenario, hume_emulator.url) > 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", ["Session", "Hooks"])
+def test_so_it_does_with_fastrtc(scenario: str) -> None:
+    with FakeFastRTC() as fake:
+        assert struck(scenario, fake.url) > 100
 
 
 @pytest.mark.slow

@@ -14,15 +14,18 @@ from typing import Any, Literal, cast
 
 from attrs import evolve, frozen
 
+Coding = Literal["integer", "float", "a-law", "mu-law"]
+"""How a sample is written: the last two are those of telephones (G.711), in a byte each."""
+
 
 @frozen
 class PcmFormat:
-    """How samples are laid out: frames per second, channels, bytes per sample, integers or floats."""
+    """How samples are laid out: frames per second, channels, bytes per sample, and how each is written."""
 
     rate: int
     channels: int
     width: int
-    is_float: bool = False
+    coding: Coding = "integer"
 
     @property
     def frame_size(self) -> int:
@@ -49,7 +52,7 @@ class Clip:
         """The loudest sample as a part of full scale, 0 to 1; an encoded file counts as loud (1)."""
         if not self.pcm or not self.content:
             return 1.0 if self.content else 0.0
-        if not self.content.strip(b"\x80" if self.pcm.width == 1 else b"\x00"):
+        if self.pcm.coding == "integer" and not self.content.strip(b"\x80" if self.pcm.width == 1 else b"\x00"):
             return 0.0
         return _peak(self.content, self.pcm)
 
@@ -77,10 +80,13 @@ def digest(clips: Iterable[Clip]) -> bytes:
 
 
 def _peak(content: bytes, pcm: PcmFormat) -> float:
-    if pcm.is_float:
+    if pcm.coding == "float":
         floats = _values("f" if pcm.width == 4 else "d", content)
         # A NaN is no loudness; anything beyond full scale is clipped.
         return min(1.0, max((abs(value) for value in floats if not math.isnan(value)), default=0.0))
+    if pcm.coding != "integer":
+        loudness = _a_law if pcm.coding == "a-law" else _mu_law
+        return max(map(loudness, set(content))) / 2**15
     if pcm.width == 1:
         return max(max(content) - 128, 128 - min(content)) / 128
     if pcm.width == 3:
@@ -88,12 +94,26 @@ def _peak(content: bytes, pcm: PcmFormat) -> float:
         upper = bytearray(len(content) // 3 * 2)
         upper[0::2], upper[1::2] = content[1::3], content[2::3]
         return _peak(bytes(upper), PcmFormat(pcm.rate, pcm.channels, 2))
-    samples = _values("h" if pcm.width == 2 else "i", content)
+    codes: dict[int, Literal["h", "i", "q"]] = {2: "h", 4: "i", 8: "q"}
+    samples = _values(codes[pcm.width], content)
     highest, lowest = max(samples), min(samples)
     return min(1.0, max(highest, -lowest) / (1 << 8 * pcm.width - 1))
 
 
-def _values(code: Literal["d", "f", "h", "i"], content: bytes) -> memoryview[float]:
+def _a_law(value: int) -> int:
+    """Return the magnitude of a sample of A-law (ITU-T G.711) as one of 16 bits."""
+    exponent, mantissa = (value ^ 0x55) >> 4 & 7, (value ^ 0x55) & 15
+    magnitude = (mantissa << 4) + 8
+    return magnitude if exponent == 0 else magnitude + 256 << exponent - 1
+
+
+def _mu_law(value: int) -> int:
+    """Return the magnitude of a sample of mu-law (ITU-T G.711) as one of 16 bits."""
+    exponent, mantissa = ~value >> 4 & 7, ~value & 15
+    return ((mantissa << 3) + 132 << exponent) - 132
+
+
+def _values(code: Literal["d", "f", "h", "i", "q"], content: bytes) -> memoryview[float]:
     if sys.byteorder == "big":  # pragma: no cover - WAV is little-endian
         values = array(code, content)
         values.byteswap()

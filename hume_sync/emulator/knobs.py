@@ -171,7 +171,7 @@ class Knobs:
     reset_resets_clock: bool = field(default=False, validator=_switch)
     """Whether ``reset_stream`` sets the times of predictions back to zero. Unknown."""
     unknown_seconds: float = field(default=1.0, validator=_real(0, open_low=True))
-    """Length assumed of audio or video whose length its header does not tell (the service decodes it)."""
+    """Length assumed of audio that cannot be decoded here; without PyAV, of all that is not WAV."""
     speech_loudness: float = field(default=0.0, validator=_real(0, 1))
     """Prosody finds speech where the loudest sample of the window is above this part of full scale."""
     burst_loudness: float = field(default=0.1, validator=_real(0, 1))

@@ -23,6 +23,7 @@ from .containers import read_tracks
 from .faults import UNPARSED_MEDIA, PayloadError
 from .images import JPEG, PNG, image_size
 from .knobs import Knobs
+from .lengths import read_lengths
 from .wav import is_wav, read_wav
 
 Kind = Literal["audio", "video", "image", "text", "facemesh"]
@@ -60,7 +61,7 @@ class Media:
     size: tuple[int, int] = (0, 0)
     """Image: width and height in pixels."""
     seconds: Fraction | None = None
-    """Video: its length, None if unknown."""
+    """Audio or video: its length, None if unknown."""
     clip: Clip | None = None
     """Audio, and the sound of a video."""
 
@@ -103,14 +104,24 @@ def _detect(content: bytes, models: Collection[str], knobs: Knobs) -> Media:
     if content.startswith((PNG, JPEG)):
         return Media("image", content, size=image_size(content))
     if is_wav(content):
-        clip = read_wav(content)
-        return Media("audio", content, seconds=clip.seconds, clip=clip)
+        return _wav(content)
     if tracks := read_tracks(content):
-        seconds = tracks.seconds or Fraction(str(knobs.unknown_seconds))
-        clip_of_file = Clip(content, seconds) if tracks.audio else None
-        kind: Kind = "video" if tracks.video else "audio"
-        return Media(kind, content, seconds=tracks.seconds, clip=clip_of_file)
+        lengths = read_lengths(content)
+        clip = Clip(content, lengths.audio or Fraction(str(knobs.unknown_seconds))) if tracks.audio else None
+        if tracks.video:
+            return Media("video", content, seconds=lengths.longest, clip=clip)
+        return Media("audio", content, seconds=lengths.audio, clip=clip)
     return _detect_text(content, models, knobs)
+
+
+def _wav(content: bytes) -> Media:
+    clip = read_wav(content)
+    if clip is None:  # compressed, as any other file that holds audio
+        seconds = read_lengths(content).audio
+        if seconds is None:
+            raise PayloadError("E0200", UNPARSED_MEDIA)
+        clip = Clip(content, seconds)
+    return Media("audio", content, seconds=clip.seconds, clip=clip)
 
 
 def _detect_text(content: bytes, models: Collection[str], knobs: Knobs) -> Media:

@@ -3,53 +3,177 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator
+from fractions import Fraction
+from typing import Final
 
-from .clips import Clip, PcmFormat
+from attrs import frozen
+
+from .clips import Clip, Coding, PcmFormat
 from .faults import UNPARSED_MEDIA, PayloadError
 
-_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_LAYOUTS = frozenset({(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)})
+_ENDS: Final = {b"RIFF": "little", b"RIFX": "big", b"RF64": "little", b"BW64": "little"}
+_PLAIN: Final = {1: "integer", 3: "float", 6: "a-law", 7: "mu-law"}
+_WIDTHS: Final = {"integer": {1, 2, 3, 4, 8}, "float": {4, 8}, "a-law": {1}, "mu-law": {1}}
+_MS_ADPCM, _IMA_ADPCM, _GSM, _EXTENSIBLE = 2, 17, 49, 65534
+_SUBFORMAT: Final = bytes.fromhex("000000001000800000aa00389b71")
+_OPEN: Final = 2**32 - 1
+_MOST_CHUNKS: Final = 500
+
+
+@frozen
+class _Blocks:
+    """Compressed samples in blocks of one size; a block cut short holds ``head`` frames and what follows its head."""
+
+    rate: int
+    size: int
+    overhead: int
+    """Bytes of a block in front of its samples."""
+    head: int
+    """Frames in those bytes."""
+    group: int
+    """Bytes that are only decoded together."""
+    frames: int
+    """Frames in a group."""
+
+    def seconds(self, size: int) -> Fraction:
+        whole, rest = divmod(size, self.size)
+        frames = whole * self._frames(self.size) + self._frames(rest)
+        return Fraction(frames, self.rate)
+
+    def _frames(self, size: int) -> int:
+        return self.head + (size - self.overhead) // self.group * self.frames if size >= self.overhead else 0
 
 
 def is_wav(content: bytes) -> bool:
     """Say whether ``content`` begins like a WAV file."""
-    return content[:4] in (b"RIFF", b"RF64") and content[8:12] == b"WAVE"
+    return content[:4] in _ENDS and content[8:12] == b"WAVE"
 
 
-def read_wav(content: bytes) -> Clip:
-    """Return the samples of a WAV file: 8, 16, 24 or 32-bit integers or 32 and 64-bit floats.
+def read_wav(content: bytes) -> Clip | None:
+    """Return the samples of a WAV file.
 
-    The sizes of a stream written to a pipe (0, 0xFFFFFFFF or beyond the end) stand for "to the end".
-    Raises PayloadError E0200 for a file without a usable format or without a data chunk.
+    To the sample: integers of 8 to 64 bits, floats of 32 and 64, and G.711, in RIFF, RIFX, RF64 and BW64. MS and IMA
+    ADPCM and GSM 6.10 stay encoded, of a length counted in blocks. The sizes of a stream written to a pipe (0,
+    0xFFFFFFFF or beyond the end) stand for "to the end".
+    None for other compressed formats. Raises PayloadError E0200 for a file without a usable format, and without one
+    place where its samples are.
     """
-    pcm: PcmFormat | None = None
-    for name, start, size in _chunks(content):
-        if name == b"fmt ":
-            pcm = _read_format(content[start : start + size])
-        elif name == b"data":
-            if pcm is None:
-                break
-            end = start + size if size else len(content)
-            return Clip.of_samples(content[start:end], pcm)
-    raise PayloadError("E0200", UNPARSED_MEDIA)
+    chunks = _Chunks(content)
+    found: dict[bytes, bytes] = {}
+    for name, body in chunks:
+        if name == b"data" and name in found:
+            raise _unparsed()  # which of them is meant?
+        if name in {b"data", b"fmt "}:
+            found.setdefault(name, body)
+    if set(found) != {b"data", b"fmt "}:
+        raise _unparsed()
+    layout = _read_format(found[b"fmt "], chunks.order)
+    if layout is None:
+        return None
+    if isinstance(layout, _Blocks):
+        return Clip(found[b"data"], layout.seconds(len(found[b"data"])))
+    clip = Clip.of_samples(found[b"data"], layout)
+    return clip if chunks.order == "<" else Clip.of_samples(_turned(clip.content, layout.width), layout)
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    position = 12
-    while position + 8 <= len(content):
-        name, size = struct.unpack_from("<4sI", content, position)
-        yield name, position + 8, size
-        position += 8 + size + size % 2  # chunks begin at even places
+class _Chunks:
+    """The chunks of a file, one after another."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.order = "<" if _ENDS[content[:4]] == "little" else ">"
+        self._is_64 = content[:4] in {b"RF64", b"BW64"}
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        place, long_size = 12, 0
+        for number in range(_MOST_CHUNKS):
+            if place + 8 > len(self._content):
+                return
+            name, size = struct.unpack_from(self.order + "4sI", self._content, place)
+            place += 8
+            if (name == b"ds64") != (self._is_64 and number == 0):
+                raise _unparsed()  # it comes first, where it has to come at all
+            if name == b"ds64":
+                long_size = int.from_bytes(self._content[place + 8 : place + 16], "little")
+            elif name == b"data":
+                size = self._samples(place, size, long_size)
+            yield name, self._content[place : place + size]
+            place += size + size % 2  # chunks begin at even places
+
+    def _samples(self, place: int, size: int, long_size: int) -> int:
+        """Return the size of the samples that begin here."""
+        left = len(self._content) - place
+        if self._is_64:
+            if size not in {_OPEN, long_size} or not 0 < long_size < 2**63:
+                raise _unparsed()
+            return long_size
+        if size == 0 and self._is_chunk(place):
+            raise _unparsed()  # no samples, or chunks among them?
+        return size if size not in {0, _OPEN} else left
+
+    def _is_chunk(self, place: int) -> bool:
+        name, size = self._content[place : place + 4], self._content[place + 4 : place + 8]
+        end = place + 8 + int.from_bytes(size, "little" if self.order == "<" else "big")
+        return len(size) == 4 and name.isascii() and name.decode().isprintable() and end <= len(self._content)
 
 
-def _read_format(chunk: bytes) -> PcmFormat:
+def _read_format(chunk: bytes, order: str) -> PcmFormat | _Blocks | None:
     if len(chunk) < 16:
-        raise PayloadError("E0200", UNPARSED_MEDIA)
-    code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", chunk)
-    if code == _EXTENSIBLE and len(chunk) >= 26:
-        (code,) = struct.unpack_from("<H", chunk, 24)  # the first two bytes of the sub-format
-    width = bits // 8
-    if (code, bits) not in _LAYOUTS or not channels or not rate or block != channels * width:
-        raise PayloadError("E0200", UNPARSED_MEDIA)
-    return PcmFormat(rate, channels, width, code == _FLOAT)
+        raise _unparsed()
+    code, channels, rate, byte_rate, block, bits = struct.unpack_from(order + "HHIIHH", chunk)
+    if not channels or not rate or (order == ">" and code not in _PLAIN):
+        raise _unparsed()
+    if code in {_MS_ADPCM, _IMA_ADPCM, _GSM}:
+        return _read_blocks(code, channels, rate, block, bits)
+    container = -(-bits // 8)
+    if code == _EXTENSIBLE:
+        size, valid, code = struct.unpack_from("<16xHH4xH", chunk.ljust(26, b"\0"))
+        bits = valid or bits
+        fits = -(-bits // 8) == container or (bits, container, block) == (24, 4, 4 * channels)
+        if size < 22 or chunk[26:40] != _SUBFORMAT or not fits:
+            raise _unparsed()
+    coding: Coding | None = _PLAIN.get(code)  # type: ignore[assignment]  # the values are its members
+    if coding is None:
+        return None
+    if coding in {"a-law", "mu-law"}:
+        width = 1
+    elif (coding, bits, block) == ("integer", 24, 4 * channels):
+        width = 4
+    else:
+        width = container
+    agreed = block in {0, channels * width} or byte_rate == rate * channels * width
+    if width not in _WIDTHS[coding] or not agreed or (coding == "float" and bits != 8 * width):
+        raise _unparsed()
+    return PcmFormat(rate, channels, width, coding)
+
+
+def _read_blocks(code: int, channels: int, rate: int, block: int, bits: int) -> _Blocks:
+    if code == _GSM:
+        blocks = _Blocks(rate, block, 0, 0, 65, 320)
+        sound = block == 65 and channels == 1
+    elif code == _MS_ADPCM:
+        blocks = _Blocks(rate, block, 7 * channels, 2, channels, 2)
+        sound = block > 7 * channels
+    else:
+        blocks = _Blocks(rate, block, 4 * channels, 1, 4 * channels, 8)
+        sound = block > 4 * channels and bits == 4
+    if not sound or (block - blocks.overhead) % blocks.group:
+        raise _unparsed()
+    return blocks
+
+
+def _turned(samples: bytes, width: int) -> bytes:
+    """Return big-endian samples as little-endian ones."""
+    if width == 3:
+        turned = bytearray(samples)
+        turned[0::3], turned[2::3] = samples[2::3], samples[0::3]
+        return bytes(turned)
+    values = array({1: "B", 2: "H", 4: "I", 8: "Q"}[width], samples)
+    values.byteswap()
+    return values.tobytes()
+
+
+def _unparsed() -> PayloadError:
+    return PayloadError("E0200", UNPARSED_MEDIA)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, HookError, InputError, ProtocolError, described
 from ..net.deadline import Deadline
+from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from .events import Event, SendInput
 from .line import Line
@@ -98,10 +99,14 @@ class Additional:
         while True:
             link = line.living(deadline)
             stream = self._open_outputs(line, link, deadline)
-            with self._streams_lock:
-                if line.link is link and link.ended is None and not line.closed:
-                    self._streams.add(stream)
-                    return stream
+            try:
+                with self._streams_lock:
+                    if line.link is link and link.ended is None and not line.closed:
+                        self._streams.add(stream)
+                        return stream
+            except BaseException:
+                stream.close()  # nobody else knows it yet
+                raise
             stream.close()  # it is of a connection that is none any more, and nobody else would end it
             line.check()
 
@@ -144,4 +149,6 @@ def _ask(line: Line, name: str, request: Callable[[Watch], _T]) -> _T:
     try:
         return line.ask(request)
     except (ConnectError, ConnectionLost, ProtocolError) as exc:
-        raise HookError(f"the application's {name} URL gives no answer: {exc}", status=exc.status) from exc
+        if from_outside(exc):
+            raise
+        raise HookError.from_failure(f"the application's {name} URL gives no answer: {exc}", exc) from exc

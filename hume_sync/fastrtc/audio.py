@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InputError, described
+from ..net.interrupts import from_outside
 from ..net.optional import loaded_numpy
 from ..net.pending import open_into
 from .samples import Check, check_rate, check_whole, mean, mix_down, resample
@@ -167,6 +168,8 @@ def _read_path(path: str | os.PathLike[str], check: Check) -> bytes:
             # Without O_NONBLOCK a FIFO would be waited for, and for ever.
             descriptor = open_into(descriptors, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except ValueError as exc:  # a NUL, or what the file system cannot write
+            if from_outside(exc):
+                raise
             raise InputError(f"{_name_of(path)} cannot exist: {exc}") from None
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):

@@ -11,6 +11,7 @@ from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
 from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers, size
+from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from ..net.retry import RetryPolicy
 from .audio import check_rate
@@ -188,6 +189,8 @@ class FastRTCClient:
             try:
                 return self._server.http.post_json(self._offer, body, until, watch=watch)
             except HookError as exc:  # a redirect
+                if from_outside(exc):
+                    raise
                 return Answer(exc.status or 0, "")
 
         return WebRTCLink.open(

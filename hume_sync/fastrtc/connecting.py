@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..errors import HumeClientException
 from ..net.deadline import Deadline
+from ..net.interrupts import from_outside
 from ..net.retry import Attempts, RetryPolicy, retry
 from .link import Link, Sleep
 
@@ -23,7 +24,7 @@ def connect_patiently(connect: Callable[[], Link], policy: RetryPolicy, deadline
         try:
             return connect()
         except HumeClientException as first:
-            if policy.max_attempts == 1 or not policy.allows(first):
+            if from_outside(first) or policy.max_attempts == 1 or not policy.allows(first):
                 raise
             return retry(
                 policy,
@@ -37,5 +38,6 @@ def connect_patiently(connect: Callable[[], Link], policy: RetryPolicy, deadline
                 tell=policy.tell,
             )
     except HumeClientException as exc:
-        exc.attempts = attempts.number
+        if not from_outside(exc):
+            exc.attempts = attempts.number
         raise

@@ -34,6 +34,7 @@ from ..net.deadline import Deadline
 from ..net.dial import dial
 from ..net.endpoint import Endpoint, default_context, environment_proxy
 from ..net.http1 import seconds_to_wait
+from ..net.interrupts import from_outside
 from ..net.pending import Watch, unwatched
 from ..net.wire import Wire
 from .events import json_or_text
@@ -119,6 +120,8 @@ class Http:
             if b"null" in body:  # what orjson writes for NaN, too
                 json.dumps(payload, allow_nan=False, default=str)
         except (TypeError, ValueError) as exc:  # (orjson's error is the first: it names a type, never a value)
+            if from_outside(exc):
+                raise
             raise InputError(f"this cannot be sent as JSON: {exc}") from None
         return self._open(url, None, deadline, watch, body=body).answer(deadline)
 
@@ -185,7 +188,9 @@ class Http:
             target += ("&" if "?" in target else "?") + urlencode(fields)
         try:
             wire = dial(origin, deadline, watch)
-        except ConfigurationError:  # it speaks of keys and wss://
+        except ConfigurationError as exc:  # it speaks of keys and wss://
+            if from_outside(exc):
+                raise
             raise ConfigurationError(
                 f"headers would go unencrypted to {origin.authority}: use https://, or pass allow_plaintext=True"
             ) from None
@@ -224,9 +229,11 @@ class OpenResponse:
         while not self._body.ended:
             try:
                 data = bytes(self._wire.read())
-            except TimeoutError:
-                raise Timeout("no more of the answer in time", phase="receive", maybe_processed=True) from None
             except OSError as exc:
+                if from_outside(exc):
+                    raise
+                if isinstance(exc, TimeoutError):
+                    raise Timeout("no more of the answer in time", phase="receive", maybe_processed=True) from None
                 raise ConnectionLost(f"the answer was cut short: {exc}", phase="receive", maybe_processed=True) from exc
             if piece := self._body.feed(data):
                 return piece
@@ -256,6 +263,11 @@ class OpenResponse:
     def abort(self) -> None:
         """From any thread: end it; whoever reads gets what has come, and then the end or ConnectionLost."""
         self._wire.abort()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was let go."""
+        return self._wire.fileno() == -1
 
     def close(self) -> None:
         """Let the connection go. Idempotent."""
@@ -289,7 +301,7 @@ class _Plug:
     def readline(self, limit: int) -> bytes:
         line = self._wire.recv_line(limit)
         if not line.endswith(b"\n") and len(line) < limit:
-            raise ConnectionAbortedError  # http.client would take it for the end of the head
+            raise ConnectionAbortedError("cut off in its head")  # http.client would take it for the end of the head
         if not _LINE.fullmatch(line):
             # Of what follows nothing would be read as a field, and urllib3 would show all of it in its log.
             raise HTTPException("a line of a head that is none")
@@ -321,17 +333,22 @@ def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, acc
             method = "GET" if body is None else "POST"
             headers = _headers(origin, accept, body)
             connection.request(method, target, body, headers, preload_content=False, decode_content=False)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the server may have answered before it has heard everything, and that answer says why
+        except (BrokenPipeError, ConnectionResetError) as exc:
+            if from_outside(exc):
+                raise  # else the server may have answered before it has heard everything, and that answer says why
         sent = True
         return connection.getresponse()
-    except TimeoutError:
-        phase = "receive" if sent else "send"
-        raise Timeout(f"no answer from {origin.authority} in time", phase=phase, maybe_processed=sent) from None
     except OSError as exc:
+        if from_outside(exc):
+            raise
+        if isinstance(exc, TimeoutError):
+            phase = "receive" if sent else "send"
+            raise Timeout(f"no answer from {origin.authority} in time", phase=phase, maybe_processed=sent) from None
         what = f"no answer from {origin.authority}: {exc.strerror or 'it ended the connection'}"
         raise ConnectionLost(what, phase="receive", maybe_processed=True) from exc
     except (HTTPException, HTTPError, ValueError) as exc:
+        if from_outside(exc):
+            raise
         # Their texts repeat what the server sent, at any length.
         what = f"the answer from {origin.authority} is not HTTP/1.1 ({type(exc).__name__})"
         raise ProtocolError(what, phase="receive") from None

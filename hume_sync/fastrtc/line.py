@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, copy_of
+from ..net.condition import Condition
 from ..net.deadline import Deadline
+from ..net.interrupts import from_outside
 from ..net.lock import CallLock
 from ..net.pending import Pending, Watch
 from .events import Event, Reconnected
@@ -46,7 +48,9 @@ class Line:
         self._reconnect = reconnect
         self._renewed = renewed
         self._pid = os.getpid()
-        self._closing = threading.Event()
+        self._closing = False
+        self._lock = threading.RLock()
+        self._woken = Condition(self._lock)  # who waits between two attempts, once it is closed
         self._pending: set[Pending] = set()  # what requests that are under way have acquired
         self._waiting: deque[Event] = deque()  # to be received before what the link has
         self._reading = CallLock()  # held while events are taken off a link, or out of what waits
@@ -56,7 +60,7 @@ class Line:
     @property
     def closed(self) -> bool:
         """Whether this side has closed it: by whatever thread, at any time."""
-        return self._closing.is_set()
+        return self._closing
 
     @property
     def is_mine(self) -> bool:
@@ -76,6 +80,8 @@ class Line:
         try:
             return work(link)
         except ConnectionLost as exc:
+            if from_outside(exc):
+                raise
             if self.closed:  # whoever closed it did not wait for the server
                 raise _closed() from None
             if self._reconnect and exc.close_code in _CUT:
@@ -99,7 +105,7 @@ class Line:
                     return None
                 return self._waiting.popleft() if self._waiting else link.receive(until)
             except TransportError as exc:
-                if spared(exc):
+                if not from_outside(exc) and spared(exc):
                     return None
                 raise
             finally:
@@ -136,7 +142,7 @@ class Line:
             for pending in reversed(mine):  # what was made of the others comes first
                 pending.release()
             self._pending.difference_update(mine)
-            if self.closed and isinstance(exc, TransportError):
+            if self.closed and isinstance(exc, TransportError) and not from_outside(exc):
                 raise _closed() from None
             raise
         return answer
@@ -169,7 +175,9 @@ class Line:
 
     def interrupt(self) -> None:
         """It is closed from here on; what waits for anything but the link ends now. From any thread."""
-        self._closing.set()
+        with self._lock:
+            self._closing = True
+            self._woken.notify_all()
         for pending in list(self._pending):
             pending.abort()
 
@@ -178,16 +186,17 @@ class Line:
             if link is not lost:
                 return  # another thread has done it
             self._drain(lost, deadline)
+            new: Link | None = None
             try:
                 new = self._make(deadline)
-            except ConnectionLost as exc:  # which means, elsewhere, that it was made anew
-                raise ConnectError(f"the connection could not be made anew: {exc}", phase="connect") from exc
-            try:
                 self._renewed(self, new, deadline)
                 self._publish(new, why, deadline)
                 self.check()  # closed meanwhile: nobody else will end it
-            except BaseException:
-                new.abort()  # half of what it was is nothing to go on with: the next call makes it anew, inputs and all
+            except BaseException as exc:
+                if new is not None:
+                    new.abort()  # half of what it was is nothing to go on with: the next call makes it anew
+                elif isinstance(exc, ConnectionLost) and not from_outside(exc):
+                    raise _not_renewed(exc) from exc
                 raise
 
         self.steadily(renew, deadline)
@@ -208,17 +217,39 @@ class Line:
             if self._reading.acquire(deadline):
                 while (event := lost.receive(at_once)) is not None:
                     self._waiting.append(event)
-        except HumeClientException:
-            pass  # the end
+        except HumeClientException as exc:
+            if from_outside(exc):
+                raise  # else it is the end
         finally:
             self._reading.release()
 
     def _make(self, deadline: Deadline) -> Link:
-        return self.ask(lambda watch: self._connect(deadline, watch, self._sleep))
+        made: list[Link] = []
+
+        def make(watch: Watch) -> Link:
+            made.append(self._connect(deadline, watch, self._sleep))
+            return made[0]
+
+        try:
+            return self.ask(make)
+        except BaseException:
+            for link in made:
+                link.abort()
+            raise
 
     def _sleep(self, seconds: float) -> None:
-        if self._closing.wait(seconds):
+        if self._woken.wait_for(lambda: self._closing or None, Deadline(seconds)):
             raise _closed()
+
+
+def _not_renewed(why: ConnectionLost) -> ConnectError:
+    """Of another class: `ConnectionLost` means, elsewhere, that it was made anew."""
+    return ConnectError(
+        f"the connection could not be made anew: {why}",
+        phase="connect",
+        close_code=why.close_code,
+        close_reason=why.close_reason,
+    )
 
 
 def _closed() -> MisuseError:

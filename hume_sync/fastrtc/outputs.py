@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import warnings
 import weakref
 from collections import deque
@@ -15,6 +14,8 @@ from typing import Any, NoReturn, Self
 from ..errors import HookError, InputError, MisuseError, Timeout, TransportError, described
 from ..net import fork
 from ..net.deadline import Deadline, seconds
+from ..net.interrupts import from_outside
+from ..net.lock import CallLock
 from ..net.pending import Watch, unwatched
 from .events import json_or_text
 from .http import Answer, Http, OpenResponse
@@ -62,7 +63,7 @@ class OutputStream:
         self._last_second: Deadline | None = None  # runs since the connection was seen to have ended
         self._parser = SSEParser()
         self._ready: deque[ServerSentEvent] = deque()
-        self._lock = threading.Lock()  # held by the thread that reads
+        self._lock = CallLock()  # held by the thread that reads
         self._pid = os.getpid()
         self._closed = False
         self._ended = False
@@ -88,9 +89,11 @@ class OutputStream:
         if self._pid != os.getpid():
             raise MisuseError("these outputs were opened before the process was forked: open a session in the child")
         deadline = Deadline(seconds("timeout", timeout))
-        if not self._lock.acquire(timeout=deadline.for_lock()):
-            return default  # another thread has waited all the time
+        if self._closed:
+            return default
         try:
+            if not self._lock.acquire(deadline):
+                return default  # another thread has waited all the time
             event = self._next_event(deadline)
         finally:
             self._lock.release()
@@ -121,7 +124,11 @@ class OutputStream:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except BaseException:
+            self.close()  # a signal struck in the middle of it
+            raise
 
     def __repr__(self) -> str:
         return f"<OutputStream{' ended' if self.ended else ''}>"
@@ -145,13 +152,10 @@ class OutputStream:
                 self._read(deadline)
                 if deadline.expired() and not self._ready:  # comments that drip for ever are no time-out by themselves
                     break
-        except TransportError:
-            self._ended = True
-            if not self._closed:
+        except BaseException as exc:
+            self._ended = True  # whatever it was, something may be missing
+            if not self._closed or not isinstance(exc, TransportError) or from_outside(exc):
                 raise
-        except BaseException:
-            self._ended = True  # Ctrl-C in the middle of it: something may be missing
-            raise
         return None
 
     def _read(self, deadline: Deadline) -> None:
@@ -160,8 +164,9 @@ class OutputStream:
             self._last_second = Deadline(_SECOND)
         try:
             data = self._response.read((self._last_second or deadline).within(min(_MOMENT, deadline.remaining())))
-        except Timeout:  # nothing is lost: the next call goes on
-            pass
+        except Timeout as exc:
+            if from_outside(exc):
+                raise  # else nothing is lost: the next call goes on
         else:
             self._ended = not data
             self._ready.extend(self._parser.feed(data))
@@ -170,7 +175,7 @@ class OutputStream:
     def _let_go(self) -> None:
         """Give the descriptor back, unless a thread is reading: that one does it when it is done."""
         self._forgotten.detach()
-        if self._lock.acquire(blocking=False):
+        if self._lock.seize():
             try:
                 self._response.close()
             finally:
@@ -181,6 +186,8 @@ def _forgotten(response: OpenResponse, pid: int) -> None:
     """A stream was dropped, or the interpreter ends, without `close`."""
     if pid != os.getpid():
         response.let_go(close=False)
+        return
+    if response.closed:
         return
     response.close()
     warnings.warn("a stream of outputs was not closed", ResourceWarning, stacklevel=1)
@@ -261,7 +268,9 @@ def _check_events(response: OpenResponse, deadline: Deadline) -> None:
         if response.status != 200:
             try:
                 sentence = response.answer(deadline).sentence
-            except TransportError:
+            except TransportError as exc:
+                if from_outside(exc):
+                    raise
                 sentence = ""  # the status says enough
             raise _refusal("outputs", response.status, sentence)
         if response.content_type != "text/event-stream":

@@ -29,6 +29,7 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from ..net.condition import TICK, Condition
 from ..net.deadline import Deadline
 from .events import AudioChunk, Custom, Event, to_event
 from .rtcaudio import Ear, as_track, both
@@ -72,19 +73,23 @@ class RTCLoop:
         self._input_rate = input_rate
         self._output_rate = output_rate
         self._inbox_limit = inbox
-        self._loop = TidyLoop()
         self.thread = threading.Thread(target=self._run, name="hume_sync webrtc", daemon=True)
+        self._claim = threading.Lock()  # taken once and kept: by the thread, or by whoever makes sure that it never runs
+        self._told: HumeClientException | None = None  # what it was told to end with
+        self._reached: TidyLoop | None = None  # the thread's loop, once it can be told anything
         # The thread's alone:
         self._peer: Any = None
         self._stop = asyncio.Event()
         self._why: HumeClientException | None = None
+        self._loop: TidyLoop  # made there, where no signal's handler interrupts it half-way
         self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: set[asyncio.Task[None]] = set()
         self._sent = 0  # samples
-        self._due = -math.inf  # when the next frame is to be sent, on the loop's clock; not one was yet
+        self._due = -math.inf  # when the next frame is to be sent, on the loop's clock
         # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
         # move a few bytes. It is reentrant: a signal's handler may use the session that its own thread is just using.
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = Condition(self._lock)
         self._inbox: deque[tuple[AudioChunk | str | bytes, int]] = deque()  # messages are read by who receives them
         self._inbox_bytes = 0
         self._speech = bytearray()
@@ -94,30 +99,37 @@ class RTCLoop:
     # --- the callers' side
 
     def start(self) -> None:
-        """Start the thread. Where that fails nothing stays open."""
-        try:
-            self.thread.start()
-        except BaseException:
-            if self.thread.ident is None:
-                self._loop.close()
-            raise
+        """Start the thread; `abandon` ends it where that is interrupted, too."""
+        self.thread.start()
+
+    def abandon(self) -> None:
+        """End it at once, whether its thread has begun or not: nothing stays open. Idempotent."""
+        self.stop()
+        self._claim.acquire(False)  # where the thread has not begun, it never will
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end."""
+        return self._told is not None
 
     def offer(self, deadline: Deadline) -> str:
         """Make the peer connection, and the SDP with which it is offered; raises whatever aiortc does, and Timeout."""
         return self._call(self._offer, deadline)
 
-    def accept(self, answer: Any, deadline: Deadline) -> None:
-        """Take the server's answer (aiortc's RTCSessionDescription); raises whatever aiortc does, and Timeout."""
-        self._call(lambda: self._accept(answer), deadline)
+    def accept(self, sdp: str, deadline: Deadline) -> None:
+        """Take the server's answer; raises ProtocolError where aiortc cannot use it, and Timeout."""
+        self._call(lambda: self._accept(sdp), deadline)
 
     def await_open(self, deadline: Deadline) -> None:
         """Wait until the data channel is open; raises Timeout, or what has ended the connection."""
-        with self._changed:
-            while not self._open:
-                if self.ended is not None:
-                    raise copy_of(self.ended)
-                if not self._changed.wait(deadline.for_wait()):
-                    raise _too_late()
+
+        def is_open() -> bool | None:
+            if not self._open and self.ended is not None:
+                raise copy_of(self.ended)
+            return self._open or None
+
+        if not self._changed.wait_for(is_open, deadline):
+            raise _too_late()
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, _T]], deadline: Deadline) -> _T:
         """Have the thread do something, and wait for it; raises what it raises, Timeout, or what has ended the thread.
@@ -125,6 +137,7 @@ class RTCLoop:
         (Futures between threads would be waited for in vain, were the loop to end before it sees them.)
         """
         done: list[asyncio.Task[_T]] = []
+        asked: list[bool] = []
 
         def begin() -> None:
             if self._stop.is_set():  # nothing would end it any more
@@ -137,36 +150,42 @@ class RTCLoop:
             if task.cancelled() or self._stop.is_set():  # it is what the end has made of it
                 self._end(_stopped())
                 return
-            with self._changed:
+            with self._lock:
                 done.append(task)
                 self._changed.notify_all()
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(begin)
-        with self._changed:
-            while self.ended is None and not done:
-                if not self._changed.wait(deadline.for_wait()):
-                    raise _too_late()
+        def finished() -> asyncio.Task[_T] | None:
             if self.ended is not None:
                 raise copy_of(self.ended)
-        return done[0].result()
+            if self._reached is not None and not asked:
+                asked.append(True)
+                self._soon(begin)
+            return done[0] if done else None
+
+        task = self._changed.wait_for(finished, deadline)
+        if task is None:
+            raise _too_late()
+        return task.result()
 
     def put(self, samples: bytes, deadline: Deadline) -> None:
         """Queue audio, as room comes; see `Link.send_audio`."""
         rest = memoryview(samples)
         limit = 2 * _QUEUED * self._input_rate
-        while True:
-            with self._changed:
-                while self.ended is None and len(self._speech) >= limit:
-                    if not self._changed.wait(deadline.for_wait()):
-                        raise Timeout("no time left waiting for audio sent before to be spoken", phase="send")
-                if self.ended is not None:
-                    raise copy_of(self.ended)
-                room = limit - len(self._speech)
-                self._speech += rest[:room]
+
+        def queue() -> int | None:
+            if self.ended is not None:
+                raise copy_of(self.ended)
+            room = limit - len(self._speech)
+            if room <= 0:
+                return None
+            self._speech += rest[:room]
+            return room
+
+        while rest:
+            room = self._changed.wait_for(queue, deadline)
+            if room is None:
+                raise Timeout("no time left waiting for audio sent before to be spoken", phase="send")
             rest = rest[room:]
-            if not rest:
-                return
 
     @property
     def backlog(self) -> float:
@@ -175,20 +194,27 @@ class RTCLoop:
 
     def get(self, deadline: Deadline) -> Event | None:
         """Take the next event; see `Link.receive`."""
-        with self._changed:
-            while not self._inbox:
-                if self.ended is not None:
-                    raise copy_of(self.ended)
-                if not self._changed.wait(deadline.for_wait()):
-                    return None
-            came, size = self._inbox.popleft()
-            self._inbox_bytes -= size
+
+
+        def take() -> AudioChunk | str | bytes | None:
+            if self._inbox:
+                self._inbox_bytes -= self._inbox[0][1]
+                return self._inbox.popleft()[0]
+            if self.ended is not None:
+                raise copy_of(self.ended)
+            return None
+
+        came = self._changed.wait_for(take, deadline)
+        if came is None:
+            return None
         return came if isinstance(came, AudioChunk) else _to_event(came)
 
     def close(self, timeout: float) -> None:
         """End the connection, and wait for the thread to end."""
         self._tell(MisuseError("this session is closed"))
-        self.thread.join(min(timeout, threading.TIMEOUT_MAX))
+        deadline = Deadline(timeout)
+        while self.thread.is_alive() and (left := deadline.remaining()):
+            self.thread.join(min(left, TICK))
 
     def stop(self) -> None:
         """End it at once, from any thread or finaliser: no lock is taken, and nothing waited for."""
@@ -200,25 +226,54 @@ class RTCLoop:
 
     def release(self) -> None:
         """See `Pending`: the thread gives everything back."""
-        self.stop()
+        self.abandon()
 
     def _tell(self, why: HumeClientException) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
-            self._loop.call_soon_threadsafe(self._end, why)
+        self._told = self._told or why
+        self._soon(self._heed)
+
+    def _soon(self, call: Callable[[], object]) -> None:
+        """Have the thread call something, unless it has ended, or not begun."""
+        if self._reached is None:
+            return
+        try:
+            self._reached.call_soon_threadsafe(call)
+        except RuntimeError:
+            if not self._reached.is_closed():
+                raise
 
     # --- the thread
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            try:
-                runner.run(self._live())
-            finally:  # whatever it was, nobody is to wait for ever
-                with self._changed:
-                    self.ended = self._why or ConnectionLost("the session failed", close_code=_LOST)
-                    self._speech.clear()
-                    self._changed.notify_all()
+        if not self._claim.acquire(False):  # it was abandoned before it had begun
+            return
+        try:
+            with asyncio.Runner(loop_factory=TidyLoop) as runner:
+                try:
+                    runner.run(self._live())
+                finally:
+                    self._over()
+        except OSError as exc:
+            if self._reached is not None:
+                raise
+            self._why = ConnectError(f"no connection: {exc.strerror or exc}", phase="connect")  # too many open files
+        finally:  # whatever it was, nobody is to wait for ever
+            self._over()
+
+    def _over(self) -> None:
+        with self._lock:
+            self.ended = self.ended or self._why or ConnectionLost("the session failed", close_code=_LOST)
+            self._speech.clear()
+            self._changed.notify_all()
 
     async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, TidyLoop)
+        self._loop = loop
+        with self._lock:
+            self._reached = loop
+            self._changed.notify_all()
+        self._heed()  # it may have been told before it could be reached
         await self._stop.wait()
         if self._peer is not None:
             with contextlib.suppress(Exception):  # what it leaves open is closed below
@@ -227,6 +282,10 @@ class RTCLoop:
         if self._listeners and self._open:  # what has come is received before the end
             await asyncio.wait(self._listeners, timeout=_GOODBYE)
         await self._loop.let_go()
+
+    def _heed(self) -> None:
+        if self._told is not None:
+            self._end(self._told)
 
     def _end(self, why: HumeClientException) -> None:
         if self._why is None:
@@ -248,11 +307,16 @@ class RTCLoop:
         sdp: str = peer.localDescription.sdp
         return sdp
 
-    async def _accept(self, answer: Any) -> None:
-        await self._peer.setRemoteDescription(answer)
+    async def _accept(self, sdp: str) -> None:
+        from aiortc import RTCSessionDescription  # noqa: PLC0415 - an extra
+
+        try:
+            await self._peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        except Exception as exc:  # aiortc takes text apart without a fuss: AttributeError, IndexError, ...
+            raise ProtocolError("the server's answer holds no SDP that can be used", phase="connect") from exc
 
     def _on_open(self) -> None:
-        with self._changed:
+        with self._lock:
             self._open = True
             self._changed.notify_all()
 
@@ -307,7 +371,7 @@ class RTCLoop:
     def _take_in(self, came: AudioChunk | str | bytes, size: int) -> None:
         if isinstance(self._why, InboxOverflow):  # behind a gap nothing is to come
             return
-        with self._changed:
+        with self._lock:
             self._inbox.append((came, size + _MESSAGE))
             self._inbox_bytes += size + _MESSAGE
             overflow = self._inbox_bytes > self._inbox_limit
@@ -334,7 +398,7 @@ class RTCLoop:
         return frame
 
     def _take_out(self, size: int) -> bytes:
-        with self._changed:
+        with self._lock:
             taken = bytes(self._speech[:size])
             if taken:
                 del self._speech[:size]

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 from ..errors import ConnectionLost, MisuseError, ReplyTimeout, Timeout
 from ..net.deadline import Deadline, seconds
+from ..net.interrupts import from_outside
 from .additional import Additional, Inputs
 from .audio import silence, to_samples
 from .events import EndStream, ErrorMessage, Event, Reconnected
@@ -37,6 +38,14 @@ class Session:
 
     One thread may send while another receives (`reply`, or a ``for`` loop over the session's events). `set_input`,
     `outputs`, `latest_output` and `close` may be called from any thread.
+
+    What a signal handler or another thread raises in a call, as a time limit by ``signal.alarm`` does, comes out of it as
+    it is; nothing is sent again for it. The session stays usable: `reply` has then given its turn up, as after a
+    time-out; of the audio of `send_audio` a part may have been sent; and a hook that was being asked may have acted.
+    Only `connect`, `close` and a stream of outputs end by it, and a reconnect under way is left to the next call.
+
+    A connection whose network has failed without a word is noticed whether or not anybody calls: over WebSocket after
+    the client's ``patience`` (20 s), over WebRTC after 40 s at most. Time for which the machine sleeps does not count.
     """
 
     def __init__(self, server: Server, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
@@ -121,8 +130,8 @@ class Session:
         turn = Turn(rate, real_time=link.real_time, first=self._first, interrupting=self._lingers)
         try:
             rested = self._hear(turn, deadline, idle)
-        except ConnectionLost:
-            if self._asked is not self._line.link:  # else it was asked again meanwhile
+        except ConnectionLost as exc:
+            if not from_outside(exc) and self._asked is not self._line.link:  # else it was asked again meanwhile
                 self._asked = None
             raise
         self._lingers = turn.lingers
@@ -148,8 +157,8 @@ class Session:
                 event = self._receive(endless)
                 if event is not None:
                     self._additional.answer(self._line, [event], Deadline(self._server.timeout))
-            except MisuseError:
-                if self._line.closed:
+            except MisuseError as exc:
+                if self._line.closed and not from_outside(exc):
                     return
                 raise
             if event is not None:
@@ -197,9 +206,13 @@ class Session:
         """Say ``stop``, and let go. Idempotent, from any thread."""
         timeout = seconds("timeout", timeout)
         if self._line.is_mine:
-            self._line.interrupt()
-            self._additional.close()
-            self._line.link.close(timeout)
+            try:
+                self._line.interrupt()
+                self._additional.close()
+                self._line.link.close(timeout)
+            except BaseException:
+                self._line.link.abort()
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -207,10 +220,14 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, Exception) and self._line.is_mine:
-            self._line.interrupt()  # first: nobody is to make it anew
-            self._line.link.abort()  # Ctrl-C: do not wait for a server's goodbye
-        self.close()
+        try:
+            if kind is not None and not issubclass(kind, Exception) and self._line.is_mine:
+                self._line.interrupt()  # first: nobody is to make it anew
+                self._line.link.abort()  # Ctrl-C: do not wait for a server's goodbye
+            self.close()
+        except BaseException:
+            self.close()  # a signal struck in the middle of it
+            raise
 
     def __repr__(self) -> str:
         return f"<Session {self.webrtc_id}{' closed' if self._line.closed else ''}>"
@@ -265,8 +282,8 @@ class Session:
     def _receive(self, deadline: Deadline) -> Event | None:
         try:
             return self._line.receive(deadline, deadline)
-        except ConnectionLost:
-            if self._line.has_waiting():
+        except ConnectionLost as exc:
+            if self._line.has_waiting() and not from_outside(exc):
                 return None  # it was made anew, and one of the next events says so
             raise
 

@@ -93,7 +93,7 @@ class WebRTCLink:
             Timeout: no connection before the deadline (``phase="connect"``).
             HumeClientException: whatever ``offer`` raises.
         """
-        description, configuration = _aiortc(ice_servers)
+        configuration = _configuration(ice_servers)
         webrtc_id = str(uuid.uuid4())
         loop = RTCLoop(configuration, input_rate=input_sample_rate, output_rate=output_sample_rate, inbox=inbox_bytes)
         try:
@@ -101,17 +101,12 @@ class WebRTCLink:
             loop.start()
             sdp = _local_sdp(loop, deadline)
             answer = _sdp(offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline), scrub)
-            try:
-                loop.accept(description(answer, "answer"), deadline)
-            except HumeClientException:
-                raise
-            except Exception as exc:  # aiortc takes text apart without a fuss: AttributeError, IndexError, ...
-                raise ProtocolError("the server's answer holds no SDP that can be used", phase="connect") from exc
+            loop.accept(answer, deadline)
             loop.await_open(deadline)
+            return cls(loop, webrtc_id)
         except BaseException:
-            loop.stop()
+            loop.abandon()
             raise
-        return cls(loop, webrtc_id)
 
     @property
     def backlog(self) -> float:
@@ -170,14 +165,14 @@ class WebRTCLink:
             raise MisuseError("this session was opened before the process was forked: open one in the child")
 
 
-def _aiortc(ice_servers: Sequence[IceServer]) -> tuple[Any, Any]:
-    """RTCSessionDescription, and the configuration of a peer connection."""
+def _configuration(ice_servers: Sequence[IceServer]) -> Any:
+    """aiortc's, of a peer connection."""
     try:
-        from aiortc import RTCConfiguration, RTCIceServer, RTCSessionDescription  # noqa: PLC0415 - an extra
+        from aiortc import RTCConfiguration, RTCIceServer  # noqa: PLC0415 - an extra
     except ImportError:
         raise ConfigurationError('WebRTC needs: pip install "hume_sync[webrtc]"') from None
     servers = [RTCIceServer(**server) for server in check_ice_servers(ice_servers)]
-    return RTCSessionDescription, RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)
+    return RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)
 
 
 def _local_sdp(loop: RTCLoop, deadline: Deadline) -> str:
@@ -205,6 +200,6 @@ def _sdp(answer: Answer, scrub: Callable[[str], str]) -> str:
 
 def _forgotten(loop: RTCLoop, pid: int) -> None:
     """A link was dropped, or the interpreter ends, without `close`."""
-    if pid == os.getpid() and loop.thread.is_alive():
+    if pid == os.getpid() and loop.thread.is_alive() and not loop.stopped:
         loop.stop()
         warnings.warn("a session was not closed", ResourceWarning, stacklevel=1)

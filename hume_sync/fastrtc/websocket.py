@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import orjson
@@ -22,6 +21,7 @@ from ..errors import (
 from ..net.deadline import Deadline
 from ..net.duplex import Beat, Duplex
 from ..net.endpoint import Endpoint
+from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from . import mulaw
 from .events import AudioChunk, Custom, Event, json_or_text, to_event
@@ -84,20 +84,19 @@ class WebSocketLink:
             ConnectError, ProtocolError, Timeout: as `Duplex.open` does.
         """
         webrtc_id = str(uuid.uuid4())  # never one that is in use: a refusal would free the other's slot
+        duplex: Duplex | None = None
         try:
             beat = Beat(_PING, every=min(_BEAT, patience / _PINGS), patience=patience)
             inbox = max(_INBOX, 4 * endpoint.max_message_size)
             duplex = Duplex.open(endpoint, deadline, beat=beat, inbox=inbox, watch=watch)
-        except (AuthenticationError, HandshakeRejected) as exc:
-            raise _in_our_words(exc) from None
-        link = cls(duplex, webrtc_id, sample_rate)
-        try:  # (watch knows how to interrupt the socket, whoever it belongs to now)
-            with contextlib.suppress(ConnectionLost):  # what it said before it ended is still to be received
-                duplex.send([orjson.dumps({"event": "start", "websocket_id": webrtc_id})], deadline)
-                duplex.send([_PING], deadline)
-            link._await_pong(deadline, max(_EARLY, endpoint.max_message_size + _PER_MESSAGE), endpoint.scrub)
-        except BaseException:
-            duplex.abort()
+            # (watch knows how to interrupt the socket, whoever it belongs to now)
+            link = cls(duplex, webrtc_id, sample_rate)
+            link._register(deadline, max(_EARLY, endpoint.max_message_size + _PER_MESSAGE), endpoint.scrub)
+        except BaseException as exc:
+            if duplex is not None:
+                duplex.abort()
+            if isinstance(exc, AuthenticationError | HandshakeRejected) and duplex is None and not from_outside(exc):
+                raise _in_our_words(exc) from None
             raise
         return link
 
@@ -106,6 +105,15 @@ class WebSocketLink:
         """See `Link`."""
         error = self._duplex.ended
         return _explained(error) if isinstance(error, ConnectionLost) else error
+
+    def _register(self, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
+        try:
+            self._duplex.send([orjson.dumps({"event": "start", "websocket_id": self.webrtc_id})], deadline)
+            self._duplex.send([_PING], deadline)
+        except ConnectionLost as exc:
+            if from_outside(exc):
+                raise  # else what the server said before it ended is still to be received
+        self._await_pong(deadline, most, scrub)
 
     def _await_pong(self, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
         early = 0
@@ -127,10 +135,12 @@ class WebSocketLink:
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
         """See `Link`. Sent as fast as the server takes it: it needs no pacing."""
         view = memoryview(samples)
-        with _explaining():
+        try:
             for start in range(0, len(view), 2 * _MOST):
                 encoded = pybase64.b64encode(mulaw.encode(view[start : start + 2 * _MOST]))
                 self._duplex.send([b'{"event":"media","media":{"payload":"', encoded, b'"}}'], deadline)
+        except ConnectionLost as exc:
+            raise _explained(exc) from None
 
     def receive(self, deadline: Deadline) -> Event | None:
         """See `Link`."""
@@ -146,8 +156,10 @@ class WebSocketLink:
 
     def _next(self, deadline: Deadline) -> bytes | None:
         """The next message; None once the deadline has passed."""
-        with _explaining():
+        try:
             return self._duplex.receive(deadline)
+        except ConnectionLost as exc:
+            raise _explained(exc) from None
 
     def _to_event(self, message: object) -> Event:
         if isinstance(message, dict) and message.get("event") == "media":
@@ -168,17 +180,9 @@ class WebSocketLink:
         self._duplex.abort()
 
 
-@contextlib.contextmanager
-def _explaining() -> Iterator[None]:
-    try:
-        yield
-    except ConnectionLost as exc:
-        raise _explained(exc) from None
-
-
 def _explained(error: ConnectionLost) -> ConnectionLost:
     """The end of a connection; where the server has ended it, as what that means here."""
-    if error.close_code != 1000:
+    if error.close_code != 1000 or from_outside(error):
         return error
     return ConnectionLost(
         "the server ended the session: its handler has closed the stream, or could not read a message",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
-import time
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from ..errors import ProtocolError, ReplyMismatch
+from ..errors import ConnectionLost, ProtocolError, ReplyMismatch, Timeout
+from . import clock
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import Part
 from .pending import Watch, unwatched
+from .route import Route
 from .wire import Received
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ _UNREADABLE_REQUEST = "E0100"
 """The one error whose reply cannot name its request: the server could not read the request as JSON."""
 
 
+_PONG_TIMEOUT = 2.0
+"""Seconds that a server has to answer a ping."""
+
+
 class Connection:
     """A connection that answers each request with one reply, in order.
 
@@ -42,8 +48,10 @@ class Connection:
     # The one count kept for the whole process: epochs are unique in it. `next` on it is a single step.
     _epochs: ClassVar[itertools.count[int]] = itertools.count(1)
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, route: Route | None = None) -> None:
         self._transport = transport
+        self.route = route or Route()
+        """What its client knows of the way to the server."""
         self.is_quiet = transport.is_quiet
         """Asks, without waiting, whether nothing has come since the last exchange. (If something has: `poll`.)"""
         self.sound = True
@@ -53,8 +61,9 @@ class Connection:
         self._echoes = False  # whether this server has ever named a request in its reply
         self.epoch = next(self._epochs)
         """The number of this connection, unique in the process."""
-        self.born = self.idle_since = time.monotonic()
-        """Monotonic times at which it was opened and last used."""
+        self.born = self.idle_since = self.heard = self.taken = clock.boottime()
+        """When it was opened, when it was last used, when the server was last heard, when it was last taken for use:
+        by `clock.boottime`."""
         self.emulated = "x-hume-emulator" in transport.headers
         """Whether the server is the local one, by its answer to the upgrade."""
         self.answered = False
@@ -75,7 +84,7 @@ class Connection:
         """Dial and upgrade; raises as `Transport.open` does."""
         from .transport import Transport  # noqa: PLC0415 - 10 ms of imports, which a first connection does not notice
 
-        return cls(Transport.open(endpoint, deadline, watch))
+        return cls(Transport.open(endpoint, deadline, watch), endpoint.route)
 
     def scrub(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
@@ -91,9 +100,36 @@ class Connection:
             return
         try:
             self._transport.poll()
-        except BaseException:
+        except BaseException as exc:
             self.discard()
+            self._report(exc)
             raise
+
+    def may_be_dead(self, now: float, check_after: float) -> bool:
+        """Tell whether the server has to be asked for a sign of life before a request goes out.
+
+        Args:
+            now: the time, by `clock.boottime`.
+            check_after: seconds of silence after which that is so; ``math.inf``: it never is.
+        """
+        silent = now - self.heard >= check_after or self.heard <= self.route.suspect_before
+        return silent and check_after != math.inf
+
+    def check(self, deadline: Deadline) -> None:
+        """Make sure, by a ping, that the server is there: a round trip. Called instead of `poll`.
+
+        It takes no more than half of the time there is, so that a new connection can be made in the rest.
+
+        Raises:
+            ConnectionLost: as for `poll`, or no pong came in time; it is discarded.
+        """
+        try:
+            self._transport.ping(deadline.within(min(_PONG_TIMEOUT, deadline.remaining() / 2)))
+        except BaseException as exc:
+            self.discard()
+            self._report(exc)
+            raise
+        self.heard = clock.boottime()
 
     def exchange(self, members: Iterable[Part], deadline: Deadline) -> dict[str, Any]:
         """Send one request and return its reply.
@@ -113,11 +149,26 @@ class Connection:
             self._transport.send((b"{", *members, b',"payload_id":"', payload_id.encode(), b'"}'), deadline)
             reply = _decode(self._transport.receive(deadline))
             self._check_payload_id(reply, payload_id)
-        except BaseException:
+        except BaseException as exc:
             self.discard()
+            self._report(exc)
             raise
-        self.idle_since = time.monotonic()
+        self.idle_since = self.heard = clock.boottime()
         return reply
+
+    def _report(self, exc: BaseException) -> None:
+        """Tell the other connections of the client where this one was found dead.
+
+        A connection made just now tells nothing of others: its server may be slow. A close frame is sent to each of
+        them, and an orderly end seen while idle is this one's own.
+        """
+        if self.taken == self.born:
+            return
+        if isinstance(exc, Timeout) or (isinstance(exc, ConnectionLost) and exc.close_code is None):
+            cause = exc.__cause__
+            if exc.phase == "idle" and not isinstance(cause, OSError):
+                return
+            self.route.suspect(self.taken)
 
     def _next_payload_id(self) -> str:
         self._payload_number += 1
@@ -136,9 +187,11 @@ class Connection:
             )
 
     def close(self, timeout: float) -> None:
-        """Close in order, at most ``timeout`` seconds long; a connection no longer sound is just let go."""
+        """Close in order, at most ``timeout`` seconds long, but without waiting for a server that is likely gone."""
         try:
-            if self.sound:
+            if self.heard <= self.route.suspect_before:
+                self.retire()
+            elif self.sound:
                 self.sound = False
                 self._transport.close(timeout)
         finally:

@@ -14,14 +14,16 @@ _ENDLESS = 2e6
 """Seconds (23 days) from which a limit counts as none: beyond it the system's own timers overflow."""
 
 
-def seconds(name: str, value: object) -> float:
+def seconds(name: str, value: object, *, zero: bool = False) -> float:
     """Return ``value`` as a time-out in seconds, or raise `InputError` naming the argument.
 
-    Accepted: any number above zero; ``math.inf`` is no limit. Refused: zero, negative, NaN, bool, anything else.
+    Accepted: any number above zero; ``math.inf`` is no limit; zero where it is allowed. Refused: negative, NaN, bool,
+    anything else.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and (value > 0 or (zero and value == 0)):
         return float(value) if value < _ENDLESS else math.inf
-    raise InputError(f"{name} must be a number of seconds above zero (math.inf: no limit), got {described(value)}")
+    least = "from zero" if zero else "above zero"
+    raise InputError(f"{name} must be a number of seconds {least} (math.inf: no limit), got {described(value)}")
 
 
 class Deadline:

@@ -1,4 +1,4 @@
-"""From an endpoint to a connected `Wire`: addresses, proxy tunnel, the plaintext rule, TLS."""
+"""From an endpoint to a connected `Wire`: proxy tunnel, the plaintext rule, TLS."""
 
 from __future__ import annotations
 
@@ -21,14 +21,10 @@ from .endpoint import Endpoint, Proxy
 from .http1 import read_head
 from .interrupts import from_outside
 from .pending import Sockets, Watch, unwatched
+from .tcp import connect
 from .wire import Wire
 
 __all__ = ["Watch", "dial"]
-
-_OPTIONS = [
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),  # a request is one write, and its reply is waited for
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),  # so that the system notices a peer that vanished
-]
 
 
 def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Wire:
@@ -41,11 +37,11 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Wi
         ConnectError: no address answered, the tunnel was refused, or TLS failed.
         Timeout: the deadline passed (``phase="connect"``).
     """
-    via = endpoint.proxy
+    via, route = endpoint.proxy, endpoint.route
     sockets = Sockets()
     watch(sockets)
     try:
-        sock = _connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, sockets)
+        sock = connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, sockets, route)
         if via:
             _open_tunnel(sock, via, endpoint, deadline)
         if not endpoint.tls:
@@ -57,40 +53,10 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Wi
         return Wire(encrypted, deadline)
     except BaseException as exc:
         sockets.release()
+        route.address = None  # it answered, and was no good all the same
         if isinstance(exc, OSError) and not isinstance(exc, HumeClientException) and not from_outside(exc):
             raise _explain(exc, endpoint) from exc
         raise
-
-
-def _connect(host: str, port: int, deadline: Deadline, sockets: Sockets) -> socket.socket:
-    """The first address that answers. Each gets its share of the time left, so a dead one costs no more."""
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise ConnectError(f"cannot look up the host {host!r}: {exc}", phase="connect") from exc
-    failures: list[str] = []
-    for left, (family, kind, protocol, _, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
-        try:
-            sock = sockets.new(family, kind, protocol)
-        except OSError as exc:  # a family this machine does not speak
-            failures.append(f"{address[0]}: {exc}")
-            continue
-        try:
-            for option in _OPTIONS:
-                sock.setsockopt(*option)
-            sock.settimeout(deadline.within(deadline.remaining() / left).for_socket())
-            sock.connect(address)
-        except OSError as exc:
-            sock.close()
-            failures.append(f"{address[0]}: {exc.strerror or exc}")
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    if deadline.expired():
-        raise Timeout(f"no connection to {host}:{port} in time ({'; '.join(failures)})", phase="connect")
-    raise ConnectError(f"cannot connect to {host}:{port} ({'; '.join(failures)})", phase="connect")
 
 
 def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline: Deadline) -> None:
@@ -104,6 +70,8 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
     try:
         head = read_head(wire)
     except EOFError as exc:
+        if from_outside(exc):
+            raise
         raise ConnectError(f"the proxy {proxy.host}:{proxy.port} ended the connection", phase="connect") from exc
     if head.status != 200:
         raise ConnectError(
@@ -136,8 +104,5 @@ def _explain(exc: OSError, endpoint: Endpoint) -> ConnectError | Timeout:
             f"cannot connect to {endpoint.authority}: its certificate was not accepted: {exc.verify_message}",
             phase="connect",
         )
-    if isinstance(exc, ssl.SSLError):
-        reason = f"TLS failed: {exc.reason or exc}"
-    else:
-        reason = str(exc.strerror or exc)
+    reason = f"TLS failed: {exc.reason or exc}" if isinstance(exc, ssl.SSLError) else str(exc.strerror or exc)
     return ConnectError(f"cannot connect to {endpoint.authority}: {reason}", phase="connect")

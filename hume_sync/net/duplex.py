@@ -9,7 +9,6 @@ bytes. No code of a user's runs on the owner thread.
 from __future__ import annotations
 
 import os
-import socket
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -30,36 +29,20 @@ __all__ = ["Beat", "Duplex"]
 class Duplex:
     """The callers' side. Any number of threads may send and receive; each message is received by one of them.
 
+    Whatever a signal's handler, or another thread, raises in a call comes out of it as it is. A message is then on its
+    way in full or not at all, and the session stays good.
+
     Args:
-        sock: connected and upgraded; the session's from here on, and closed should this fail.
-        surplus: bytes that have come behind the upgrade's answer.
-        endpoint: whose limits and secrets count.
-        beat: what keeps the connection alive; None: nothing does.
-        inbox: bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
-            is dropped in silence.
-        outbox: bytes of frames that may wait to be sent before `send` waits.
+        owner: of a connected and upgraded socket; its thread is started here.
     """
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        surplus: bytes,
-        endpoint: Endpoint,
-        *,
-        beat: Beat | None = None,
-        inbox: int = 64 * 2**20,
-        outbox: int = 2**20,
-    ) -> None:
+    def __init__(self, owner: Owner) -> None:
         self._pid = os.getpid()
         self._writer = FrameWriter()  # of all callers: what it remembers may be wrong by a race, and does no harm then
-        try:
-            self._owner = Owner(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
-            self._owner.start()
-        except BaseException:
-            sock.close()
-            raise
-        self._forgotten = weakref.finalize(self, _forgotten, self._owner, self._pid)
+        self._owner = owner
+        self._forgotten = weakref.finalize(self, _forgotten, owner, self._pid)
         fork.watch(self)
+        owner.start()
 
     @classmethod
     def open(
@@ -72,10 +55,29 @@ class Duplex:
         outbox: int = 2**20,
         watch: Watch = unwatched,
     ) -> Self:
-        """Dial and upgrade; raises as `Transport.open` does. ``watch`` is told of it."""
+        """Dial and upgrade; raises as `Transport.open` does.
+
+        Args:
+            endpoint: the server.
+            deadline: of all of it.
+            beat: as for `Owner`.
+            inbox: as for `Owner`.
+            outbox: as for `Owner`.
+            watch: told of it.
+        """
+        owner: Owner | None = None
         wire, _ = upgrade(endpoint, deadline, watch)
-        sock, surplus = wire.detach()
-        return cls(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
+        try:
+            sock, surplus = wire.detach()
+            owner = Owner(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
+            watch(owner)
+            return cls(owner)
+        except BaseException:
+            if owner is None:
+                wire.close()
+            else:
+                owner.abandon()
+            raise
 
     @property
     def ended(self) -> HumeClientException | None:
@@ -117,14 +119,14 @@ class Duplex:
                 the server does in answer, the session counts as closed on this side.
         """
         if self._is_mine():
-            self._owner.close(timeout, self._writer.build(last) if last else b"")
             self._forgotten.detach()
+            self._owner.close(timeout, self._writer.build(last) if last else b"")
 
     def abort(self) -> None:
         """From any thread: end it at once, without a word; whoever waits gets ConnectionLost. Nothing in a child."""
         if self._is_mine():
-            self._owner.stop()
             self._forgotten.detach()
+            self._owner.stop()
 
     def let_go(self, *, hooked: bool) -> None:
         """In a forked child: the session is the parent's. No lock is taken: its holder may not exist here."""
@@ -151,7 +153,7 @@ def _forgotten(owner: Owner, pid: int) -> None:
     if pid != os.getpid():
         owner.let_go(close=False)
         return
-    running = owner.ended is None
+    running = owner.ended is None and not owner.stopped
     owner.forget()
     if running:
         warnings.warn("a session was not closed", ResourceWarning, stacklevel=1)

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from ..errors import ConfigurationError, InputError, described
+from .route import Route
 from .secret import Secret
 
 __all__ = [
@@ -76,6 +77,8 @@ class Endpoint:
     allow_plaintext: bool = False
     max_message_size: int = 64 * 2**20
     """Bytes of one incoming message, all its fragments together."""
+    route: Route = attrs.field(factory=Route, eq=False, repr=False)
+    """What is learned on the way there; the one part of an endpoint that changes."""
 
     @classmethod
     def split(cls, url: str, *, name: str = "base_url") -> tuple[bool, str, int, str]:

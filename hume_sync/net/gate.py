@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from ..errors import HumeClientException, Timeout, copy_of
 from .deadline import Deadline
+from .interrupts import from_outside
 from .retry import RetryPolicy
 
 __all__ = ["Gate"]
@@ -87,6 +88,8 @@ class Gate:
         try:
             return connect(deadline)
         except HumeClientException as exc:
+            if from_outside(exc):
+                raise
             if self._policy.allows(exc):
                 self.failed(caller, exc)
             else:

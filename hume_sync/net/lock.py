@@ -7,6 +7,7 @@ import threading
 from types import FrameType
 
 from ..errors import MisuseError
+from .condition import TICK
 from .deadline import Deadline
 
 __all__ = ["CallLock"]
@@ -45,8 +46,10 @@ class CallLock:
 
     def acquire(self, deadline: Deadline) -> bool:
         """Wait for the lock, for the caller's frame; False when the deadline has passed."""
-        if not self._lock.acquire(False) and not self._lock.acquire(timeout=deadline.for_lock()):
-            return False
+        if not self._lock.acquire(False):
+            while not self._lock.acquire(timeout=min(deadline.remaining(), TICK)):
+                if deadline.expired():
+                    return False
         self.holder = sys._getframe(1)
         return True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import select
 import socket
@@ -24,9 +23,11 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from .condition import TICK, Condition
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import FrameWriter
+from .interrupts import from_outside
 from .parser import MessageParser
 from .transport import CLOSE, PING, PONG, TEXT, control_frame, goodbye
 
@@ -64,10 +65,27 @@ class Beat:
 
 
 class Owner:
-    """Runs `thread`, which nobody but it touches the socket from; it never waits in a send or a receive."""
+    """Runs `thread`, which nobody but it touches the socket from; it never waits in a send or a receive.
+
+    Args:
+        sock: connected and upgraded; closed by the thread, or by `abandon`.
+        surplus: bytes that have come behind the upgrade's answer.
+        endpoint: whose limits and secrets count.
+        beat: what keeps the connection alive; None: nothing does.
+        inbox: bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
+            is dropped in silence.
+        outbox: bytes of frames that may wait to be sent before `put` waits.
+    """
 
     def __init__(
-        self, sock: socket.socket, surplus: bytes, endpoint: Endpoint, *, beat: Beat | None, inbox: int, outbox: int
+        self,
+        sock: socket.socket,
+        surplus: bytes,
+        endpoint: Endpoint,
+        *,
+        beat: Beat | None = None,
+        inbox: int = 64 * 2**20,
+        outbox: int = 2**20,
     ) -> None:
         sock.settimeout(0.0)
         self._sock = sock
@@ -78,12 +96,15 @@ class Owner:
         self._beat = beat
         self._inbox_limit = inbox
         self._outbox_limit = outbox
-        # A byte, or the end of the stream, wakes the thread. It alone closes the bell, and never touches the button: no
-        # caller can ring at a number that was given to another file meanwhile.
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
+        # A byte, or the end of the stream, wakes the thread. It alone closes the bell, and all use the button under the
+        # lock: no caller can ring at a number that was given to another file meanwhile. The thread makes them, since no
+        # signal handler runs there, which could strike between making and keeping them.
+        self._bell: socket.socket | None = None
+        self._button: socket.socket | None = None
         self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
+        self._claim = (
+            threading.Lock()
+        )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
         # The thread's alone:
         self._writing: memoryview | None = None  # what is left of the frame being sent
         self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
@@ -94,16 +115,17 @@ class Owner:
         self._write_waits_for = select.POLLOUT
         # Between the callers and the thread. The lock guards all below and the button; it is never held over anything
         # that waits. Reentrant: a signal's handler may close the session that its own thread is just using.
-        lock = threading.RLock()
-        self._changed = threading.Condition(lock)  # a message is there, or it is over
-        self._room = threading.Condition(lock)  # in the outbox, or nothing more is taken
+        self._lock = threading.RLock()
+        self._changed = Condition(self._lock)  # a message is there, or it is over
+        self._room = Condition(self._lock)  # in the outbox, or nothing more is taken
         self._inbox: deque[bytes] = deque()
         self._inbox_bytes = 0
         self._outbox: deque[bytes | memoryview] = deque()
         self._outbox_bytes = 0  # the frame being sent included
         self._closing = False  # from here on nothing new is sent but the close frame
         self._close_by = math.inf  # monotonic
-        self._stopped = False
+        self.stopped = False
+        """Whether it was told to end at once."""
         self.ended: HumeClientException | None = None
 
     def start(self) -> None:
@@ -111,89 +133,119 @@ class Owner:
         try:
             self.thread.start()
         except BaseException:
-            self.stop()
-            if self.thread.ident is None:
-                self.let_go(close=True)
+            self.abandon()
             raise
+
+    def abandon(self) -> None:
+        """End it at once, at whatever point its start was interrupted: nothing stays open. Idempotent."""
+        self.stop()
+        if self._claim.acquire(False):  # the thread has not begun, and never will
+            self.let_go(close=True)
+
+    def abort(self) -> None:
+        """See `Pending`."""
+        self.stop()
+
+    def release(self) -> None:
+        """See `Pending`."""
+        self.abandon()
+        self._join(_GRACE)
 
     # --- the callers' side
 
     def put(self, frame: bytes | memoryview, deadline: Deadline) -> None:
         """Queue a frame; see `Duplex.send`."""
-        with self._room:
-            self._room.wait_for(
-                lambda: not self._open() or self._outbox_bytes <= self._outbox_limit, deadline.for_wait()
-            )
+
+        size = len(frame)
+
+        def put() -> bool | None:
             if not self._open():
                 raise copy_of(self.ended) if self.ended else _closed() if self._closing else _aborted()
             if self._outbox_bytes > self._outbox_limit:
-                raise Timeout("no time left waiting for the server to take what was sent before", phase="send")
-            self._outbox.append(frame)
-            self._outbox_bytes += len(frame)
+                return None
             self._ring()
+            # No call here, after which an exception could strike: the frame is on its way and counted, or neither.
+            self._outbox += (frame,)
+            self._outbox_bytes += size
+            return True
+
+        if not self._room.wait_for(put, deadline):
+            raise Timeout("no time left waiting for the server to take what was sent before", phase="send")
 
     def _open(self) -> bool:
-        return self.ended is None and not self._closing and not self._stopped
+        return self.ended is None and not self._closing and not self.stopped
 
     def get(self, deadline: Deadline) -> bytes | None:
         """Take the next message; see `Duplex.receive`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._inbox or self.ended is not None, deadline.for_wait())
+
+        def take() -> bytes | None:
             if self._inbox:
-                message = self._inbox.popleft()
-                self._inbox_bytes -= len(message) + _PER_MESSAGE
-                return message
+                self._inbox_bytes -= len(self._inbox[0]) + _PER_MESSAGE
+                return self._inbox.popleft()
             if self.ended is not None:
                 raise copy_of(self.ended)
             return None
 
+        return self._changed.wait_for(take, deadline)
+
     def close(self, timeout: float, last: bytes | memoryview) -> None:
         """Send the last frame, and goodbye, behind all that waits to be sent; wait for the thread to end."""
-        with self._room:
-            if not self._closing:
-                self._closing, self._close_by = True, monotonic() + timeout
-                if last:
-                    self._outbox.append(last)
-                    self._outbox_bytes += len(last)
-                self._room.notify_all()
-                self._ring()
-        self._join(timeout)
-        self.stop()
+        try:
+            with self._lock:
+                if not self._closing:
+                    self._closing, self._close_by = True, monotonic() + timeout
+                    if last:
+                        self._outbox.append(last)
+                        self._outbox_bytes += len(last)
+                    self._room.notify_all()
+                    self._ring()
+            self._join(timeout)
+        finally:  # what a signal's handler raises leaves no time for a goodbye
+            self.stop()
         self._join(_GRACE)
 
     def _join(self, timeout: float) -> None:
-        if self.thread is not threading.current_thread():  # finalisers, of whomever, run anywhere
-            self.thread.join(min(timeout, threading.TIMEOUT_MAX))
+        if self.thread is threading.current_thread():  # finalisers, of whomever, run anywhere
+            return
+        deadline = Deadline(timeout)
+        while self.thread.is_alive() and (left := deadline.remaining()):
+            self.thread.join(min(left, TICK))
 
     def stop(self) -> None:
         """From any thread: end at once."""
-        with self._room:
-            self._stopped = True
-            self._button.close()  # the end of the stream rings too, for good
+        with self._lock:
+            self.forget()
             self._room.notify_all()
 
     def forget(self) -> None:
         """For the finaliser, once there are no callers any more: as `stop`, but no lock is taken."""
-        self._stopped = True
-        self._button.close()
+        self.stopped = True
+        if (button := self._button) is not None:  # else the thread looks before it waits for the first time
+            button.close()  # the end of the stream rings too, for good
 
     def let_go(self, *, close: bool) -> None:
-        """In a forked child: drop the descriptors in silence."""
+        """Drop the descriptors in silence: in a forked child, or where the thread never runs."""
         for sock in (self._sock, self._bell, self._button):
-            (sock.close if close else sock.detach)()
+            if sock is not None:
+                (sock.close if close else sock.detach)()
 
     def _ring(self) -> None:
         """Wake the thread; under the lock, so that nobody closes the button meanwhile. It does not wait."""
-        if self.ended is None:
-            with contextlib.suppress(OSError):  # full: it rings already; closed: that rings as well
+        if self.ended is None and self._button is not None:
+            try:
                 self._button.send(b"\0")
+            except OSError as exc:  # full: it rings already; closed: that rings as well
+                if from_outside(exc):
+                    raise
 
     # --- the owner thread
 
     def _run(self) -> None:
+        if not self._claim.acquire(False):  # it was abandoned before it had begun
+            return
         error: HumeClientException = ConnectionLost("the session failed", close_code=_LOST)
         try:
-            error = self._converse()
+            error = self._converse(self._make_bell())
         except HumeClientException as exc:
             error = copy_of(exc.with_traceback(None))  # tracebacks, and their circles, would keep all of this alive
         except OSError as exc:
@@ -202,24 +254,35 @@ class Owner:
             if code := next((code for kind, code in _FAREWELLS if isinstance(error, kind)), None):
                 self._last_word(code.to_bytes(2, "big"))
             self._sock.close()
-            with self._changed:
+            with self._lock:
                 self.ended = _closed() if self._closing and isinstance(error, ConnectionLost) else error
                 self._outbox.clear()
                 self._outbox_bytes = 0
                 self._changed.notify_all()
                 self._room.notify_all()
-            self._bell.close()
+                if self.stopped and self._button is not None:
+                    self._button.close()
+            if self._bell is not None:
+                self._bell.close()
 
-    def _converse(self) -> HumeClientException:
+    def _make_bell(self) -> socket.socket:
+        bell, button = socket.socketpair()
+        bell.setblocking(False)
+        button.setblocking(False)
+        with self._lock:
+            self._bell, self._button = bell, button
+        return bell
+
+    def _converse(self, bell: socket.socket) -> HumeClientException:
         """Read and write until either side ends it; returns why."""
         poller = select.poll()
-        poller.register(self._bell, select.POLLIN)
+        poller.register(bell, select.POLLIN)
         poller.register(self._sock, select.POLLIN)
-        bell = self._bell.fileno()
+        rung = bell.fileno()
         next_beat = monotonic() + self._beat.every if self._beat else math.inf
         self._take_in(self._surplus)
         self._surplus = b""
-        while not self._stopped:
+        while not self.stopped:
             now = monotonic()
             if self._beat and now >= next_beat:
                 next_beat = now + self._beat.every
@@ -240,13 +303,13 @@ class Owner:
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
             # Stopped, or held up by others of this process: no fault of the server's.
             self._heard += max(0.0, monotonic() - until)
-            if any(descriptor == bell for descriptor, _ in woken):
-                self._bell.recv(_CHUNK)
+            if any(descriptor == rung for descriptor, _ in woken):
+                bell.recv(_CHUNK)
         return _aborted()
 
     def _queue_beat(self, beat: Beat) -> None:
         frame = FrameWriter().build([beat.message])
-        with self._room:
+        with self._lock:
             if not self._outbox and self._open():  # while others wait to be sent they do as well
                 self._outbox.append(frame)
                 self._outbox_bytes += len(frame)
@@ -279,7 +342,7 @@ class Owner:
                     raise end
         finally:  # what came before the end is received before it
             if messages:
-                with self._changed:
+                with self._lock:
                     self._inbox.extend(messages)
                     self._inbox_bytes += sum(len(message) + _PER_MESSAGE for message in messages)
                     self._changed.notify_all()
@@ -310,7 +373,7 @@ class Owner:
             if self._blocked:  # the server has made room: it lives, though it may have nothing to say meanwhile
                 self._blocked, self._heard, self._write_waits_for = False, monotonic(), select.POLLOUT
             self._writing = self._writing[sent:] or None
-            with self._room:
+            with self._lock:
                 self._outbox_bytes -= sent
                 if self._outbox_bytes <= self._outbox_limit:
                     self._room.notify_all()
@@ -319,7 +382,7 @@ class Owner:
     def _next_frame(self) -> memoryview | None:
         if self._said_goodbye:
             return None
-        with self._room:
+        with self._lock:
             if self._pong is not None:
                 frame, self._pong = self._pong, None
             elif self._outbox:
@@ -335,8 +398,10 @@ class Owner:
         """A close frame, if the socket takes it at once and is not in the middle of another frame."""
         if self._writing is None and not self._said_goodbye:
             self._said_goodbye = True
-            with contextlib.suppress(OSError):
+            try:
                 self._sock.send(control_frame(CLOSE, code))
+            except OSError:  # (on the thread, which no signal's handler interrupts)
+                pass
 
 
 def _closed() -> MisuseError:

@@ -62,8 +62,8 @@ class Sockets:
         self._all: list[socket.socket] = []
         self._aborted = False
 
-    def new(self, family: int, kind: int, protocol: int) -> socket.socket:
-        """Make a socket.
+    def new(self, family: int) -> socket.socket:
+        """Make a TCP socket.
 
         Raises:
             OSError: the system refuses; nothing is left open.
@@ -72,7 +72,7 @@ class Sockets:
         self.check()
         sock = socket.socket.__new__(socket.socket)  # no descriptor yet
         self._all.append(sock)
-        sock.__init__(family, kind, protocol)  # type: ignore[misc]  # in place, so that no signal loses the object
+        sock.__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # type: ignore[misc]  # in place, so that no signal loses the object
         return sock
 
     def encrypt(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:

@@ -39,6 +39,7 @@ from ..errors import (
     described,
 )
 from .deadline import Deadline, seconds
+from .interrupts import from_outside
 
 __all__ = ["Attempts", "RetryEvent", "RetryPolicy", "retry"]
 
@@ -195,8 +196,8 @@ def retry(
     def may_retry(state: tenacity.RetryCallState) -> bool:
         nonlocal broken
         error = state.outcome and state.outcome.exception()
-        if not isinstance(error, HumeClientException):
-            return False  # Ctrl-C and the like: tenacity raises it again
+        if not isinstance(error, HumeClientException) or from_outside(error):
+            return False  # Ctrl-C, a signal handler's and the like: tenacity raises it again
         allowed = policy.allows(error, broken)
         broken += isinstance(error, ProtocolError)
         return allowed

@@ -7,6 +7,7 @@ fragments counted in, strict control frames, and an ending that cannot hang.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
@@ -14,9 +15,11 @@ import websocket
 from websocket import ABNF
 
 from ..errors import (
+    AuthenticationError,
     ConfigurationError,
     ConnectError,
     ConnectionLost,
+    HandshakeRejected,
     HumeClientException,
     MessageTooLarge,
     ProtocolError,
@@ -27,6 +30,7 @@ from .deadline import Deadline
 from .dial import dial
 from .endpoint import Endpoint
 from .frames import FINAL, FrameReader, FrameWriter, Part, broken
+from .interrupts import from_outside
 from .pending import Watch, unwatched
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
@@ -99,7 +103,7 @@ class Transport:
         self._wire.deadline = deadline
         try:
             self._wire.send(self._writer.build(parts))
-        except OSError as exc:
+        except (OSError, TransportError) as exc:
             self._fail(exc, phase="send")
 
     def receive(self, deadline: Deadline) -> Received:
@@ -161,21 +165,41 @@ class Transport:
             ConnectionLost: the peer has closed, sent what nobody asked for, or more than 32 control frames
                 (``phase="idle"``). Nothing of a request has been sent.
         """
+        self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
         try:
-            self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
             for _ in range(_MAX_IDLE_FRAMES):
                 if not self._wire.poll():
                     return
-                first, data = self._reader.read()
-                if not first & CLOSE:
-                    break
-                self._control(first, data, wait=False)
-        except ConnectionLost as exc:
-            exc.phase = "idle"
-            raise
-        except (OSError, EOFError, websocket.WebSocketException, ProtocolError) as exc:
-            raise ConnectionLost("the connection ended while it was idle", phase="idle") from exc
-        raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
+                self._idle_frame()
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
+            _fail_idle(exc, "the connection ended while it was idle")
+        raise _unasked()
+
+    def ping(self, deadline: Deadline) -> None:
+        """Ping the peer of an idle connection and wait for its pong; what else comes is treated as `poll` does.
+
+        Raises:
+            ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
+        """
+        self._wire.deadline = deadline
+        payload = secrets.token_bytes(8)
+        try:
+            self._wire.send(control_frame(PING, payload))
+            for _ in range(_MAX_IDLE_FRAMES):
+                if self._idle_frame() == (PONG, payload):
+                    return
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
+            timed_out = isinstance(exc, TimeoutError)
+            _fail_idle(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
+        raise _unasked()
+
+    def _idle_frame(self) -> tuple[int, bytes]:
+        """Take a frame that may come between two requests; return its opcode and payload."""
+        first, data = self._reader.read()
+        if not first & CLOSE:
+            raise _unasked()
+        self._control(first, data, wait=False)
+        return first & _OPCODE, bytes(data)
 
     def close(self, timeout: float) -> None:
         """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.
@@ -188,8 +212,10 @@ class Transport:
             self._wire.send(control_frame(CLOSE, (1000).to_bytes(2, "big")))
             while self._reader.read()[0] & _OPCODE != CLOSE:
                 deadline.for_socket()
-        except (OSError, EOFError, ProtocolError):
-            pass  # the peer is gone, slow or confused; all the same to a connection that ends
+        except (OSError, EOFError, ProtocolError) as exc:
+            if from_outside(exc):
+                raise
+            # Else the peer is gone, slow or confused; all the same to a connection that ends.
         finally:
             self.discard()
 
@@ -212,6 +238,8 @@ class Transport:
 
     def _fail(self, exc: Exception, *, phase: str) -> NoReturn:
         """Raise what happened in an exchange as an error of this library."""
+        if from_outside(exc):
+            raise exc
         sent = phase == "receive"
         if isinstance(exc, websocket.WebSocketProtocolException):
             exc = broken(str(exc))
@@ -237,7 +265,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
         The wire, and the fields of the server's answer, names in lower case, without cookies.
     """
     check_websocket_client()
-    wire = None
+    wire = guard = None
     try:
         wire = dial(endpoint, deadline, watch)
         guard = UpgradeGuard(wire, endpoint)
@@ -252,15 +280,32 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
         )
         fields = guard.head.fields if guard.head else ()
         return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
-    except BaseException as exc:
+    except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
         if wire is not None:
             wire.close()
-        if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not isinstance(
-            exc, HumeClientException
-        ):
+        exc = (guard and guard.failure) or raised
+        if not isinstance(exc, HandshakeRejected | AuthenticationError):
+            endpoint.route.address = None  # a WebSocket server is not what answers there
+        if isinstance(exc, HumeClientException) or from_outside(exc):
+            raise exc from None
+        if isinstance(exc, OSError | EOFError | websocket.WebSocketException):
             # "from None": websocket-client's texts hold the whole answer, headers and all.
             raise _connect_error(exc, endpoint) from None
-        raise
+        raise exc from None
+
+
+def _fail_idle(exc: Exception, what: str) -> NoReturn:
+    """Raise what happened to an idle connection as a `ConnectionLost`; what came from outside, as it is."""
+    if from_outside(exc):
+        raise exc
+    if isinstance(exc, ConnectionLost):
+        exc.phase = "idle"
+        raise exc
+    raise ConnectionLost(what, phase="idle") from exc
+
+
+def _unasked() -> ConnectionLost:
+    return ConnectionLost("the server sent messages nobody asked for", phase="idle")
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:

@@ -11,6 +11,8 @@ from time import monotonic
 from typing import Final
 
 from .deadline import Deadline
+from .interrupts import from_outside
+from .keepalive import allow_for_closed_window
 
 __all__ = ["Received", "Wire", "abort_socket"]
 
@@ -64,7 +66,7 @@ class Wire:
             try:
                 return self._sock.recv(_CHUNK)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)
+                self._tick(exc)
 
     def read_into(self, view: memoryview) -> int:
         """Read into a buffer, past what is left over; the number of bytes, zero at the end of the stream."""
@@ -73,7 +75,7 @@ class Wire:
             try:
                 return self._sock.recv_into(view)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)
+                self._tick(exc)
 
     def unread(self, data: Received) -> None:
         """Put back what belongs to a later read."""
@@ -113,7 +115,7 @@ class Wire:
             try:
                 return self._sock.send(data)
             except (BlockingIOError, TimeoutError) as exc:
-                _only_a_tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
+                self._tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
 
     def is_quiet(self) -> bool:
         """Without waiting: whether there is nothing to read, not even the end of the stream. (Or not: see `poll`.)"""
@@ -133,7 +135,9 @@ class Wire:
         self._wait_for_nothing()
         try:
             self._surplus = self._sock.recv(_CHUNK)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except (BlockingIOError, ssl.SSLWantReadError) as exc:
+            if from_outside(exc):
+                raise
             return False
         if not self._surplus:
             raise EOFError("the peer has ended the stream")
@@ -144,8 +148,15 @@ class Wire:
         try:
             self._wait_for_nothing()
             self._sock.send(data)
-        except OSError:
-            pass  # a courtesy to the peer; the connection ends either way
+        except OSError as exc:
+            if from_outside(exc):
+                raise
+            # Else a courtesy that was not taken; the connection ends either way.
+
+    def _tick(self, exc: OSError) -> None:
+        """Go on after a wait of a second."""
+        _only_a_tick(exc)
+        allow_for_closed_window(self._sock)
 
     def _set_timer(self) -> None:
         """Have the next system call end in time. (Where it would not change anything, it need not be called.)
@@ -209,8 +220,10 @@ def abort_socket(sock: socket.socket) -> None:
     try:
         # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        pass  # it has ended already, or not begun
+    except OSError as exc:
+        if from_outside(exc):
+            raise
+        # Else it has ended already, or not begun.
 
 
 def _only_a_tick(exc: OSError) -> None:
@@ -218,5 +231,7 @@ def _only_a_tick(exc: OSError) -> None:
 
     But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
     """
+    if from_outside(exc):
+        raise exc
     if isinstance(exc, TimeoutError) and exc.errno:
         raise ConnectionResetError(exc.errno, exc.strerror) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from ..net.pending import Watch
 from ..net.retry import RetryPolicy
 from .configs import ModelConfigBase
 from .exchange import Stream
+from .limits import Limits
 from .payloads import Models
 from .pool import StreamPool
 from .settings import PoolSettings
@@ -51,6 +53,10 @@ class HumeStreamClient:
         timeout: seconds a call may take, connecting included, unless the call says otherwise.
         open_timeout: seconds connecting may take of that.
         close_timeout: seconds closing may take.
+        check_after: seconds of silence after which a connection is pinged before a request goes out on it, and replaced
+            where no pong comes within 2 seconds: networks forget connections, and tell neither side. Sleep of the
+            machine counts. Where one was found dead, others that were as quiet are pinged at once. 0: before each
+            request; math.inf: never, for servers that answer no ping.
         max_message_size: bytes of the largest reply taken.
         max_payload_size: bytes of the largest media, before encoding, text or landmarks sent.
         ssl_context: your own TLS settings; default: the system's certificates, verified. There is no switch that
@@ -74,6 +80,7 @@ class HumeStreamClient:
         timeout: float = 60.0,
         open_timeout: float = 10.0,
         close_timeout: float = 5.0,
+        check_after: float = 15.0,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
         max_message_size: int = 64 * 2**20,
         max_payload_size: int = 64 * 2**20,
@@ -112,6 +119,7 @@ class HumeStreamClient:
         self._open_timeout = seconds("open_timeout", open_timeout)
         self._timeout = seconds("timeout", timeout)
         self._close_timeout = seconds("close_timeout", close_timeout)
+        self._check_after = seconds("check_after", check_after, zero=True)
         self._retry = retry
 
     def connect(
@@ -120,6 +128,8 @@ class HumeStreamClient:
         stream_window_ms: float | None = None,
         *,
         preserve_window: bool = True,
+        max_idle: float = 50.0,
+        check_after: float | None = None,
     ) -> StreamSocket:
         """A socket for these models. It is not connected yet: that is done on ``with``, or by its first call.
 
@@ -130,13 +140,16 @@ class HumeStreamClient:
             preserve_window: keep the payloads inside that window, at most 8 MiB, and replay them when a connection
                 was lost, so that the server hears the same as if nothing had happened. (They are sent, and may be
                 billed, again.) False: the window starts empty then, and replies say "cold".
+            max_idle: seconds without use after which the connection is replaced by the next call. (v0 servers close
+                after 60.) Sleep of the machine counts.
+            check_after: None: the client's.
 
         Raises:
-            InputError: no configurations, something else among them, or a window out of range.
+            InputError: no configurations, something else among them, or a number out of range.
         """
         models = Models.of(configs, stream_window_ms, self._max_payload_size)
         stream = Stream(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window))
-        source = SoleSource(self._connect, self._retry)
+        source = SoleSource(self._connect, self._retry, self._limits(max_idle, None, check_after))
         return StreamSocket(source, models, stream, timeout=self._timeout, close_timeout=self._close_timeout)
 
     def pool(
@@ -151,6 +164,7 @@ class HumeStreamClient:
         max_idle: float = 50.0,
         max_lifetime: float | None = None,
         max_stream_idle: float = 600.0,
+        check_after: float | None = None,
     ) -> StreamPool:
         """A pool of connections for any number of threads. Nothing is dialled before the first request.
 
@@ -161,9 +175,11 @@ class HumeStreamClient:
             max_size: the most connections, and the most leases at one time.
             max_waiting: how many callers may wait for a lease; None: any number.
             timeout: seconds a caller waits for a lease.
-            max_idle: seconds without use after which a connection is closed. (v0 servers close after 60.)
+            max_idle: seconds without use after which a connection is closed. (v0 servers close after 60.) Sleep of
+                the machine counts, for ``max_lifetime`` too.
             max_lifetime: seconds after which a connection is closed; None: never.
             max_stream_idle: seconds without use after which a named stream is forgotten.
+            check_after: None: the client's.
 
         Raises:
             InputError: a number out of range, or as for `connect`.
@@ -176,8 +192,7 @@ class HumeStreamClient:
             max_size=_count("max_size", max_size, 1),
             max_waiting=None if max_waiting is None else _count("max_waiting", max_waiting, 0),
             timeout=seconds("timeout", timeout),
-            max_idle=seconds("max_idle", max_idle),
-            max_lifetime=None if max_lifetime is None else seconds("max_lifetime", max_lifetime),
+            limits=self._limits(max_idle, max_lifetime, check_after),
             max_stream_idle=seconds("max_stream_idle", max_stream_idle),
             preserve_window=_flag("preserve_window", preserve_window),
             window_ms=models.stream_window_ms,
@@ -211,6 +226,13 @@ class HumeStreamClient:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a HumeStreamClient is never pickled: build it in the process that uses it")
+
+    def _limits(self, max_idle: float, max_lifetime: float | None, check_after: float | None) -> Limits:
+        return Limits(
+            check_after=self._check_after if check_after is None else seconds("check_after", check_after, zero=True),
+            max_idle=seconds("max_idle", max_idle),
+            max_lifetime=math.inf if max_lifetime is None else seconds("max_lifetime", max_lifetime),
+        )
 
     def _connect(self, deadline: Deadline, watch: Watch) -> Connection:
         return Connection.open(self._endpoint, deadline.within(self._open_timeout), watch)

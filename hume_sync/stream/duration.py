@@ -1,54 +1,48 @@
-"""How long a piece of audio is, as far as its head tells: WAV to the sample, other formats through tinytag."""
+"""How long a piece of audio is, as far as the bytes that are there confirm it."""
 
 from __future__ import annotations
 
-import io
 from fractions import Fraction
 
+import attrs
+
 from .media import Media
+from .packets import count_seconds
 from .wav import Wav
 
-__all__ = ["media_seconds"]
+__all__ = ["Length", "measure", "media_seconds"]
 
-_MAX_READ = 64 * 1024
-"""Bytes of a file that are looked at, whatever its head promises."""
+_DOUBT = Fraction(1, 4)
+"""Seconds by which a length that is not exact may be too long; where that is most of it, half of it."""
+
+
+@attrs.frozen
+class Length:
+    """A length of audio."""
+
+    seconds: Fraction
+    exact: bool
+    """To the sample, as in WAV. Decoders differ in how much they leave out of what is in packets."""
+
+    @property
+    def at_least(self) -> Fraction:
+        """What any decoder gives of it."""
+        return self.seconds if self.exact else max(self.seconds - _DOUBT, self.seconds / 2)
+
+
+def measure(media: Media) -> Length | None:
+    """Measure audio; None where its length is unknown. Never fails, whatever the bytes are.
+
+    WAV is read to the sample. All other formats, MP3, M4A, Ogg, WebM and FLAC among them, need the extra ``media``
+    (PyAV); without it their length is unknown.
+    """
+    if wav := Wav.parse(media):
+        return Length(Fraction(wav.frames, wav.sample_rate), exact=True)
+    seconds = count_seconds(media)
+    return None if seconds is None else Length(seconds, exact=False)
 
 
 def media_seconds(media: Media) -> Fraction | None:
-    """Length of audio in seconds; None where nobody knows. Never fails, whatever the bytes are.
-
-    MP3, M4A, Ogg (Vorbis, Opus) and FLAC need the extra ``media`` (tinytag); without it their length is unknown.
-    """
-    if wav := Wav.parse(media):
-        return Fraction(len(wav.samples) // wav.frame_size, wav.sample_rate)
-    try:
-        from tinytag import TinyTag  # noqa: PLC0415 - an extra, and only for what is not WAV
-    except ImportError:
-        return None
-    file = _Bounded(media)
-    ogg = bytes(memoryview(media)[:4]) == b"OggS"  # tinytag skips its audio only once it has seen its tags
-    try:
-        seconds = TinyTag.get(file_obj=file, tags=ogg).duration
-        # What was not read to its end may be longer than it seems.
-        return Fraction(round(seconds * 1000), 1000) if seconds and seconds > 0 and not file.exhausted else None
-    except Exception:  # noqa: BLE001 - a hostile head must not fail a request: its length is just not known
-        return None
-
-
-class _Bounded(io.BytesIO):
-    """Media as a file that can be read up to a limit: past it there is nothing more, but the size is the true one."""
-
-    def __init__(self, media: Media) -> None:
-        super().__init__(media)
-        self._left = _MAX_READ
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        wanted = self._left if size is None or size < 0 else min(size, self._left)
-        data = super().read(wanted)
-        self._left -= len(data)
-        return data
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the limit was reached."""
-        return self._left == 0
+    """Return the length that `measure` finds, in seconds."""
+    length = measure(media)
+    return length.seconds if length else None

@@ -14,7 +14,9 @@ from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout,
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
+from ..net.interrupts import from_outside
 from ..net.retry import Attempts, RetryPolicy, retry
+from .duration import Length
 from .payloads import RESET_STREAM, Effect, Members, Request
 from .responses import StreamResponse
 from .window import StreamWindow, WindowItem
@@ -59,6 +61,12 @@ class Stream:
         if self._window is None:
             self._window = StreamWindow(self._window_ms, preserve=self._preserve)
         return self._window
+
+    def begin(self) -> None:
+        """Begin again as a new stream, of which no connection knows anything."""
+        self._window = None
+        self.clock = _NO_TIME
+        self.token = object()
 
     @property
     def epoch(self) -> int | None:
@@ -116,13 +124,21 @@ class Exchanges:
         """
         if request is RESET_STREAM:
             self.stream.window.reset()  # before the first byte: the caller wants it gone, whatever becomes of this
+        elif request.begins_stream:
+            self._leave_known_faces()
         try:
             return self._attempt(request, deadline)
-        except HumeClientException as first:
+        except BaseException as first:
+            if not isinstance(first, HumeClientException) or from_outside(first):
+                self.source.gate.leave(self)
+                raise
             return self._go_on(first, request, deadline)
-        except BaseException:
-            self.source.gate.leave(self)
-            raise
+
+    def _leave_known_faces(self) -> None:
+        """Close a connection on which the server knows faces of the stream that ends: no reset makes it forget them."""
+        connection = self.stream.connection
+        if connection is not None and connection.faces_of is self.stream.token:
+            connection.retire()
 
     def _attempt(self, request: Request, deadline: Deadline) -> StreamResponse:
         stream, source = self.stream, self.source
@@ -133,7 +149,7 @@ class Exchanges:
             return _converse(stream, request, connection, source, deadline)
         except BaseException as exc:
             self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
-            if not isinstance(exc, HumeClientException):
+            if not isinstance(exc, HumeClientException) or from_outside(exc):
                 connection.discard()  # Ctrl-C: what it holds is no longer known
             raise
 
@@ -142,12 +158,11 @@ class Exchanges:
         gate, self._stale = self.source.gate, False
         try:
             reply = _converse(self.stream, request, connection, self.source, deadline)
-        except HumeClientException as exc:
-            if self.source.policy.allows(exc):
+        except BaseException as exc:
+            if not isinstance(exc, HumeClientException) or from_outside(exc):
+                connection.discard()
+            elif self.source.policy.allows(exc):
                 gate.failed(self, exc)
-            raise
-        except BaseException:
-            connection.discard()
             raise
         finally:
             if connection.answered:
@@ -174,8 +189,9 @@ class Exchanges:
                 tell=source.policy.tell,
             )
         except HumeClientException as exc:
-            exc.attempts = attempts.number
-            source.count(errors=1)
+            if not from_outside(exc):
+                exc.attempts = attempts.number
+                source.count(errors=1)
             raise
         finally:
             source.gate.leave(self)
@@ -198,9 +214,11 @@ def _converse(
         return _ask(stream, request.members, connection, deadline)
     if request is CONNECT:
         return StreamResponse()
-    state, reset = None, effect.reset
+    state, reset = None, effect.reset or request.begins_stream
     if effect.audio:
-        state, reset = _bring_up_to_date(stream, connection, source, deadline)
+        state = "warm"  # what a new stream has to know is nothing
+        if not reset:
+            state, reset = _bring_up_to_date(stream, connection, source, deadline)
     if effect.identifies:
         connection.faces_of = stream.token
     if reset:
@@ -212,11 +230,13 @@ def _converse(
         if effect.audio and is_servers_fault(exc.code):
             connection.discard()  # nobody knows whether it has kept the payload
         raise
-    if effect.reset:
-        connection.holds = (stream.token, stream.window.number)
-    elif effect.audio:
+    if request.begins_stream:
+        stream.begin()  # not before its first payload was accepted: a refused one leaves the stream as it was
+    if effect.audio:
         reply.window_state = state
-        _remember(stream, request.members, effect.seconds, connection, reply)
+        _remember(stream, request.members, effect.length, connection, reply)
+    elif reset:
+        connection.holds = (stream.token, stream.window.number)
     return reply
 
 
@@ -277,7 +297,8 @@ def _replay(
         if "error" not in reply:
             connection.poll()  # a second reply to one item must not become the reply to the next
     except TransportError as exc:
-        exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
+        if not from_outside(exc):
+            exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
         raise
     if "error" in reply:
         if is_servers_fault(reply.get("code")):
@@ -285,27 +306,27 @@ def _replay(
         return False
     connection.answered = True
     connection.holds = (stream.token, item.number)
-    connection.clock = _sum(connection.clock, item.seconds)
+    connection.clock = _sum(connection.clock, item.length)
     return True
 
 
 def _remember(
-    stream: Stream, members: Members, seconds: Fraction | None, connection: Connection, reply: StreamResponse
+    stream: Stream, members: Members, length: Length | None, connection: Connection, reply: StreamResponse
 ) -> None:
     """The server has accepted a payload of audio: so do window and clocks."""
     if stream.clock is None or connection.clock is None:
         reply.clock_offset = None
     else:
         reply.shift_times(stream.clock - connection.clock)
-    stream.window.push(members, seconds)
-    stream.clock = _sum(stream.clock, seconds)
-    connection.clock = _sum(connection.clock, seconds)
+    stream.window.push(members, length)
+    stream.clock = _sum(stream.clock, length)
+    connection.clock = _sum(connection.clock, length)
     connection.touched = True
     connection.holds = (stream.token, stream.window.number)
 
 
-def _sum(clock: Fraction | None, seconds: Fraction | None) -> Fraction | None:
-    return None if clock is None or seconds is None else clock + seconds
+def _sum(clock: Fraction | None, length: Length | None) -> Fraction | None:
+    return None if clock is None or length is None else clock + length.seconds
 
 
 def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:

@@ -8,7 +8,6 @@ but for `Waiter.wait`.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -16,6 +15,7 @@ from collections.abc import Callable, Hashable
 import attrs
 
 from ..errors import HumeClientException, PoolFull
+from ..net import clock
 from ..net.connection import Connection
 from ..net.latch import Latch
 from ..net.lock import CallLock
@@ -190,7 +190,7 @@ class Leases:
         if lease.key is not None:
             stream = self._held.get(lease.key)
             if stream is not None:
-                self._resting[lease.key] = stream, time.monotonic()
+                self._resting[lease.key] = stream, clock.boottime()
             self._held.pop(lease.key, None)
         lease.active = False  # last: what a signal interrupts is done again
         if self._waiters:
@@ -207,7 +207,7 @@ class Leases:
         """Forget the named streams that nobody has used for too long."""
         if not self._resting:
             return
-        limit = time.monotonic() - self._max_stream_idle
+        limit = clock.boottime() - self._max_stream_idle
         while self._resting:
             oldest = next(iter(self._resting))
             if self._resting[oldest][1] >= limit:

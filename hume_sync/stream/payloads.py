@@ -7,7 +7,6 @@ second time, as part of a larger object, is what costs most in a plain implement
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
 
 import attrs
 import orjson
@@ -24,7 +23,7 @@ from .configs import (
     check_configs,
     serialize_configs,
 )
-from .duration import media_seconds
+from .duration import Length, measure
 from .landmarks import serialize_landmarks
 from .media import Media, check_size, decode_base64
 
@@ -65,8 +64,8 @@ class Effect:
 
     audio: bool = False
     """Whether an audio model hears it: only then does the server's window matter, and change."""
-    seconds: Fraction | None = None
-    """Length of its audio; None where nobody knows."""
+    length: Length | None = None
+    """Length of its audio; None where it is unknown."""
     identifies: bool = False
     """Whether the server will remember faces from it."""
     reset: bool = False
@@ -80,6 +79,20 @@ class Request:
     members: Members = attrs.field(repr=False)
     effect: Effect | None = None
     """None: nothing is left behind. So it is for text and landmarks."""
+    begins_stream: bool = False
+    """Whether the request is the first of a new stream: it empties the server's window, and is heard without it."""
+
+    def beginning_stream(self, reset: object) -> Request:
+        """Return this request as the first of a new stream, where ``reset`` says so.
+
+        Raises:
+            InputError: ``reset`` is neither True nor False.
+        """
+        if reset is False:
+            return self
+        if reset is not True:
+            raise InputError(f"reset must be True or False, got {described(reset)}")
+        return attrs.evolve(self, effect=self.effect or Effect(), begins_stream=True)
 
     def with_reset(self) -> Members:
         """Its members, with the order to empty the window first."""
@@ -158,9 +171,9 @@ class Models:
 
     def media(self, media: Media) -> Request:
         """A payload of raw media, base64-encoded here. The size was checked when it was read."""
-        seconds = self._seconds(media)  # first: it may need the media once more
+        length = self._length(media)  # first: it may need the media once more
         kept = self.audio  # for its window
-        return self._payload(pybase64.b64encode(media) if kept else _base64(media), seconds)
+        return self._payload(pybase64.b64encode(media) if kept else _base64(media), length)
 
     def encoded(self, bytes_data: object) -> Request:
         """A payload of media that is base64 already.
@@ -169,7 +182,7 @@ class Models:
             InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded.
         """
         encoded, media = decode_base64(bytes_data, self.max_payload_size)
-        return self._payload(encoded, self._seconds(media))
+        return self._payload(encoded, self._length(media))
 
     def text(self, text: object) -> Request:
         """A payload of plain text for the language model.
@@ -201,13 +214,13 @@ class Models:
         check_size("landmarks", len(written), self.max_payload_size)
         return Request((b'"data":"', _base64(written), b'"', self._tail[False]))
 
-    def _seconds(self, media: Media) -> Fraction | None:
-        return media_seconds(media) if self.audio else None
+    def _length(self, media: Media) -> Length | None:
+        return measure(media) if self.audio else None
 
-    def _payload(self, encoded: Part, seconds: Fraction | None) -> Request:
+    def _payload(self, encoded: Part, length: Length | None) -> Request:
         members = (b'"data":"', encoded, b'"', self._tail[False])
         lasting = self.audio or self.identifies
-        return Request(members, Effect(self.audio, seconds, self.identifies) if lasting else None)
+        return Request(members, Effect(self.audio, length, self.identifies) if lasting else None)
 
     def _require(self, accepted: type[ModelConfigBase], method: str) -> None:
         for config in self.configs:

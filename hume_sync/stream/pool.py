@@ -77,7 +77,8 @@ class StreamPool:
         """What has happened so far, and how things are now.
 
         Counts: ``requests`` (attempts that were sent), ``errors`` (calls that raised), ``created`` (connections),
-        ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle),
+        ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle, or
+        answered no ping),
         ``closed_evicted``, ``closed_faces``, ``closed_clock`` (nobody else may use them), ``closed_pool``,
         ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``.
         Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``. ``wait_seconds``: all waits for a lease together.
@@ -231,7 +232,7 @@ class LeaseSource:
             connection is not None
             and connection.sound
             and connection.is_quiet()
-            and self._state.shelf.had_its_time(connection) is None
+            and self._state.settings.limits.is_fresh(connection)
         ):
             return connection  # the usual way: its own, as it was left
         return self._state.take(lease, caller, deadline)

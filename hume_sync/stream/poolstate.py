@@ -10,10 +10,11 @@ from collections import defaultdict, deque
 from collections.abc import Hashable
 
 from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
-from ..net import fork
+from ..net import clock, fork
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
+from ..net.interrupts import from_outside
 from ..net.latch import Latch
 from ..net.pending import Pending
 from .leases import Lease, Leases, Place, ThreadMark, Waiter
@@ -41,7 +42,7 @@ class PoolState:
         self.closing = Latch()
         self.patient = True  # False once closing has run out of time: no new socket is begun
         self.gate = Gate(settings.policy)
-        self.shelf = Shelf(settings.max_size, settings.max_idle, settings.max_lifetime)
+        self.shelf = Shelf(settings.max_size, settings.limits)
         self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
         self.counts: defaultdict[str, float] = defaultdict(float)
         self._marks = threading.local()
@@ -215,15 +216,18 @@ class PoolState:
 
     def take(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         """The connection for an exchange, polled: the lease's own, else one from the shelf, else a new one."""
-        connection = lease.connection
+        connection, checked = lease.connection, False
         if connection is not None:
-            why = self.shelf.had_its_time(connection) if connection.sound else "error"
+            now = connection.taken = clock.boottime()
+            why = self.settings.limits.expired(connection, now) if connection.sound else "error"
             if why is not None:
                 self._drop(lease, connection, why)
-            elif self._is_there(lease, connection):
+            elif self._is_there(lease, connection, deadline):
                 return connection
+            else:
+                checked = connection.may_be_dead(now, self.settings.limits.check_after)
         try:
-            found = self._find(lease, caller, deadline)
+            found = self._find(lease, caller, deadline, checked=checked)
         except BaseException:
             lease.interrupted = lease.flagged = True  # a signal may have left something half taken
             raise
@@ -231,11 +235,13 @@ class PoolState:
             self.count(reconnects=1)
         return found
 
-    def _is_there(self, lease: Lease, connection: Connection) -> bool:
+    def _is_there(self, lease: Lease, connection: Connection, deadline: Deadline) -> bool:
         try:
-            connection.poll()
-        except ConnectionLost:
+            self.settings.limits.confirm(connection, deadline)
+        except ConnectionLost as exc:
             self._drop(lease, connection, "stale")
+            if from_outside(exc):
+                raise
             return False
         return True
 
@@ -246,21 +252,25 @@ class PoolState:
             self.shelf.drop(connection)
         self.close_all([(connection, why)])
 
-    def _find(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
+    def _find(self, lease: Lease, caller: object, deadline: Deadline, *, checked: bool) -> Connection:
+        """Find or dial a connection. After a check in vain no other is checked: a call waits for one pong at most."""
+        check_after = self.settings.limits.check_after
         while True:
             with self.lock:
                 if not lease.active:  # a signal handler has just ended it
                     self.check(lease)
                 if not self.patient:
                     raise closed_error()
-                connection, closed = self.shelf.pick(lease.stream, lease.owner)
+                connection, closed = self.shelf.pick(lease.stream, lease.owner, unchecked=checked)
                 lease.connection = connection
             if closed:
                 self.close_all(closed)
             if connection is None:
                 return self._dial(lease, caller, deadline)
-            if connection.is_quiet() or self._is_there(lease, connection):
+            suspect = connection.may_be_dead(connection.taken, check_after)
+            if (not suspect and connection.is_quiet()) or self._is_there(lease, connection, deadline):
                 return connection
+            checked = checked or suspect
 
     def _dial(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None

@@ -6,6 +6,7 @@ import attrs
 
 from ..net.retry import RetryPolicy
 from .exchange import Stream
+from .limits import Limits
 from .sole import Connect
 
 __all__ = ["PoolSettings"]
@@ -21,8 +22,7 @@ class PoolSettings:
     max_size: int
     max_waiting: int | None
     timeout: float
-    max_idle: float
-    max_lifetime: float | None
+    limits: Limits
     max_stream_idle: float
     preserve_window: bool
     window_ms: float | None

@@ -7,10 +7,11 @@ who closes them without the lock.
 from __future__ import annotations
 
 import math
-import time
 
+from ..net import clock
 from ..net.connection import Connection
 from .exchange import Stream
+from .limits import Limits
 
 __all__ = ["Closed", "Shelf"]
 
@@ -18,20 +19,22 @@ Closed = list[tuple[Connection, str]]
 """Connections to be closed, each with the reason, as the statistics name it."""
 
 
+_BEST_RANK = 3
+"""Of a connection that the thread used last, and that need not be checked."""
+
+
 class Shelf:
     """The connections that no lease has, and the count of all there are.
 
     Args:
         size: the most connections there may be, being dialled included.
-        max_idle: seconds without use after which a connection is closed.
-        max_lifetime: seconds after which it is closed, in use or not; None: never.
+        limits: how long they may be idle, and live.
     """
 
-    def __init__(self, size: int, max_idle: float, max_lifetime: float | None) -> None:
+    def __init__(self, size: int, limits: Limits) -> None:
         self._size = size
-        self._max_idle = max_idle
-        self._max_lifetime = math.inf if max_lifetime is None else max_lifetime
-        self._look_at = math.inf  # the monotonic time before which nothing here can have had its time
+        self._limits = limits
+        self._look_at = math.inf  # the time before which nothing here can have had its time
         self.idle: dict[Connection, None] = {}  # in the order of their last use
         self.leased: set[Connection] = set()
         self.doomed: dict[Connection, str] = {}
@@ -43,17 +46,24 @@ class Shelf:
         """Connections that are open or being made."""
         return len(self.idle) + len(self.leased) + len(self.dialling)
 
-    def pick(self, stream: Stream, thread: object) -> tuple[Connection | None, Closed]:
+    def pick(self, stream: Stream, thread: object, *, unchecked: bool = False) -> tuple[Connection | None, Closed]:
         """The best connection for a stream, now leased; None: one may be dialled, and counts from now on.
 
-        The one that holds the stream, else the one this thread used last, else the one used last at all.
+        The one that holds the stream, else the one this thread used last, else the one used last at all; of these
+        two, rather one that need not be checked first.
+
+        Args:
+            stream: the stream.
+            thread: who asks.
+            unchecked: pass over those that have to be checked first.
         """
-        closed = [] if time.monotonic() < self._look_at else self._expired()
-        best = self._best(stream, thread)
+        now = clock.boottime()
+        closed = [] if now < self._look_at else self._expired(now)
+        best = self._best(stream, thread, now, unchecked=unchecked)
         if best is not None:
             del self.idle[best]
             self.leased.add(best)
-            best.last_user = thread
+            best.last_user, best.taken = thread, now
             return best, closed
         if self.total >= self._size:
             # Every lease has a slot, and each other one has at most one connection: so one is here.
@@ -64,18 +74,21 @@ class Shelf:
         self.dialling.add(thread)
         return None, closed
 
-    def _best(self, stream: Stream, thread: object) -> Connection | None:
-        best, own = None, False
+    def _best(self, stream: Stream, thread: object, now: float, *, unchecked: bool) -> Connection | None:
+        best, best_rank, check_after = None, -1, self._limits.check_after
         for connection in reversed(self.idle):
+            may_be_dead = connection.may_be_dead(now, check_after)
+            if unchecked and may_be_dead:
+                continue
             if stream.connection is not None and _holds(connection, stream):
                 return connection
             if connection.clock is None:
                 continue  # nobody knows how much audio the server has counted: its times make sense to no other
-            if connection.last_user is thread and not own:
-                best, own = connection, True
-                if stream.connection is None:  # nothing can hold it
+            rank = (0 if may_be_dead else 2) + (connection.last_user is thread)
+            if rank > best_rank:
+                best, best_rank = connection, rank
+                if rank == _BEST_RANK and stream.connection is None:  # nothing can hold it
                     break
-            best = best or connection
         return best
 
     def dialled(self, connection: Connection | None, thread: object) -> None:
@@ -110,9 +123,10 @@ class Shelf:
             return [(connection, why)]
         self.idle[connection] = None
         self.leased.discard(connection)
-        if self._look_at == math.inf or self._max_lifetime != math.inf:
-            self._look_at = min(self._look_at, self._ends(connection))
-        return [] if time.monotonic() < self._look_at else self._expired()
+        if self._look_at == math.inf or self._limits.max_lifetime != math.inf:
+            self._look_at = min(self._look_at, self._limits.ends(connection))
+        now = clock.boottime()
+        return [] if now < self._look_at else self._expired(now)
 
     def left_by(self, thread: object, connection: Connection | None) -> Closed:
         """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
@@ -128,24 +142,14 @@ class Shelf:
         idle, self.idle = list(self.idle), {}
         return idle
 
-    def had_its_time(self, connection: Connection) -> str | None:
-        """Why a connection should not be used any more, if so."""
-        now = time.monotonic()
-        if now - connection.idle_since > self._max_idle:
-            return "idle"
-        return "lifetime" if now - connection.born > self._max_lifetime else None
-
-    def _expired(self) -> Closed:
+    def _expired(self, now: float) -> Closed:
         """Take out those that have had their time. Not called before one can have."""
-        closed = [(connection, why) for connection in self.idle if (why := self.had_its_time(connection))]
+        closed = [(connection, why) for connection in self.idle if (why := self._limits.expired(connection, now))]
         self.doomed.update(closed)
         for connection, _ in closed:
             del self.idle[connection]
-        self._look_at = min(map(self._ends, self.idle), default=math.inf)
+        self._look_at = min(map(self._limits.ends, self.idle), default=math.inf)
         return closed
-
-    def _ends(self, connection: Connection) -> float:
-        return min(connection.born + self._max_lifetime, connection.idle_since + self._max_idle)
 
 
 def _holds(connection: Connection, stream: Stream) -> bool:

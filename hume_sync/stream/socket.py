@@ -47,6 +47,11 @@ class StreamSocket:
     Built by ``client.connect(...)``, or leased from a pool. The former connects when entered, or at the first call,
     and may be shared by threads: calls are then served one after another.
 
+    One socket is one *stream*: one continuous recording. The server's audio models look back on the last seconds of
+    it, and times count from its beginning. Inputs that have nothing to do with each other go on sockets or leases of
+    their own, or each begins a new stream on this one: every ``send_*`` takes ``reset=True`` for that. The order rides
+    in the same request; a payload that is refused leaves the stream as it was.
+
     Every call takes ``timeout``, in seconds, for all it does: waiting for other threads, connecting, sending,
     receiving. None is the client's default, ``math.inf`` no limit. ``configs`` replace the socket's for that call.
 
@@ -71,41 +76,53 @@ class StreamSocket:
         self._close_timeout = close_timeout
         self._closed = False
 
-    def send_file(self, filepath: Any, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
-        """Send a media file.
+    def send_file(
+        self, filepath: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
+    ) -> StreamResponse:
+        """Send a media file and return what is measured in it.
+
+        Audio is heard as the continuation of what this socket sent before: one socket is one recording. For a file
+        that has nothing to do with the one before pass ``reset=True``, or use a socket or lease of its own.
 
         Args:
             filepath: path, or binary file object, which is read from where it stands (reading it is not covered
                 by the timeout).
             configs: model configurations for this call alone.
+            reset: begin a new stream with this payload, in the same request.
             timeout: seconds.
         """
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.media(read_file(filepath, models.max_payload_size)), deadline)
+        return self._exchange(
+            models.media(read_file(filepath, models.max_payload_size)).beginning_stream(reset), deadline
+        )
 
-    def send_media(self, data: Any, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
+    def send_media(
+        self, data: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
+    ) -> StreamResponse:
         """Send raw media: bytes as they are in a file, or a binary file object."""
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.media(read_media(data, models.max_payload_size)), deadline)
+        return self._exchange(models.media(read_media(data, models.max_payload_size)).beginning_stream(reset), deadline)
 
     def send_bytes(
-        self, bytes_data: bytes, configs: _Configs = None, *, timeout: float | None = None
+        self, bytes_data: bytes, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
         """Send media that is base64 already, as with the official SDK. For raw media see `send_media`."""
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.encoded(bytes_data), deadline)
+        return self._exchange(models.encoded(bytes_data).beginning_stream(reset), deadline)
 
-    def send_text(self, text: str, configs: _Configs = None, *, timeout: float | None = None) -> StreamResponse:
+    def send_text(
+        self, text: str, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
+    ) -> StreamResponse:
         """Send plain text to the language model; every configuration must be a `LanguageConfig`."""
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.text(text), deadline)
+        return self._exchange(models.text(text).beginning_stream(reset), deadline)
 
     def send_facemesh(
-        self, landmarks: Any, configs: _Configs = None, *, timeout: float | None = None
+        self, landmarks: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
         """Send facemesh landmarks; every configuration must be a `FacemeshConfig`.
 
@@ -113,14 +130,19 @@ class StreamSocket:
             landmarks: (n, 478, 3) for 1 to 100 faces, or (478, 3): nested sequences, a numpy array, or
                 MediaPipe's results.
             configs: model configurations for this call alone.
+            reset: begin a new stream with this payload, in the same request.
             timeout: seconds.
         """
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.facemesh(landmarks), deadline)
+        return self._exchange(models.facemesh(landmarks).beginning_stream(reset), deadline)
 
     def reset_stream(self, *, timeout: float | None = None) -> StreamResponse:
-        """Empty the server's sliding window, so that no context crosses from one source to the next."""
+        """Empty the server's sliding window, so that no context crosses from one source to the next.
+
+        This is a request of its own, and times go on counting. ``send_*(..., reset=True)`` needs none, and begins the
+        times again at zero.
+        """
         return self._exchange(RESET_STREAM, self._deadline(timeout))
 
     def get_job_details(self, *, timeout: float | None = None) -> StreamResponse:

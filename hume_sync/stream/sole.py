@@ -6,15 +6,17 @@ import os
 from collections.abc import Callable
 
 from ..errors import ConnectionLost, MisuseError
-from ..net import fork
+from ..net import clock, fork
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
+from ..net.interrupts import from_outside
 from ..net.latch import Latch
 from ..net.lock import CallLock
 from ..net.pending import Pending, Watch
 from ..net.retry import RetryPolicy
 from .exchange import Stream
+from .limits import Limits
 
 __all__ = ["Connect", "SoleSource"]
 
@@ -28,8 +30,9 @@ _LEAST_CLOSE_TIMEOUT = 0.05
 class SoleSource:
     """Keeps the connection of one socket. Its lock guards all but `close` and `check`."""
 
-    def __init__(self, connect: Connect, policy: RetryPolicy) -> None:
+    def __init__(self, connect: Connect, policy: RetryPolicy, limits: Limits) -> None:
         self.policy = policy
+        self._limits = limits
         self.gate = Gate(policy)
         self.lock = CallLock()
         self._connect = connect
@@ -57,13 +60,8 @@ class SoleSource:
     def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """The connection, made anew where there is none that is sound."""
         connection = self._connection
-        if connection is not None and connection.sound:
-            try:
-                connection.poll()
-            except ConnectionLost:
-                pass  # gone while idle: nothing was sent, so a new one does just as well
-            else:
-                return connection
+        if connection is not None and connection.sound and self._is_usable(connection, deadline):
+            return connection
         try:
             self._connection = connection = self.gate.dial(self._dial, caller, deadline)
         except BaseException:
@@ -73,6 +71,19 @@ class SoleSource:
             connection.discard()
             raise _closed()
         return connection
+
+    def _is_usable(self, connection: Connection, deadline: Deadline) -> bool:
+        now = connection.taken = clock.boottime()
+        if self._limits.expired(connection, now):
+            connection.retire()
+            return False
+        try:
+            self._limits.confirm(connection, deadline)
+        except ConnectionLost as exc:
+            if from_outside(exc):
+                raise
+            return False  # gone while idle: nothing was sent, so a new one does just as well
+        return True
 
     def _dial(self, deadline: Deadline) -> Connection:
         self._pid = os.getpid()

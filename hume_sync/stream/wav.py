@@ -1,79 +1,116 @@
-"""WAV audio: its length to the sample, and cut into payloads short enough for a server."""
+"""WAV audio: its length to the sample, and cut into payloads that a server takes, in memory or while it is read."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
-__all__ = ["Wav"]
+from .wavchunks import File, Memory, Rereadable, Samples, find_samples
+from .wavformat import WavFormat
 
-_HEAD = struct.Struct("<4sI")
-_FORMAT = struct.Struct("<HHIIHH")
-_EXTENSIBLE = 0xFFFE
+__all__ = ["Rereadable", "Wav", "WavStream"]
 
 
 @attrs.frozen
 class Wav:
-    """A RIFF WAVE file, taken apart without copying its samples."""
+    """A WAV file in memory, taken apart without copying its samples."""
 
-    format_chunk: bytes = attrs.field(repr=False)
-    """Body of the "fmt " chunk, as found."""
-    sample_rate: int
-    """Samples a second and channel."""
-    frame_size: int
-    """Bytes of one sample of all channels."""
+    format: WavFormat
     samples: memoryview = attrs.field(repr=False)
     """Whole frames only."""
 
     @classmethod
     def parse(cls, data: bytes | bytearray | memoryview) -> Self | None:
-        """Take a WAV file apart; None for anything else, damaged heads included.
+        """Take a WAV file (RIFF, RF64, BW64 or RIFX) apart.
 
-        A data size of 0 or 0xFFFFFFFF (a stream written to a pipe), or one beyond the file's end, means: to the
-        end. Only formats whose every frame has one size are read: PCM and float, plain or "extensible".
+        A data size of 0 or 0xFFFFFFFF (a stream written to a pipe), or one beyond the file's end, means: to the end.
+
+        Returns:
+            None for anything else: damaged files, formats whose frames have no fixed size (see `WavFormat`), and
+            files that decoders read differently, such as those with two data chunks.
         """
-        view = memoryview(data)
-        if bytes(view[:4]) not in (b"RIFF", b"RF64") or bytes(view[8:12]) != b"WAVE":
+        source = Memory(data)
+        if (found := find_samples(source)) is None:
             return None
-        position, form = 12, b""
-        while position + _HEAD.size <= len(view):
-            name, size = _HEAD.unpack_from(view, position)
-            position += _HEAD.size
-            if name == b"fmt ":
-                form = bytes(view[position : position + size])
-            elif name == b"data":
-                return cls._of(form, view[position : position + size] if size else view[position:])
-            position += size + size % 2  # chunks begin at even places (RIFF)
-        return None
+        samples = source.view[found.begin : found.begin + found.size]
+        return cls(found.format, samples[: found.format.whole(len(samples))])
 
-    @classmethod
-    def _of(cls, form: bytes, samples: memoryview) -> Self | None:
-        if len(form) < _FORMAT.size:
-            return None
-        tag, channels, rate, _, frame_size, bits = _FORMAT.unpack_from(form)
-        if tag == _EXTENSIBLE and len(form) >= 26:
-            tag = int.from_bytes(form[24:26], "little")  # the sub-format begins with the plain tag
-        if tag not in (1, 3) or not rate or not channels or frame_size != channels * ((bits + 7) // 8) or not bits:
-            return None
-        whole = len(samples) - len(samples) % frame_size
-        return cls(form, rate, frame_size, samples[:whole])
+    @property
+    def sample_rate(self) -> int:
+        """Frames per second."""
+        return self.format.sample_rate
+
+    @property
+    def frame_size(self) -> int:
+        """Bytes of one frame; of one block of frames where they are in blocks (ADPCM, GSM)."""
+        return self.format.block_size
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return self.format.frames(len(self.samples))
 
     @property
     def seconds(self) -> float:
         """Length of the audio."""
-        return len(self.samples) / self.frame_size / self.sample_rate
+        return self.frames / self.sample_rate
 
     def cut(self, seconds: float) -> Iterator[bytes]:
-        """The audio as WAV files of at most ``seconds`` each, in order; nothing is lost between them."""
-        # A millionth of a sample on top: 0.125125 s at 8 kHz is 1001 samples, not what a float makes of it.
-        step = max(1, int(seconds * self.sample_rate + 1e-6)) * self.frame_size
-        for start in range(0, len(self.samples), step):
-            yield self._file(self.samples[start : start + step])
+        """Yield the audio as WAV files of at most ``seconds`` each, in order; no frame is lost between them.
 
-    def _file(self, samples: memoryview) -> bytes:
-        form = _HEAD.pack(b"fmt ", len(self.format_chunk)) + self.format_chunk + b"\0" * (len(self.format_chunk) % 2)
-        data = _HEAD.pack(b"data", len(samples)) + samples + b"\0" * (len(samples) % 2)
-        return b"".join((_HEAD.pack(b"RIFF", 4 + len(form) + len(data)), b"WAVE", form, data))
+        Blocks of ADPCM and GSM are not divided: where one is longer, it is a file of its own.
+        """
+        step = self.format.step(seconds)
+        for start in range(0, len(self.samples), step):
+            yield self.format.file(self.samples[start : start + step])
+
+
+class WavStream:
+    """A WAV file of any length, cut while it is read; made by `open`."""
+
+    def __init__(self, source: File, samples: Samples) -> None:
+        self.format = samples.format
+        self._source = source
+        self._left = samples.size
+
+    @classmethod
+    def open(cls, file: Any) -> Self | None:
+        """Read the head of a WAV file, from where the file object stands up to its samples.
+
+        Args:
+            file: a binary file object. One that cannot seek (a pipe) is only read forwards: wrap it in `Rereadable`
+                if it may be something else than WAV.
+
+        Returns:
+            None for what `Wav.parse` takes for no WAV; then a file that can seek, or a `Rereadable`, stands where it
+            stood. Of a file that cannot seek, what is behind its first samples is not looked at.
+
+        Raises:
+            OSError: the file cannot be read.
+            InputError: it does not read as bytes.
+        """
+        source = File(file)
+        found = find_samples(source)
+        if isinstance(file, Rereadable):
+            (file.forget if found else file.rewind)()
+        elif found is None and source.size is not None:
+            source.seek(0)
+        return cls(source, found) if found else None
+
+    def cut(self, seconds: float) -> Iterator[bytes]:
+        """Yield the audio as WAV files of at most ``seconds`` each, as `Wav.cut` does, one in memory at a time.
+
+        Where the file gives no size of its samples, they end with the file. What was yielded has been read: a second
+        call goes on behind it.
+
+        Raises:
+            OSError: the file cannot be read.
+            InputError: it does not read as bytes.
+        """
+        step = self.format.step(seconds)
+        while samples := self._source.read(min(step, self._left)):
+            self._left -= len(samples)
+            if whole := self.format.whole(len(samples)):
+                yield self.format.file(memoryview(samples)[:whole])

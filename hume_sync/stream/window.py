@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import attrs
 
+from .duration import Length
 from .payloads import Members
 
 __all__ = ["DEFAULT_WINDOW_MS", "Plan", "StreamWindow", "WindowItem"]
@@ -37,8 +38,8 @@ class WindowItem:
     number: int
     members: Members = attrs.field(repr=False)
     """As it was sent, its own configurations included."""
-    seconds: Fraction | None
-    """Length of its audio; None where nobody knows."""
+    length: Length | None
+    """Length of its audio; None where it is unknown."""
 
     @property
     def size(self) -> int:
@@ -77,11 +78,11 @@ class StreamWindow:
         self.number = 0
         """Of the last accepted payload or reset."""
 
-    def push(self, members: Members, seconds: Fraction | None) -> None:
-        """Remember a payload that the server has accepted; forget what has left the window."""
+    def push(self, members: Members, length: Length | None) -> None:
+        """Remember a payload that the server has accepted; forget what has certainly left the window."""
         self.number += 1
         self._given_up = False
-        item = WindowItem(self.number, members, seconds)
+        item = WindowItem(self.number, members, length)
         self._items.append(item)
         self._bytes += item.size
         while len(self._items) > 1 and self._fills_the_window(list(self._items)[1:]):
@@ -132,13 +133,13 @@ class StreamWindow:
 
     @property
     def seconds(self) -> Fraction | None:
-        """Length of the audio remembered; None with a payload whose length nobody knows."""
-        lengths = [item.seconds for item in self._items if item.seconds is not None]
+        """Length of the audio remembered; None with a payload whose length is unknown."""
+        lengths = [item.length.seconds for item in self._items if item.length is not None]
         return sum(lengths, Fraction(0)) if len(lengths) == len(self._items) else None
 
     def _fills_the_window(self, items: Iterable[WindowItem]) -> bool:
         # A payload of unknown length counts for nothing: the others must fill the window without it.
-        seconds = sum((item.seconds or Fraction(0) for item in items), Fraction(0))
+        seconds = sum((item.length.at_least for item in items if item.length), Fraction(0))
         return seconds * 1000 >= Fraction(str(self._length_ms))
 
     def _drop_oldest(self) -> None:

@@ -32,7 +32,7 @@ def wav(
     layout = (0xFFFE if extensible else code, channels, rate, rate * block, block, bits)
     fmt = struct.pack("<HHIIHH", *layout)
     if extensible:
-        fmt += struct.pack("<HHIH", 22, bits, 0, code) + b"\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
+        fmt += struct.pack("<HHIH", 22, bits, 0, code) + b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
     body = b"WAVE" + before + chunk(b"fmt ", fmt) + chunk(b"data", samples, size)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -8,6 +10,7 @@ import pytest
 from hume_sync.emulator.faults import PayloadError
 from hume_sync.emulator.knobs import Knobs
 from hume_sync.emulator.media import Media, read_media
+from tests.audiofiles import encoded
 
 from .support import avi, b64, face, flac, jpeg, mp4, png, tone, wav, webm
 
@@ -89,16 +92,36 @@ def test_a_payload_of_five_seconds_is_accepted() -> None:
     assert _read(wav(tone(5)), "prosody").seconds == 5
 
 
-@pytest.mark.parametrize("content", [wav(tone(5) + tone(0.001)), flac(5.001)], ids=["wav", "flac"])
-def test_a_payload_longer_than_five_seconds_is_refused_with_e0203(content: bytes) -> None:
-    fault = _fault(content, "prosody")
+@pytest.mark.parametrize(
+    "content", [lambda: wav(tone(5) + tone(0.001)), lambda: encoded("flac", "flac", 5.001)], ids=["wav", "flac"]
+)
+def test_a_payload_longer_than_five_seconds_is_refused_with_e0203(content: Callable[[], bytes]) -> None:
+    fault = _fault(content(), "prosody")
     assert fault.code == "E0203"
     assert "5000 milliseconds" in fault.text
     assert "5001 milliseconds" in fault.text
 
 
+def test_audio_is_as_long_as_its_samples_and_not_as_its_head_says() -> None:
+    joined = encoded("mp3", "libmp3lame", 3.0) * 2
+    assert _fault(joined, "prosody").code == "E0203"
+    cut = encoded("flac", "flac", 8.0)
+    assert _read(cut[: len(cut) // 2], "prosody").kind == "audio"
+
+
 def test_a_longer_video_is_refused_with_e0204() -> None:
-    assert _fault(mp4(6, b"vide"), "face").code == "E0204"
+    assert _fault(encoded("mp4", "aac", 5.5, video=True), "face").code == "E0204"
+
+
+def test_telephone_audio_is_audio() -> None:
+    assert _read(wav(tone(1), rate=8000, bits=8, code=7), "prosody").seconds == 4
+
+
+def test_compressed_audio_in_wav_is_taken_where_it_can_be_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded("wav", "libmp3lame")
+    assert _read(content, "prosody").seconds == pytest.approx(4.1, abs=0.01)
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert _fault(content, "prosody").code == "E0200"
 
 
 @pytest.mark.parametrize("content", [png(3001, 10), jpeg(10, 3001)])

@@ -14,6 +14,7 @@ from hume_sync.fastrtc.link import Link, Sleep
 from hume_sync.fastrtc.server import Server
 from hume_sync.fastrtc.session import Inputs
 from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.net import interrupts
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
 
@@ -21,6 +22,12 @@ from .fake import FakeFastRTC
 from .rtcfake import RTCFake
 from .rtctalk import RATE, Begin, Open, PostOffer, require_webrtc, settings
 from .webtalk import http
+
+
+@pytest.fixture
+def own_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fakes of the tests raise counts as raised by the library; else their frames tell of a signal's handler."""
+    monkeypatch.setattr(interrupts, "_OWN_MODULES", interrupts._OWN_MODULES | {"tests"})
 
 
 @pytest.fixture

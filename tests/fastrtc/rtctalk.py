@@ -112,8 +112,7 @@ def link_of(session: Session) -> WebRTCLink:
 def has_arrived(session: Session, count: int) -> None:
     """Wait until so many events wait to be received: messages and audio come by ways of their own."""
     loop = link_of(session)._loop
-    with loop._changed:
-        assert loop._changed.wait_for(lambda: len(loop._inbox) >= count, 10)
+    assert loop._changed.wait_for(lambda: len(loop._inbox) >= count or None, Deadline(10))
 
 
 def turn(rtc: RTCFake, session: Session, *messages: str, audio: bytes) -> None:

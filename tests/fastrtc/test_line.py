@@ -20,6 +20,8 @@ from hume_sync.net.pending import Sockets, Watch
 
 from .talk import SPEECH
 
+pytestmark = pytest.mark.usefixtures("own_fakes")
+
 
 class Scripted:
     """A link that has some events to tell, and then ends."""

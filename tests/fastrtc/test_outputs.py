@@ -165,7 +165,7 @@ def test_of_many_readers_each_output_goes_to_one() -> None:
 def test_a_reader_that_waits_for_another_keeps_to_its_deadline() -> None:
     with outputs(emits()) as stream, ThreadPoolExecutor(1) as threads:
         first = threads.submit(list, stream)
-        while not stream._lock.locked():
+        while stream._lock.holder is None:
             pass
         assert stream.receive(timeout=0.05) is None
         stream.close()

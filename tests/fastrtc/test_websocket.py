@@ -92,6 +92,7 @@ def test_a_refusal_is_tried_again_only_when_asked() -> None:
     assert [request.path for request in fake.requests] == ["/echo/websocket/offer"] * 3
 
 
+@pytest.mark.usefixtures("own_fakes")
 def test_trying_again_waits_as_long_as_the_server_asks_for() -> None:
     refusal, waits = TooManyConnections("busy"), list[float]()
     refusal.retry_after = 7.0

@@ -148,4 +148,17 @@ def tls_contexts(name: str, authority: trustme.CA | None = None) -> tuple[ssl.SS
     return serving, trusting
 
 
-__all__ = ["Script", "forking", "frame", "in_child", "says", "server", "tls_contexts", "tunnel", "upgraded"]
+@contextlib.contextmanager
+def deaf(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """An address that drops what is sent to it: its queue of connections is full. Yields the port."""
+    with socket.socket() as listener, contextlib.ExitStack() as fillers:
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+__all__ = ["Script", "deaf", "forking", "frame", "in_child", "says", "server", "tls_contexts", "tunnel", "upgraded"]

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from hume_sync import ConnectionLost, ProtocolError, ReplyMismatch, Timeout
+from hume_sync import ConnectionLost, ProtocolError, ReplyMismatch, Timeout, TransportError
+from hume_sync.net import connection as module
+from hume_sync.net.clock import boottime
 from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
-from tests.faultproxy import Peer, read_frame
+from hume_sync.net.route import Route
+from tests.faultproxy import PONG, Peer, read_frame
 
 from .support import server, upgraded
 
@@ -131,3 +136,137 @@ def test_a_server_that_left_while_idle_is_noticed_by_a_look_before_anything_is_s
         connection.poll()
     assert not connection.sound
     assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
+
+
+# --- connections that may be dead
+
+
+def aged(connection: Connection, **times: float) -> Connection:
+    for name, value in times.items():
+        setattr(connection, name, value)
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("now", "check_after", "suspect_before", "wanted"),
+    [
+        (114.0, 15.0, -math.inf, False),
+        (115.0, 15.0, -math.inf, True),
+        (100.0, 0.0, -math.inf, True),
+        (1e9, math.inf, -math.inf, False),
+        (101.0, 15.0, 99.9, False),
+        (101.0, 15.0, 100.0, True),
+        (101.0, math.inf, 100.5, False),
+    ],
+)
+def test_a_connection_may_be_dead_when_it_was_silent_for_long_or_since_another_one_was_found_dead(
+    now: float, check_after: float, suspect_before: float, wanted: bool
+) -> None:
+    with server(answers()) as port:
+        connection = aged(opened(port), heard=100.0)
+        connection.route.suspect_before = suspect_before
+        assert connection.may_be_dead(now, check_after) is wanted
+        connection.discard()
+
+
+def test_a_pong_is_a_sign_of_life_but_no_use() -> None:
+    def script(peer: Peer) -> None:
+        _, raw, payload = read_frame(peer.file)
+        key = raw[2:6]
+        peer.send_frame(bytes(byte ^ key[i % 4] for i, byte in enumerate(payload)), PONG)
+        peer.wait_gone()
+
+    with server(upgraded(script)) as port:
+        connection = aged(opened(port), heard=-1.0, idle_since=-1.0)
+        connection.check(Deadline(5))
+        assert connection.heard > 0
+        assert connection.idle_since == -1.0
+        connection.discard()
+
+
+@pytest.mark.parametrize("timeout", [0.4, math.inf])
+def test_a_check_leaves_half_of_the_time_for_a_new_connection(timeout: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PONG_TIMEOUT", 0.3)
+    with server(answers()) as port:
+        connection, deadline = opened(port), Deadline(timeout)
+        with pytest.raises(ConnectionLost, match="no ping"):
+            connection.check(deadline)
+        assert not connection.sound
+        assert deadline.remaining() >= timeout / 4
+
+
+def resets(peer: Peer) -> None:
+    read_frame(peer.file)
+    peer.reset()
+
+
+def says_goodbye(peer: Peer) -> None:
+    read_frame(peer.file)
+    peer.send_close(1011, "overload")
+    peer.wait_gone()
+
+
+@pytest.mark.parametrize(
+    ("script", "reused", "suspect"),
+    [
+        (Peer.wait_gone, True, True),
+        (Peer.wait_gone, False, False),
+        (resets, True, True),
+        (resets, False, False),
+        (lambda peer: read_frame(peer.file), True, True),
+        (says_goodbye, True, False),
+        (lambda peer: peer.send_frame(b"no JSON"), True, False),
+    ],
+    ids=["silence", "silence-to-the-first", "reset", "reset-of-the-first", "end", "close", "nonsense"],
+)
+def test_a_request_that_finds_its_connection_dead_makes_those_suspect_that_were_not_heard_since(
+    script: Callable[[Peer], object], reused: bool, suspect: bool
+) -> None:
+    with server(upgraded(script)) as port:
+        connection = opened(port)
+        if reused:
+            connection.taken = connection.born + 100.0
+        with pytest.raises(TransportError):
+            connection.exchange([b'"a":1'], Deadline(0.2))
+        assert connection.route.suspect_before == (connection.born + 100.0 if suspect else -math.inf)
+
+
+@pytest.mark.parametrize("by", ["check", "poll"])
+@pytest.mark.parametrize(
+    ("script", "suspect"),
+    [(lambda peer: peer.reset(), True), (lambda peer: None, False), (lambda peer: peer.send_close(1000), False)],
+    ids=["reset", "end", "close"],
+)
+def test_so_does_one_that_the_network_ended_while_it_was_idle(
+    script: Callable[[Peer], object], suspect: bool, by: str
+) -> None:
+    with server(upgraded(script)) as port:
+        connection = opened(port)
+        connection.taken = connection.born + 100.0
+    with pytest.raises(ConnectionLost) as caught:
+        connection.check(Deadline(5)) if by == "check" else connection.poll()
+    assert caught.value.phase == "idle"
+    assert (connection.route.suspect_before > 0) is suspect
+
+
+def test_a_report_that_comes_late_makes_nothing_less_suspect() -> None:
+    route = Route()
+    for before in (5.0, 7.0, 6.0):
+        route.suspect(before)
+    assert route.suspect_before == 7.0
+
+
+def test_all_connections_of_an_endpoint_share_what_is_known_of_the_way_there() -> None:
+    with server(answers(), answers()) as port:
+        endpoint = Endpoint("127.0.0.1", port, "/")
+        one = Connection.open(endpoint, Deadline(5))
+        one.discard()
+        two = Connection.open(endpoint, Deadline(5))
+        two.discard()
+    assert one.route is two.route is endpoint.route
+    assert one.route is not Endpoint("127.0.0.1", port, "/").route
+
+
+def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= boottime() <= time.clock_gettime(time.CLOCK_BOOTTIME)

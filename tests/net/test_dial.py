@@ -85,7 +85,7 @@ def test_a_signal_while_connecting_leaves_no_socket_behind(monkeypatch: pytest.M
     made: list[socket.socket] = []
 
     class Interrupted(socket.socket):
-        def connect(self, address: Any) -> None:
+        def connect_ex(self, address: Any) -> int:
             made.append(self)
             raise KeyboardInterrupt
 

@@ -121,7 +121,8 @@ def gone(owner: Owner) -> None:
     """Nothing is left but what was received."""
     owner.thread.join(SOON)
     assert not owner.thread.is_alive()
-    assert [sock.fileno() for sock in (owner._sock, owner._bell, owner._button)] == [-1, -1, -1]
+    sockets: Any = [owner._sock, owner._bell, owner._button]
+    assert [sock.fileno() for sock in sockets] == [-1, -1, -1]
 
 
 def said(peer: Peer) -> tuple[int, bytes]:
@@ -589,7 +590,7 @@ def test_who_waits_for_room_is_told_why_the_server_has_ended_it(session: Session
 def test_a_forgotten_session_lets_everything_go_and_warns_unless_it_had_ended(ended: bool) -> None:
     ours, theirs = socket.socketpair()
     with theirs:
-        duplex = Duplex(ours, b"", Endpoint("127.0.0.1", 1, "/"))
+        duplex = Duplex(idle_owner(ours))
         owner = duplex._owner
         if ended:
             theirs.close()
@@ -636,8 +637,9 @@ def test_a_thread_that_does_not_start_leaves_nothing_open(monkeypatch: pytest.Mo
     with theirs:
         monkeypatch.setattr(threading.Thread, "start", start)
         with pytest.raises(RuntimeError, match="new thread"):
-            Duplex(ours, b"", Endpoint("127.0.0.1", 1, "/"))
-        assert [sock.fileno() for sock in (ours, made[0]._bell, made[0]._button)] == [-1, -1, -1]
+            Duplex(idle_owner(ours))
+        assert ours.fileno() == -1
+        assert made[0]._bell is made[0]._button is None  # the thread makes them
 
 
 def test_a_failure_that_nobody_has_thought_of_leaves_nobody_waiting(
@@ -711,7 +713,7 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
             duplex.abort()
             assert duplex._owner._sock.fileno() == -1
 
-        with duplex._owner._changed:  # a lock that nobody gives back in the child
+        with duplex._owner._lock:  # that nobody gives back in the child
             in_child(child)
         duplex.send([b"after"], Deadline(SOON))
         assert duplex.receive(Deadline(SOON)) == b"after"
@@ -821,7 +823,7 @@ def test_limits_beyond_what_the_system_counts_are_no_limits(session: Session) ->
 
 def idle_owner(sock: socket.socket, **more: Any) -> Owner:
     """One whose thread does not run: the test is its thread."""
-    return Owner(sock, b"", Endpoint("127.0.0.1", 1, "/"), beat=None, inbox=2**20, outbox=2**20, **more)
+    return Owner(sock, b"", Endpoint("127.0.0.1", 1, "/"), inbox=2**20, **more)
 
 
 def test_a_server_that_takes_more_of_what_waits_is_alive() -> None:
@@ -876,7 +878,7 @@ class Odd:
         self.held = 0
 
     def _call(self, name: str, argument: Any) -> Any:
-        owned = self.owner is not None and self.owner._changed._is_owned()  # type: ignore[attr-defined]
+        owned = self.owner is not None and self.owner._lock._is_owned()  # type: ignore[attr-defined]
         self.held += owned
         if self.faults[name]:
             raise self.faults[name].pop()
@@ -899,7 +901,7 @@ def test_reading_and_writing_wait_for_what_tls_asks_for_and_never_under_the_lock
     ours, theirs = socket.socketpair()
     odd: Any = Odd(ours)
     with theirs:
-        duplex = Duplex(odd, b"", Endpoint("127.0.0.1", 1, "/"))
+        duplex = Duplex(idle_owner(odd))
         odd.owner = duplex._owner
         peer = Peer(theirs, threading.Event())
         peer.send_frame(b"hello")
@@ -920,7 +922,7 @@ def test_a_signal_s_handler_may_close_the_session_its_own_thread_is_using(monkey
     monkeypatch.setattr(module, "_GRACE", 0.05)
     ours, theirs = socket.socketpair()
     with theirs:
-        duplex = Duplex(ours, b"", Endpoint("127.0.0.1", 1, "/"))
-        with duplex._owner._changed:  # where it was interrupted
+        duplex = Duplex(idle_owner(ours))
+        with duplex._owner._lock:  # where it was interrupted
             duplex.close(0.05)
         gone(duplex._owner)

@@ -12,7 +12,7 @@ from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.transport import Transport, check_websocket_client
 from tests.faultproxy import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, read_frame
 
-from .support import says, server, upgraded
+from .support import Script, says, server, upgraded
 
 
 def opened(port: int, **more: int) -> Transport:
@@ -209,6 +209,108 @@ def test_anything_else_on_an_idle_connection_ends_it(unasked: bytes) -> None:
             transport.poll()
         assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
         transport.discard()
+
+
+# --- a ping before a request
+
+
+def pinged(before: bytes = b"", after: bytes | None = b"", *, mistaken: bytes = b"") -> Script:
+    """Say something, and answer a ping."""
+
+    def script(peer: Peer) -> None:
+        peer.send(before)
+        while True:
+            opcode, raw, payload = read_frame(peer.file)
+            if opcode == PING:
+                break
+        assert raw[1] & 0x80
+        if after is not None:
+            peer.send_frame(unmasked(raw, payload) + mistaken, PONG)
+            peer.send(after)
+        peer.wait_gone()
+
+    return upgraded(script)
+
+
+@pytest.mark.parametrize("before", [b"", frame(b"are you there", PING) * 3, frame(b"unasked", PONG)])
+def test_a_ping_that_is_answered_leaves_a_connection_that_works(before: bytes) -> None:
+    with server(pinged(before, frame(b"reply"))) as port:
+        transport = opened(port)
+        transport.ping(Deadline(5))
+        assert transport.receive(Deadline(5)) == b"reply"
+        transport.discard()
+
+
+def test_pings_of_the_servers_own_are_answered_while_a_pong_is_waited_for() -> None:
+    pongs: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        _, raw, payload = read_frame(peer.file)
+        peer.send_frame(b"are you there", PING)
+        _, answer, said = read_frame(peer.file)
+        pongs.append(unmasked(answer, said))
+        peer.send_frame(unmasked(raw, payload), PONG)
+        peer.wait_gone()
+
+    with server(upgraded(script)) as port:
+        transport = opened(port)
+        transport.ping(Deadline(5))
+        transport.discard()
+    assert pongs == [b"are you there"]
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        (says(), "no ping"),
+        (pinged(after=None), "no ping"),
+        (pinged(mistaken=b"!"), "no ping"),
+        (says(frame(b"")[:1]), "no ping"),
+        (pinged(frame(b"{}")), "nobody asked for"),
+        (pinged(frame(b"", PING) * 33), "nobody asked for"),
+        (pinged(frame(b"\x03\xe8", CLOSE)), "1000"),
+        (pinged(frame(b"x", reserved=1)), "ended"),
+        (upgraded(lambda peer: None), "ended"),
+        (upgraded(lambda peer: peer.reset()), "ended"),
+    ],
+    ids=[
+        "silence",
+        "no-pong",
+        "another-pong",
+        "half-a-frame",
+        "message",
+        "many-pings",
+        "close",
+        "nonsense",
+        "end",
+        "reset",
+    ],
+)
+def test_a_ping_that_is_not_answered_right_ends_the_connection(script: Script, why: str) -> None:
+    with server(script) as port:
+        transport = opened(port)
+        with pytest.raises(ConnectionLost, match=why) as caught:
+            transport.ping(Deadline(0.3))
+        assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
+        transport.discard()
+
+
+def test_two_pings_are_told_apart() -> None:
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        for _ in range(2):
+            _, raw, payload = read_frame(peer.file)
+            seen.append(unmasked(raw, payload))
+            peer.send_frame(seen[-1], PONG)
+        peer.wait_gone()
+
+    with server(upgraded(script)) as port:
+        transport = opened(port)
+        transport.ping(Deadline(5))
+        transport.ping(Deadline(5))
+        transport.discard()
+    assert seen[0] != seen[1]
 
 
 # --- closing

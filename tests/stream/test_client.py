@@ -121,6 +121,7 @@ def test_every_argument_of_the_constructor_lands_where_it_is_used() -> None:
         "timeout": 3.0,
         "open_timeout": 4.0,
         "close_timeout": 5.0,
+        "check_after": 6.0,
         "retry": RetryPolicy(max_attempts=7),
         "max_message_size": 6,
         "max_payload_size": 7,

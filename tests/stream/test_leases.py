@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterator
 import pytest
 
 from hume_sync import PoolClosed, PoolFull
-from hume_sync.stream import leases as module
+from hume_sync.net import clock as clock_module
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.leases import Lease, Leases, ThreadMark, Waiter
 
@@ -18,14 +18,14 @@ from hume_sync.stream.leases import Lease, Leases, ThreadMark, Waiter
 class Clock:
     now = 1000.0
 
-    def monotonic(self) -> float:
+    def boottime(self) -> float:
         return self.now
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(clock_module, "boottime", clock.boottime)
     return clock
 
 

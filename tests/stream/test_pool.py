@@ -37,9 +37,9 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.emulator import Emulator
-from hume_sync.net import connection
+from hume_sync.net import clock
+from hume_sync.net.clock import boottime
 from hume_sync.net.connection import Connection
-from hume_sync.stream import leases, shelf
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.leases import Leases, Waiter
 from hume_sync.stream.pool import StreamPool
@@ -113,16 +113,14 @@ class Later:
 
     offset = 0.0
 
-    def monotonic(self) -> float:
-        return time.monotonic() + self.offset
+    def boottime(self) -> float:
+        return boottime() + self.offset
 
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     later = Later()
-    monkeypatch.setattr(leases, "time", later)
-    monkeypatch.setattr(shelf, "time", later)
-    monkeypatch.setattr(connection, "time", later)
+    monkeypatch.setattr(clock, "boottime", later.boottime)
     return later
 
 
@@ -239,8 +237,8 @@ def test_an_interrupt_on_the_way_to_a_lease_leaves_nothing_behind(
 ) -> None:
     original = getattr(Leases, moment)
 
-    def interrupted(*args: Any) -> None:
-        original(*args)
+    def interrupted(*args: Any, **more: Any) -> None:
+        original(*args, **more)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Leases, moment, interrupted)
@@ -288,8 +286,8 @@ def test_an_interrupt_between_shelf_and_exchange_loses_no_connection_and_no_slot
 ) -> None:
     original = getattr(*where)
 
-    def interrupted(*args: Any) -> None:
-        original(*args)
+    def interrupted(*args: Any, **more: Any) -> None:
+        original(*args, **more)
         raise KeyboardInterrupt
 
     with hume_client.pool([LanguageConfig()], max_size=1) as pool:

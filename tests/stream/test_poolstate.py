@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -36,8 +35,8 @@ from hume_sync import (
 )
 from hume_sync.emulator import Emulator
 from hume_sync.emulator.journal import Journal, RequestSeen, data_digest_of
-from hume_sync.net import connection
-from hume_sync.stream import leases, shelf
+from hume_sync.net import clock
+from hume_sync.net.clock import boottime
 from tests.emulator.support import tone, wav
 
 from .support import FACE
@@ -56,15 +55,14 @@ class Later:
 
     offset = 0.0
 
-    def monotonic(self) -> float:
-        return time.monotonic() + self.offset
+    def boottime(self) -> float:
+        return boottime() + self.offset
 
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     later = Later()
-    for module in (leases, shelf, connection):
-        monkeypatch.setattr(module, "time", later)
+    monkeypatch.setattr(clock, "boottime", later.boottime)
     return later
 
 

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from hume_sync.net import connection as net_connection
+from hume_sync.net import clock as clock_module
 from hume_sync.net.connection import Connection
-from hume_sync.stream import shelf as module
 from hume_sync.stream.exchange import Stream
+from hume_sync.stream.limits import Limits
 from hume_sync.stream.shelf import Closed, Shelf
 
 THREAD, OTHER = object(), object()
@@ -18,15 +18,14 @@ THREAD, OTHER = object(), object()
 class Clock:
     now = 1000.0
 
-    def monotonic(self) -> float:
+    def boottime(self) -> float:
         return self.now
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for reader in (module, net_connection):  # one clock: a connection's times are compared with the shelf's
-        monkeypatch.setattr(reader, "time", clock)
+    monkeypatch.setattr(clock_module, "boottime", clock.boottime)
     return clock
 
 
@@ -49,6 +48,7 @@ def dial(shelf: Shelf, clock: Clock, /, **attributes: Any) -> Connection:
     """A new connection, idle."""
     assert shelf.total < 9
     connection = leased(shelf)
+    connection.born = connection.idle_since = connection.heard = clock.now
     for name, value in attributes.items():
         setattr(connection, name, value)
     assert put_back(shelf, connection) == []
@@ -70,8 +70,8 @@ def put_back(shelf: Shelf, connection: Connection) -> Closed:
     return shelf.put_back(connection, mine, kept=True)
 
 
-def make(size: int = 9, max_idle: float = 50.0, max_lifetime: float | None = None) -> Shelf:
-    return Shelf(size, max_idle, max_lifetime)
+def make(size: int = 9, **limits: float) -> Shelf:
+    return Shelf(size, Limits(**limits))
 
 
 def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:
@@ -204,3 +204,41 @@ def test_clearing_takes_out_all_that_are_idle(clock: Clock) -> None:
     idle = dial(shelf, clock)
     assert shelf.clear() == [idle]
     assert shelf.leased == {busy}
+
+
+# --- connections that may be dead
+
+
+def test_one_that_need_not_be_checked_is_taken_rather_than_the_threads_own_but_not_than_the_streams(
+    clock: Clock,
+) -> None:
+    mine = stream()
+    mine.connection = leased(make())
+    shelf = make(check_after=15.0)
+    holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
+    own = dial(shelf, clock, last_user=THREAD)
+    other = dial(shelf, clock, last_user=OTHER)
+    clock.now += 15
+    fresh = dial(shelf, clock, last_user=OTHER)
+    order = [shelf.pick(mine, THREAD)[0] for _ in range(5)]
+    assert order == [holding, fresh, own, other, None]
+
+
+def test_those_that_have_to_be_checked_are_passed_over_where_none_may_be(clock: Clock) -> None:
+    mine = stream()
+    mine.connection = leased(make())
+    shelf = make(check_after=15.0)
+    silent = dial(shelf, clock, holds=(mine.token, 3))
+    clock.now += 15
+    fresh = dial(shelf, clock)
+    assert shelf.pick(mine, THREAD, unchecked=True) == (fresh, [])
+    assert shelf.pick(mine, THREAD, unchecked=True) == (None, [])
+    assert list(shelf.idle) == [silent]
+
+
+def test_a_connection_knows_when_it_was_taken(clock: Clock) -> None:
+    shelf = make()
+    connection = dial(shelf, clock)
+    clock.now += 3
+    shelf.pick(stream(), THREAD)
+    assert connection.taken == clock.now

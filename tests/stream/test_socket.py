@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import errno
 import io
 import math
 import pickle
@@ -130,7 +131,7 @@ def test_one_model_may_warn_while_another_predicts(hume_client: HumeStreamClient
         quiet = Wav.parse(SPEECH)
         assert quiet
         samples = (np.frombuffer(quiet.samples, "<i2")[16000:32000] // 64).tobytes()
-        reply = socket.send_media(quiet._file(memoryview(samples)))
+        reply = socket.send_media(quiet.format.file(memoryview(samples)))
     assert reply.top(1, "prosody")
     assert reply.warning == "burst: No vocal bursts detected."
 
@@ -425,7 +426,7 @@ def test_a_top_level_warning_is_returned() -> None:
         with HumeStreamClient("k", base_url=server.url).connect([ProsodyConfig()]) as socket:
             parsed = Wav.parse(SPEECH)
             assert parsed
-            reply = socket.send_media(parsed._file(memoryview(bytes(32000))))
+            reply = socket.send_media(parsed.format.file(memoryview(bytes(32000))))
     assert reply.warning == "No speech detected."
     assert reply["code"] == "W0105"
 
@@ -438,6 +439,7 @@ def test_the_repr_tells_models_and_state_and_nothing_else(hume_client: HumeStrea
     assert repr(socket) == "<StreamSocket [language, face] closed>"
 
 
+@pytest.mark.usefixtures("errors_of_fakes_are_own")
 @pytest.mark.parametrize(
     ("config", "most"),
     [
@@ -455,7 +457,7 @@ def test_a_large_file_is_never_in_memory_more_than_twice(
 
     def watched(wire: Wire, data: bytes) -> int:
         peaks.append(tracemalloc.get_traced_memory()[1])
-        raise BrokenPipeError  # the server shares this memory, so it is not to have it
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # the server shares this memory, so it is not to have it
 
     client = HumeStreamClient("k", base_url=hume_emulator.url, proxy=False, retry=RetryPolicy.none())
     with client.connect([config], preserve_window=False) as socket:

@@ -16,12 +16,13 @@ from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Sockets, Watch
 from hume_sync.stream.exchange import Stream
+from hume_sync.stream.limits import Limits
 from hume_sync.stream.sole import SoleSource
 
 
 @pytest.fixture
 def source(hume_client: HumeStreamClient) -> SoleSource:
-    return SoleSource(hume_client._connect, RetryPolicy())
+    return SoleSource(hume_client._connect, RetryPolicy(), Limits())
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_a_connection_made_while_it_is_closed_is_let_go_of(hume_client: HumeStre
         sole._closing.set()
         return made[0]
 
-    sole = SoleSource(close_meanwhile, RetryPolicy())
+    sole = SoleSource(close_meanwhile, RetryPolicy(), Limits())
     with pytest.raises(MisuseError, match="closed"):
         take(sole, stream)
     assert not made[0].sound
@@ -115,7 +116,7 @@ def test_a_socket_that_begins_to_dial_after_the_close_is_refused(stream: Stream)
         watch(Sockets())
         raise AssertionError("watch lets nobody on")
 
-    sole = SoleSource(dial, RetryPolicy())
+    sole = SoleSource(dial, RetryPolicy(), Limits())
     with pytest.raises(MisuseError, match="closed"):
         take(sole, stream)
 

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import wave
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hume_sync.stream.wav import Wav
+from hume_sync import InputError
+from hume_sync.stream.media import read_media
+from hume_sync.stream.wav import Rereadable, Wav, WavStream
+from tests.audiofiles import chunk, decoded_seconds, encoded, extensible, fmt, noise, riff
 
 from .support import SPEECH
 
@@ -71,45 +77,242 @@ def test_chunks_before_and_after_the_samples_are_passed_over() -> None:
     assert parsed.seconds == 1000 / 8000
 
 
-def test_the_extensible_format_is_read() -> None:
-    head = struct.pack("<HHIIHH", 0xFFFE, 2, 8000, 32000, 4, 16) + struct.pack("<HHI", 22, 16, 3) + b"\1\0" + bytes(14)
-    data = (
-        b"RIFF\0\0\0\0WAVE" + b"fmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", 8) + bytes(8)
-    )
-    parsed = Wav.parse(data)
-    assert parsed
-    assert parsed.seconds == 2 / 8000
-
-
 def test_a_frame_cut_short_at_the_end_does_not_count() -> None:
     parsed = Wav.parse(wav(10)[:-1])
     assert parsed
     assert parsed.seconds == 9 / 8000
 
 
-def fmt(*values: int) -> bytes:
-    return b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, *values) + b"data\4\0\0\0abcd"
+BYTES = noise(24_000)
+LIST = chunk(b"LIST", b"INFOISFT\x0b\0\0\0a recorder\0\0")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"RIFF",
-        b"\xff\xd8\xff\xe0 a JPEG",
-        b"RIFF\0\0\0\0AVI LIST",
-        wav(10)[:30],
-        wav(10)[:40],
-        wav(10).replace(b"fmt ", b"tmf "),
-        fmt(2, 1, 8000, 8000, 256, 4),  # ADPCM: frames of no fixed size
-        fmt(1, 0, 8000, 0, 0, 16),
-        fmt(1, 1, 0, 0, 2, 16),
-        fmt(1, 1, 8000, 16000, 3, 16),
-        fmt(1, 1, 8000, 0, 0, 0),
-    ],
-)
-def test_anything_else_is_no_wav(data: bytes) -> None:
-    assert Wav.parse(data) is None
+def sounding(form: bytes, *, samples: bytes = BYTES, size: int | None = None) -> bytes:
+    return riff(chunk(b"fmt ", form), chunk(b"data", samples, size))
+
+
+def large(*chunks: bytes, size: int = len(BYTES), head: bytes = b"RF64") -> bytes:
+    ds64 = chunk(b"ds64", struct.pack("<QQQI", 0, size, 0, 0))
+    return riff(ds64, chunk(b"fmt ", fmt()), *chunks, head=head, size=0xFFFFFFFF)
+
+
+def blocks(count: int, head: bytes, size: int) -> bytes:
+    return b"".join(head + noise(size) for _ in range(count))
+
+
+UNSIZED = chunk(b"data", BYTES, 0xFFFFFFFF)
+MS = struct.pack("<HH", 2, 500)
+BIG = chunk(b"fmt ", fmt(order=">"), order=">"), chunk(b"data", BYTES, order=">")
+MS_BLOCKS = blocks(40, b"\1\x10\0\0\0\0\0", 249)
+IMA_BLOCKS = blocks(40, bytes(4), 252)
+
+FORMATS = {
+    "8 bits": sounding(fmt(bits=8)),
+    "12 bits in 16": sounding(fmt(bits=12)),
+    "16 bits": sounding(fmt()),
+    "20 bits in 24": sounding(fmt(bits=20)),
+    "24 bits": sounding(fmt(bits=24)),
+    "24 bits in 32": sounding(fmt(bits=24, align=4)),
+    "32 bits": sounding(fmt(bits=32)),
+    "64 bits": sounding(fmt(bits=64)),
+    "floats": sounding(fmt(3, bits=32), samples=struct.pack("<6000f", *(i % 7 / 9 for i in range(6000)))),
+    "large floats": sounding(fmt(3, bits=64), samples=struct.pack("<3000d", *(i % 7 / 9 for i in range(3000)))),
+    "stereo": sounding(fmt(channels=2)),
+    "A-law": sounding(fmt(6, bits=8)),
+    "mu-law": sounding(fmt(7, bits=8)),
+    "mu-law, said to have 16 bits": sounding(fmt(7, bits=16, align=1)),
+    "mu-law, stereo": sounding(fmt(7, channels=2, bits=8)),
+    "MS ADPCM": sounding(fmt(2, rate=8000, bits=4, align=256, extra=MS), samples=MS_BLOCKS),
+    "MS ADPCM cut off": sounding(fmt(2, rate=8000, bits=4, align=256, extra=MS), samples=MS_BLOCKS[:-100]),
+    "MS ADPCM cut off in a head": sounding(fmt(2, rate=8000, bits=4, align=256, extra=MS), samples=MS_BLOCKS[:-253]),
+    "IMA ADPCM": sounding(fmt(17, rate=8000, bits=4, align=256, extra=MS), samples=IMA_BLOCKS),
+    "IMA ADPCM cut off": sounding(fmt(17, rate=8000, bits=4, align=256, extra=MS), samples=IMA_BLOCKS[:-100]),
+    "IMA ADPCM cut off in a head": sounding(fmt(17, rate=8000, bits=4, align=256), samples=IMA_BLOCKS[:-253]),
+    "GSM 6.10": sounding(fmt(49, rate=8000, bits=0, align=65, extra=b"\2\0\x40\1"), samples=bytes(65 * 80)),
+    "extensible": sounding(fmt(0xFFFE, extra=extensible(1, 16))),
+    "extensible, 20 bits in 24": sounding(fmt(0xFFFE, bits=24, extra=extensible(1, 20))),
+    "extensible, 24 bits in 32": sounding(fmt(0xFFFE, bits=32, extra=extensible(1, 24))),
+    "extensible, valid bits not given": sounding(fmt(0xFFFE, bits=32, extra=extensible(1, 0))),
+    "extensible floats": sounding(fmt(0xFFFE, bits=32, extra=extensible(3, 32)), samples=bytes(24_000)),
+    "extensible mu-law": sounding(fmt(0xFFFE, bits=8, extra=extensible(7, 8))),
+    "block size 0": sounding(fmt(align=0, byte_rate=32_000)),
+    "block size and byte rate 0": sounding(fmt(align=0, byte_rate=0)),
+    "block size wrong": sounding(fmt(channels=2, align=2, byte_rate=64_000)),
+    "byte rate wrong": sounding(fmt(byte_rate=1)),
+    "RIFX": riff(*BIG, head=b"RIFX", order=">"),
+    "RF64": large(UNSIZED),
+    "RF64 with a chunk behind": large(UNSIZED, LIST),
+    "RF64 cut off": large(UNSIZED, size=10**12),
+    "BW64 with a chunk behind": large(UNSIZED, LIST, head=b"BW64"),
+    "a chunk behind": riff(chunk(b"fmt ", fmt()), chunk(b"data", BYTES), LIST),
+    "an odd chunk in front": riff(chunk(b"bext", bytes(603)), chunk(b"fmt ", fmt()), chunk(b"data", BYTES)),
+    "samples of an odd size": riff(chunk(b"fmt ", fmt(bits=8)), chunk(b"data", BYTES[:-1]), LIST),
+    "another file joined on": sounding(fmt()) * 2,
+    "size 0, from a pipe": sounding(fmt(), size=0),
+    "size 0xFFFFFFFF, from a pipe": sounding(fmt(), size=0xFFFFFFFF),
+    "size beyond the end": sounding(fmt(), size=10**9),
+    "size below": sounding(fmt(), size=16_000),
+}
+
+SEEKABLE = {"samples in front of the format": riff(chunk(b"data", BYTES), chunk(b"fmt ", fmt()))}
+
+
+@pytest.mark.parametrize("name", [*FORMATS, *SEEKABLE])
+def test_the_length_is_what_a_decoder_makes_of_it(name: str) -> None:
+    data = {**FORMATS, **SEEKABLE}[name]
+    parsed = Wav.parse(data)
+    assert parsed
+    assert parsed.seconds == pytest.approx(decoded_seconds(data), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", [*FORMATS, *SEEKABLE])
+def test_pieces_are_files_that_decode_to_their_length_and_together_hold_all_samples(name: str) -> None:
+    data = {**FORMATS, **SEEKABLE}[name]
+    parsed = Wav.parse(data)
+    assert parsed
+    pieces = [piece for piece in map(Wav.parse, parsed.cut(0.3)) if piece]
+    decoded = [decoded_seconds(piece) for piece in parsed.cut(0.3)]
+    assert [piece.seconds for piece in pieces] == pytest.approx(decoded, abs=1e-9)
+    assert sum(decoded) == pytest.approx(decoded_seconds(data), abs=1e-9)
+    assert max(decoded) <= 0.3
+    assert b"".join(bytes(piece.samples) for piece in pieces) == bytes(parsed.samples)
+
+
+UNCLEAR = {
+    "nothing": b"",
+    "the first word": b"RIFF",
+    "a JPEG": b"\xff\xd8\xff\xe0 a JPEG",
+    "an AVI": b"RIFF\0\0\0\0AVI LIST",
+    "cut in the format": wav(10)[:30],
+    "cut behind the format": wav(10)[:40],
+    "no format": wav(10).replace(b"fmt ", b"tmf "),
+    "a byte order mark in front": b"\xef\xbb\xbf" + wav(10),
+    "MP3": sounding(fmt(0x55, bits=0, align=1)),
+    "no channels": sounding(fmt(channels=0, align=2)),
+    "no rate": sounding(fmt(rate=0)),
+    "no bits": sounding(fmt(bits=0, align=2)),
+    "40 bits": sounding(fmt(bits=40)),
+    "floats of 16 bits": sounding(fmt(3, bits=16)),
+    "samples of 16 bits, four bytes of each": sounding(fmt(align=4)),
+    "mu-law, two bytes of each": sounding(fmt(7, bits=16)),
+    "ADPCM without blocks": sounding(fmt(2, bits=4, align=0)),
+    "IMA ADPCM of 3 bits": sounding(fmt(17, bits=3, align=256)),
+    "ADPCM, big-endian": riff(
+        chunk(b"fmt ", fmt(17, bits=4, align=256, order=">"), order=">"), head=b"RIFX", order=">"
+    ),
+    "16 valid bits in 32": sounding(fmt(0xFFFE, bits=32, extra=extensible(1, 16))),
+    "a foreign sub-format": sounding(fmt(0xFFFE, extra=extensible(1, 16, tail="00" * 14))),
+    "extensible without an extension": sounding(fmt(0xFFFE, extra=b"\0\0")),
+    "samples twice": riff(chunk(b"fmt ", fmt()), chunk(b"data", BYTES), chunk(b"data", BYTES)),
+    "no samples, or chunks as samples": riff(chunk(b"fmt ", fmt()), chunk(b"data", b""), LIST),
+    "an odd chunk without padding": riff(b"bext\3\0\0\0abc", chunk(b"fmt ", fmt()), chunk(b"data", BYTES)),
+    "RF64 without ds64": riff(chunk(b"fmt ", fmt()), UNSIZED, head=b"RF64"),
+    "RF64 of no size": large(UNSIZED, size=0),
+    "RF64 of an impossible size": large(UNSIZED, size=2**64 - 1),
+    "RF64 of two sizes": large(chunk(b"data", BYTES), size=16_000),
+    "ds64 in RIFF": riff(chunk(b"ds64", struct.pack("<QQQI", 0, 16_000, 0, 0)), chunk(b"fmt ", fmt()), UNSIZED, LIST),
+    "thousands of chunks": riff(*[chunk(b"JUNK", b"")] * 5000, chunk(b"fmt ", fmt()), chunk(b"data", BYTES)),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_what_decoders_do_not_agree_upon_is_no_wav(name: str) -> None:
+    assert Wav.parse(UNCLEAR[name]) is None
+    file = io.BytesIO(b"in front" + UNCLEAR[name])
+    file.seek(8)
+    assert WavStream.open(file) is None
+    assert file.tell() == 8
+
+
+class Pipe:
+    """Reads forwards only, and never as much as it is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(min(size, 1000))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kind", [io.BytesIO, Pipe, lambda data: Rereadable(Pipe(data))], ids=["file", "pipe", "again"])
+def test_pieces_cut_while_a_file_is_read_are_those_cut_in_memory(kind: Callable[[bytes], Any], name: str) -> None:
+    stream, parsed = WavStream.open(kind(FORMATS[name])), Wav.parse(FORMATS[name])
+    assert stream
+    assert parsed
+    assert stream.format == parsed.format
+    assert list(stream.cut(0.3)) == list(parsed.cut(0.3))
+
+
+def test_samples_in_front_of_the_format_are_found_where_a_file_can_seek() -> None:
+    (data,) = SEEKABLE.values()
+    stream, parsed = WavStream.open(io.BytesIO(data)), Wav.parse(data)
+    assert stream
+    assert parsed
+    assert list(stream.cut(0.3)) == list(parsed.cut(0.3))
+    assert WavStream.open(Pipe(data)) is None
+
+
+@pytest.mark.parametrize("data", [SEEKABLE["samples in front of the format"], b"ID3 and so on", b"", wav(10)[:40],
+                                  riff(chunk(b"JUNK", bytes(2**21)), chunk(b"fmt ", fmt()), chunk(b"data", BYTES))],
+                         ids=["samples first", "MP3", "nothing", "a head", "two MiB in front"])  # fmt: skip
+def test_the_head_of_a_pipe_that_is_not_cut_can_be_read_again(data: bytes) -> None:
+    file = Rereadable(Pipe(data))
+    assert WavStream.open(file) is None
+    if data:
+        assert read_media(file, 2**23) == data
+    assert file.read(1) == b""
+
+
+class Endless:
+    """A recording of 300 MB that is nowhere; keeps count of what is asked of it at a time."""
+
+    def __init__(self, head: bytes) -> None:
+        self._head = io.BytesIO(head)
+        self._left = 300 * 2**20
+        self.largest = 0
+
+    def read(self, size: int) -> bytes:
+        self.largest = max(self.largest, size)
+        data = self._head.read(size) or bytes(min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+@pytest.mark.parametrize("rate", [48_000, 2**31 - 1], ids=["real", "absurd"])
+def test_a_recording_of_any_length_is_never_held_whole(rate: int) -> None:
+    file = Endless(riff(chunk(b"fmt ", fmt(channels=2, rate=rate, byte_rate=0)), chunk(b"data", b"", 0xFFFFFFFF)))
+    stream = WavStream.open(file)
+    assert stream
+    tracemalloc.start()
+    frames = sum(piece.frames for data in stream.cut(5) if (piece := Wav.parse(data)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert frames * 4 >= 300 * 2**20 - 100
+    assert file.largest <= 2**20
+    assert peak < 100 * 2**20
+
+
+def test_a_text_file_is_refused() -> None:
+    with pytest.raises(InputError, match="open the file with mode 'rb'"):
+        WavStream.open(io.StringIO("RIFF"))
+
+
+def test_telephone_audio_is_cut_as_pcm_is() -> None:
+    for tag in (6, 7):
+        parsed = Wav.parse(sounding(fmt(tag, rate=8000, bits=8), samples=noise(96_000)))
+        assert parsed
+        assert [round(decoded_seconds(piece), 9) for piece in parsed.cut(5.0)] == [5, 5, 2]
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "pcm_mulaw", "pcm_s24le", "pcm_f32le"])
+def test_what_an_encoder_wrote_is_cut(codec: str) -> None:
+    data = encoded("wav", codec)
+    parsed = Wav.parse(data)
+    assert parsed
+    pieces = list(parsed.cut(1.5))
+    assert len(pieces) == 3
+    assert sum(map(decoded_seconds, pieces)) == pytest.approx(decoded_seconds(data), abs=1e-9)
 
 
 @given(st.binary(max_size=200))

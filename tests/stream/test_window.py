@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hume_sync.stream.duration import Length
 from hume_sync.stream.window import Plan, StreamWindow, WindowItem
 
 SMALL = 8 * 2**20 // 3 + 1  # three of these are more than is kept
@@ -16,6 +17,14 @@ SMALL = 8 * 2**20 // 3 + 1  # three of these are more than is kept
 
 def payload(name: object, size: int = 1) -> tuple[bytes, ...]:
     return (str(name).encode(), bytes(size))
+
+
+def exactly(seconds: int | Fraction) -> Length:
+    return Length(Fraction(seconds), exact=True)
+
+
+def about(seconds: int | Fraction) -> Length:
+    return Length(Fraction(seconds), exact=False)
 
 
 def name_of(item: WindowItem) -> str:
@@ -80,7 +89,7 @@ class Client:
         reset = self.replay(connection, plan, len(plan.replay), reset)
         self.lengths[name] = length
         seen = connection.server.hear(name, length, reset=reset)
-        self.window.push(payload(name), Fraction(length, 1000))
+        self.window.push(payload(name), exactly(Fraction(length, 1000)))
         connection.heard, connection.touched = self.window.number, True
         return plan, seen
 
@@ -164,7 +173,7 @@ def test_whatever_the_sizes_a_plan_is_complete_only_where_it_gives_the_whole_con
         name = str(number)
         lengths[name] = length
         undisturbed.hear(name, length)
-        window.push(payload(name, size), Fraction(length, 1000))
+        window.push(payload(name, size), exactly(Fraction(length, 1000)))
         plan = window.plan(None)
         assert sum(item.size for item in window.items) <= 8 * 2**20
         fresh = Server(width)
@@ -179,15 +188,22 @@ def test_whatever_the_sizes_a_plan_is_complete_only_where_it_gives_the_whole_con
 
 
 @given(
-    pushes=st.lists(st.tuples(st.integers(1, 50), st.booleans()), max_size=60),
+    pushes=st.lists(st.tuples(st.integers(1, 50), st.sampled_from([None, 0, 20, -20])), max_size=60),
 )
-def test_lengths_nobody_knows_never_make_a_plan_too_short(pushes: list[tuple[int, bool]]) -> None:
+def test_lengths_that_are_unknown_or_not_exact_never_make_a_plan_too_short(
+    pushes: list[tuple[int, int | None]],
+) -> None:
     window, undisturbed = StreamWindow(100), Server(100)
     lengths = {}
-    for number, (length, known) in enumerate(pushes):
+    for number, (length, error) in enumerate(pushes):
         lengths[str(number)] = length
         undisturbed.hear(str(number), length)
-        window.push(payload(number), Fraction(length, 1000) if known else None)
+        measured = None
+        if error == 0:
+            measured = exactly(Fraction(length, 1000))
+        elif error is not None and length + error > 0:  # never more than twice as long: see Length.at_least
+            measured = about(Fraction(min(length + error, 2 * length), 1000))
+        window.push(payload(number), measured)
     fresh = Server(100)
     plan = window.plan(None)
     assert plan.complete
@@ -200,63 +216,78 @@ def test_lengths_nobody_knows_never_make_a_plan_too_short(pushes: list[tuple[int
 def test_more_bytes_than_are_kept_lose_the_context_until_what_is_kept_fills_the_window() -> None:
     window = StreamWindow(5000)
     for _ in range(3):
-        window.push((bytes(SMALL),), Fraction(1))
+        window.push((bytes(SMALL),), exactly(1))
     assert window.plan(None) == Plan((), reset=True, complete=False)
     assert window.plan(window.number).complete  # the connection that heard it all is none the worse
     for number in range(3, 5):
-        window.push(payload(number), Fraction(1))
+        window.push(payload(number), exactly(1))
         assert not window.plan(None).complete
-    window.push(payload(5), Fraction(1))
+    window.push(payload(5), exactly(1))
     assert window.plan(None).complete
     assert window.seconds == 5
 
 
 def test_a_payload_larger_than_all_that_is_kept_leaves_nothing_to_replay() -> None:
     window = StreamWindow(500)
-    window.push((bytes(8 * 2**20 + 1),), Fraction(5))
+    window.push((bytes(8 * 2**20 + 1),), exactly(5))
     assert window.items == ()
     assert not window.plan(None).complete
-    window.push(payload("small"), Fraction(1))
+    window.push(payload("small"), exactly(1))
     assert window.plan(None).complete
 
 
-@pytest.mark.parametrize("seconds", [Fraction(1, 1000), None], ids=["tiny", "unknown"])
-def test_no_more_than_a_hundred_payloads_are_kept(seconds: Fraction | None) -> None:
+@pytest.mark.parametrize("length", [exactly(Fraction(1, 1000)), None], ids=["tiny", "unknown"])
+def test_no_more_than_a_hundred_payloads_are_kept(length: Length | None) -> None:
     window = StreamWindow(5000)
     for number in range(100):
-        window.push(payload(number), seconds)
+        window.push(payload(number), length)
     assert window.plan(None).complete
-    window.push(payload(100), seconds)
+    window.push(payload(100), length)
     assert len(window.items) == 100
     assert not window.plan(None).complete
-    window.push(payload(101), Fraction(5))
+    window.push(payload(101), exactly(5))
     assert [item.number for item in window.items] == [102]
     assert window.plan(None).complete
 
 
 def test_a_payload_of_unknown_length_leaves_the_window_once_those_behind_it_fill_it() -> None:
     window = StreamWindow(5000)
-    window.push(payload("before"), Fraction(1))
+    window.push(payload("before"), exactly(1))
     window.push(payload("unknown"), None)
-    window.push(payload("after"), Fraction(3))
+    window.push(payload("after"), exactly(3))
     assert len(window.items) == 3
     assert window.seconds is None
-    window.push(payload("last"), Fraction(2))
+    window.push(payload("last"), exactly(2))
     assert [item.members[0] for item in window.items] == [b"after", b"last"]
     assert window.seconds == 5
+
+
+def test_what_may_still_be_in_the_servers_window_is_kept_where_lengths_are_not_exact() -> None:
+    window = StreamWindow(5000)
+    for number in range(20):
+        window.push(payload(number), about(1))
+    # Six of them are 4.5 s at least, and what is older may count.
+    assert [item.number for item in window.items] == [14, 15, 16, 17, 18, 19, 20]
+    assert window.seconds == 7
+
+
+@pytest.mark.parametrize(("length", "least"), [(exactly(1), 1), (about(4), Fraction(15, 4)), (about(1), Fraction(3, 4)),
+                                               (about(Fraction(1, 5)), Fraction(1, 10))])  # fmt: skip
+def test_what_any_decoder_gives_of_a_length(length: Length, least: Fraction) -> None:
+    assert length.at_least == least
 
 
 def test_the_servers_five_seconds_hold_where_no_length_is_given() -> None:
     window = StreamWindow()
     for number in range(8):
-        window.push(payload(number), Fraction(1))
+        window.push(payload(number), exactly(1))
     assert window.seconds == 5
 
 
 def test_a_connection_that_is_behind_hears_only_what_it_lacks() -> None:
     window = StreamWindow(5000)
     for number in range(4):
-        window.push(payload(number), Fraction(1))
+        window.push(payload(number), exactly(1))
     plan = window.plan(2)
     assert [item.number for item in plan.replay] == [3, 4]
     assert (plan.reset, plan.complete) == (False, True)
@@ -265,7 +296,7 @@ def test_a_connection_that_is_behind_hears_only_what_it_lacks() -> None:
 def test_a_connection_that_is_too_far_behind_forgets_and_hears_all() -> None:
     window = StreamWindow(2000)
     for number in range(6):
-        window.push(payload(number), Fraction(1))
+        window.push(payload(number), exactly(1))
     plan = window.plan(2)
     assert [item.number for item in plan.replay] == [5, 6]
     assert plan.reset
@@ -273,7 +304,7 @@ def test_a_connection_that_is_too_far_behind_forgets_and_hears_all() -> None:
 
 def test_a_reset_makes_what_a_connection_heard_before_worthless() -> None:
     window = StreamWindow(5000)
-    window.push(payload("old"), Fraction(1))
+    window.push(payload("old"), exactly(1))
     window.reset()
     assert window.plan(1) == Plan((), reset=True, complete=True)
     assert window.plan(window.number) == Plan((), reset=False, complete=True)
@@ -281,11 +312,11 @@ def test_a_reset_makes_what_a_connection_heard_before_worthless() -> None:
 
 def test_what_was_given_up_stays_lost_until_a_payload_is_accepted() -> None:
     window = StreamWindow(5000)
-    window.push(payload("old"), Fraction(1))
+    window.push(payload("old"), exactly(1))
     window.give_up()
     for heard in (None, 1, window.number):
         assert window.plan(heard) == Plan((), reset=True, complete=False)
-    window.push(payload("new"), Fraction(1))
+    window.push(payload("new"), exactly(1))
     assert [item.members[0] for item in window.plan(None).replay] == [b"new"]
 
 

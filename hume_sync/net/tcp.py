@@ -1,0 +1,155 @@
+"""From a host name to a connected TCP socket: staggered attempts at all its addresses (RFC 8305, "Happy Eyeballs").
+
+The attempts run on non-blocking sockets in the calling thread. An address that drops packets costs a quarter of a
+second, one that refuses costs nothing, and the one that answered is tried first the next time.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Iterable
+from time import monotonic
+from typing import Final
+
+import attrs
+
+from ..errors import ConnectError, Timeout
+from .deadline import Deadline
+from .interrupts import from_outside
+from .keepalive import set_keepalive
+from .pending import Sockets
+from .route import Route, SocketAddress
+
+__all__ = ["connect"]
+
+_STAGGER: Final = 0.25
+"""Seconds from one attempt to the next (RFC 8305, 5: recommended)."""
+
+_LEAST_STAGGER: Final = 0.01
+"""The least it may be, where there are many addresses and little time (RFC 8305, 5)."""
+
+
+_BEGUN: Final = (0, errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
+
+
+@attrs.frozen(eq=False)
+class _Attempt:
+    address: SocketAddress
+    sock: socket.socket
+
+
+def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: Route) -> socket.socket:
+    """Connect to the first address of a host that answers. The socket is non-blocking.
+
+    Args:
+        host: a name or an address.
+        port: of all its addresses.
+        deadline: of all attempts together. The operating system's name look-up knows none.
+        sockets: all that are made; the caller releases them if this raises.
+        route: whose address is tried first; it is told which one answered.
+
+    Raises:
+        ConnectError: no address answered, or the host could not be looked up. The text names each and its reason.
+        Timeout: the deadline passed (``phase="connect"``).
+    """
+    waiting = deque(_in_order(_look_up(host, port), route.address))
+    pending: list[_Attempt] = []
+    failures: list[str] = []
+    next_start = 0.0
+
+    def failed(address: SocketAddress, reason: str) -> None:
+        nonlocal next_start
+        failures.append(f"{address[1][0]}: {reason}")
+        route.forget(address)
+        next_start = 0.0  # at once
+
+    while (waiting or pending) and deadline.remaining():
+        if waiting and (not pending or monotonic() >= next_start):
+            address = waiting.popleft()
+            # Every address has its turn, however little time there is.
+            stagger = max(_LEAST_STAGGER, min(_STAGGER, deadline.remaining() / (len(waiting) + 1)))
+            next_start = monotonic() + stagger
+            try:
+                pending.append(_Attempt(address, _begin(address, sockets)))
+            except OSError as exc:
+                if from_outside(exc):
+                    raise
+                failed(address, exc.strerror or str(exc))
+            sockets.check()
+            continue
+        ended = _wait(pending, min(deadline.remaining(), next_start - monotonic()) if waiting else deadline.remaining())
+        sockets.check()
+        for attempt in ended:
+            error = attempt.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not error:
+                sockets.release(but=attempt.sock)
+                route.address = attempt.address
+                return attempt.sock
+            pending.remove(attempt)
+            attempt.sock.close()
+            failed(attempt.address, os.strerror(error))
+    for attempt in pending:
+        failed(attempt.address, "no answer")
+    failures += [f"{address[0]}: no time left to try it" for _, address in waiting]
+    reasons = "; ".join(failures)
+    if deadline.expired():
+        raise Timeout(f"no connection to {host}:{port} in time ({reasons})", phase="connect")
+    raise ConnectError(f"cannot connect to {host}:{port} ({reasons})", phase="connect")
+
+
+def _look_up(host: str, port: int) -> list[SocketAddress]:
+    """Return the addresses of a host, in the order of preference."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        of_resolver = isinstance(exc, UnicodeError) or (isinstance(exc, socket.gaierror) and exc.errno is not None)
+        if not of_resolver and from_outside(exc):
+            raise
+        raise ConnectError(f"cannot look up the host {host!r}: {exc}", phase="connect") from exc
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _in_order(addresses: Iterable[SocketAddress], first: SocketAddress | None) -> list[SocketAddress]:
+    """Return each address once: the one that worked last, then families by turns (RFC 8305, 4)."""
+    families: dict[int, list[SocketAddress]] = {}
+    for address in dict.fromkeys(addresses):
+        families.setdefault(address[0], []).append(address)
+    by_turns = itertools.zip_longest(*families.values())
+    order = [address for turn in by_turns for address in turn if address is not None]
+    if first in order:
+        order.remove(first)
+        order.insert(0, first)
+    return order
+
+
+def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
+    """Begin to connect, without waiting."""
+    sock = sockets.new(address[0])
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is one write, and its reply is waited for
+    set_keepalive(sock)
+    sock.setblocking(False)
+    error = sock.connect_ex(address[1])  # an exception would have to be told from one of a signal handler
+    if error not in _BEGUN:
+        sock.close()
+        raise OSError(error, os.strerror(error))
+    return sock
+
+
+def _wait(pending: list[_Attempt], timeout: float) -> list[_Attempt]:
+    """Wait until attempts have ended, one way or another; return them."""
+    timeout = max(0.0, timeout)
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        for attempt in pending:
+            poll.register(attempt.sock.fileno(), select.POLLOUT)
+        # (A millisecond more: what is rounded down would be waited for in circles.)
+        ended = {fd for fd, _ in poll.poll(None if timeout == float("inf") else int(timeout * 1000) + 1)}
+    else:  # eventlet has no other
+        files = [attempt.sock.fileno() for attempt in pending]
+        ended = set(select.select([], files, files, None if timeout == float("inf") else timeout)[1])
+    return [attempt for attempt in pending if attempt.sock.fileno() in ended]

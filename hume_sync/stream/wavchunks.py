@@ -1,0 +1,235 @@
+"""Where the samples of a WAV file are: its chunks walked over, in memory, in a file, or in a pipe."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import attrs
+
+from ..errors import InputError
+from .wavformat import WavFormat
+
+__all__ = ["File", "Memory", "Rereadable", "Samples", "Source", "find_samples"]
+
+_ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
+_LARGE = (b"RF64", b"BW64")
+
+_UNKNOWN = 0xFFFFFFFF
+_TO_THE_END = 2**63
+"""Size of samples that end where the file does."""
+
+_MAX_CHUNKS = 1000
+"""Chunks of a file that are looked at."""
+_MAX_FORMAT = 4096
+"""Bytes of a "fmt " chunk."""
+_MAX_HEAD = 2**20
+"""Bytes in front of the samples of a file that cannot seek."""
+_AT_A_TIME = 2**20
+"""Bytes asked of a file at a time."""
+
+
+@attrs.frozen
+class Samples:
+    """What `find_samples` found."""
+
+    format: WavFormat
+    begin: int
+    """Place of the first sample."""
+    size: int
+    """Bytes, as the file has it: there may be fewer."""
+
+
+class Source(Protocol):
+    """What a WAV file is read from."""
+
+    @property
+    def position(self) -> int:
+        """Place of the next byte that is read."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes there are; None where the source cannot seek."""
+
+    def read(self, count: int) -> bytes:
+        """Read so many bytes; fewer at the end only."""
+
+    def seek(self, position: int) -> None:
+        """Go to a place; where the source cannot seek, forwards only."""
+
+
+class Memory:
+    """Bytes in memory as a source."""
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        self.view = memoryview(data)
+        self.size = len(self.view)
+        self.position = 0
+
+    def read(self, count: int) -> bytes:
+        """Read so many bytes; fewer at the end only."""
+        data = bytes(self.view[self.position : self.position + count])
+        self.position += len(data)
+        return data
+
+    def seek(self, position: int) -> None:
+        """Go to a place."""
+        self.position = position
+
+
+class Rereadable:
+    """A binary file object that cannot seek, whose head can be read twice.
+
+    What is read is kept until `rewind`, which has it read again, or `forget`.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._kept: bytearray | None = bytearray()
+        self._again = b""
+
+    def read(self, size: int) -> Any:
+        """Read up to ``size`` bytes; b"" at the end only."""
+        if self._again:
+            data, self._again = self._again[:size], self._again[size:]
+            return data
+        data = self._file.read(size)
+        if self._kept is not None and isinstance(data, bytes | bytearray | memoryview):
+            self._kept += data
+        return data
+
+    def rewind(self) -> None:
+        """Go back to the beginning, once; what is read from there on is not kept."""
+        if self._kept is not None:
+            self._again = bytes(self._kept)
+        self.forget()
+
+    def forget(self) -> None:
+        """Keep nothing any more."""
+        self._kept = None
+
+
+class File:
+    """A binary file object as a source; places count from where it stood."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._start = self.position = 0
+        self.size: int | None = None
+        if hasattr(file, "seekable") and file.seekable():
+            self._start = file.tell()
+            self.size = file.seek(0, 2) - self._start
+            file.seek(self._start)
+
+    def read(self, count: int) -> bytes:
+        """Read so many bytes; fewer at the end only, though a pipe gives what it has.
+
+        Raises:
+            OSError: the file cannot be read.
+            InputError: it does not read as bytes.
+        """
+        parts = []
+        while count > 0:
+            data = self._file.read(min(count, _AT_A_TIME))
+            if not isinstance(data, bytes | bytearray | memoryview):
+                hint = "; open the file with mode 'rb'" if isinstance(data, str) else ""
+                raise InputError(f"the file must read as bytes, got {type(data).__name__}{hint}")
+            if not data:
+                break
+            parts.append(data)
+            count -= len(data)
+            self.position += len(data)
+        return b"".join(parts)
+
+    def seek(self, position: int) -> None:
+        """Go to a place; where the file cannot seek, by reading up to it."""
+        if self.size is None:
+            self.read(position - self.position)
+        else:
+            self._file.seek(self._start + position)
+            self.position = position
+
+
+def find_samples(source: Source) -> Samples | None:
+    """Find the samples of a WAV file, as far as all decoders would find the same.
+
+    Returns:
+        None for what is no WAV file, damaged, of no fixed size of frames, or without one clear place and size of
+        its samples. Else the source stands at the first sample.
+    """
+    head = source.read(12)
+    order = _ORDERS.get(head[:4])
+    if order is None or head[8:] != b"WAVE":
+        return None
+    large = _read_ds64(source) if head[:4] in _LARGE else None
+    if large == 0:
+        return None
+    form: WavFormat | None = None
+    place: tuple[int, int] | None = None
+    for name, begin, size in _chunks(source, order, large):
+        if name == b"fmt " and form is None:
+            form = WavFormat.read(source.read(min(size, _MAX_FORMAT)), order)
+            if form is None:
+                return None
+        elif name == b"ds64" or (name == b"data" and (place or size < 0)):
+            return None  # a size nobody asked for, or samples twice: decoders take one, the other or both
+        elif name == b"data":
+            place = begin, size
+            if source.size is None:
+                break  # what is behind them cannot be looked at
+    if form is None or place is None:
+        return None
+    source.seek(place[0])
+    return Samples(form, *place)
+
+
+def _chunks(source: Source, order: str, large: int | None) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, place and size of every chunk, the source standing at its body; -1 for a size that is not clear."""
+    limit = _MAX_HEAD if source.size is None else source.size
+    for _ in range(_MAX_CHUNKS):
+        head = source.read(8)
+        if len(head) < 8:
+            return
+        begin = source.position
+        size: int = struct.unpack_from(order + "I", head, 4)[0]
+        if head[:4] == b"data":
+            size = _data_size(source, order, size, large)
+        yield head[:4], begin, size
+        end = begin + size + size % 2  # chunks begin at even places
+        if end >= limit:
+            return
+        source.seek(end)
+
+
+def _data_size(source: Source, order: str, size: int, large: int | None) -> int:
+    if large is not None:
+        return large if size in (_UNKNOWN, large) else -1
+    if size not in (0, _UNKNOWN):
+        return size
+    # A stream that was written to a pipe. But if chunks follow a size of 0, there may be no samples at all.
+    return -1 if size == 0 and _is_chunk(source, order) else _TO_THE_END
+
+
+def _read_ds64(source: Source) -> int:
+    """Read the 64-bit size of the samples, which comes first in RF64 and BW64; 0 where there is none."""
+    head = source.read(8)
+    if len(head) < 8 or head[:4] != b"ds64":
+        return 0
+    begin, length = source.position, int.from_bytes(head[4:], "little")
+    size = int.from_bytes(source.read(min(length, 28))[8:16], "little")
+    source.seek(begin + length + length % 2)
+    return size if size < _TO_THE_END else 0
+
+
+def _is_chunk(source: Source, order: str) -> bool:
+    """Say whether a whole chunk begins here; where the source cannot seek, nobody can say."""
+    if source.size is None:
+        return False
+    begin = source.position
+    head = source.read(8)
+    source.seek(begin)
+    if len(head) < 8 or not all(32 <= letter < 127 for letter in head[:4]):
+        return False
+    size: int = struct.unpack_from(order + "I", head, 4)[0]
+    return begin + 8 + size <= source.size

@@ -1,0 +1,137 @@
+"""The "fmt " chunk of a WAV file: how large its frames or blocks are, and how files of the same format are written."""
+
+from __future__ import annotations
+
+import struct
+from typing import Self
+
+import attrs
+
+__all__ = ["WavFormat"]
+
+_PCM, _MS_ADPCM, _FLOAT, _ALAW, _MULAW, _IMA_ADPCM, _GSM, _EXTENSIBLE = 1, 2, 3, 6, 7, 0x11, 0x31, 0xFFFE
+
+_WIDTHS = {_PCM: (1, 2, 3, 4, 8), _FLOAT: (4, 8), _ALAW: (1,), _MULAW: (1,)}
+"""Bytes a sample may have, for the tags whose blocks are frames."""
+
+_LAYOUT = "HHIIHH"
+"""Tag, channels, rate, bytes per second, bytes per block, bits per sample."""
+
+_GUID_TAILS = frozenset(
+    bytes.fromhex(tail)
+    for tail in ("0000 0000 1000 8000 00aa00389b71", "0000 2107 d311 8644 c8c1ca000000")  # plain; ambisonic B-format
+)
+"""What follows the plain tag in a sub-format."""
+
+_MAX_RATE = 2**31 - 1
+_MAX_FRAME = 2**16 - 1
+_MAX_PIECE = 16 * 2**20
+"""Bytes of the samples of one piece. Five seconds of anything real are less; a rate that is not is no reason to hold
+a whole recording in memory."""
+
+
+@attrs.frozen
+class WavFormat:
+    """A format in which every frame, or every block of frames, has one size."""
+
+    order: str
+    """Byte order of all numbers, as `struct` writes it: "<" in RIFF, ">" in RIFX."""
+    tag: int
+    """1 PCM, 2 MS ADPCM, 3 float, 6 A-law, 7 mu-law, 0x11 IMA ADPCM, 0x31 GSM 6.10; that of the sub-format if any."""
+    channels: int
+    sample_rate: int
+    """Frames per second."""
+    block_size: int
+    """Bytes of one block; for PCM, float and G.711, of one frame."""
+    block_frames: int
+    """Frames in a whole block."""
+    chunk: bytes = attrs.field(repr=False)
+    """The body of the chunk, with the block size and the byte rate set right."""
+
+    @classmethod
+    def read(cls, chunk: bytes, order: str = "<") -> Self | None:
+        """Read the body of a "fmt " chunk.
+
+        Returns:
+            None for formats whose frames have no fixed size, for damaged chunks, and for chunks whose fields
+            contradict each other so that decoders do not agree on the size of a frame.
+        """
+        if len(chunk) < struct.calcsize(order + _LAYOUT):
+            return None
+        tag, channels, rate, byte_rate, align, bits = struct.unpack_from(order + _LAYOUT, chunk)
+        if not channels or not 0 < rate <= _MAX_RATE:
+            return None
+        width = (bits + 7) // 8
+        if tag == _EXTENSIBLE:
+            # RIFX has no agreed way to write a GUID.
+            if order != "<" or len(chunk) < 40 or int.from_bytes(chunk[16:18], "little") < 22:
+                return None
+            valid, tag = (int.from_bytes(chunk[place : place + 2], "little") for place in (18, 24))
+            if chunk[26:40] not in _GUID_TAILS or tag not in _WIDTHS:
+                return None
+            # Decoders go by the valid bits: these must need as many bytes as there are, or be the known 24 in 32.
+            valid = valid or bits
+            if (valid + 7) // 8 != width and (valid, width, align) != (24, 4, 4 * channels):
+                return None
+        if tag in (_MS_ADPCM, _IMA_ADPCM, _GSM):
+            return cls._of_blocks(tag, chunk) if order == "<" else None
+        if tag == _PCM and bits == 24 and align == 4 * channels:
+            width = 4
+        elif tag in (_ALAW, _MULAW):
+            bits, width = 8, 1
+        if tag not in _WIDTHS or width not in _WIDTHS[tag] or (tag == _FLOAT and bits != 8 * width):
+            return None
+        size = channels * width
+        if size > _MAX_FRAME or (align not in (0, size) and byte_rate != rate * size):
+            return None  # what block size and byte rate agree upon is not the size of the samples
+        fixed = struct.pack(order + "IHH", rate * size & 0xFFFFFFFF, size, bits)
+        return cls(order, tag, channels, rate, size, 1, chunk[:8] + fixed + chunk[16:])
+
+    @classmethod
+    def _of_blocks(cls, tag: int, chunk: bytes) -> Self | None:
+        _, channels, rate, _, align, bits = struct.unpack_from("<" + _LAYOUT, chunk)
+        if tag == _GSM:
+            fits = align == 65 and channels == 1
+        elif tag == _MS_ADPCM:
+            fits = align > 7 * channels and not align % channels
+        else:
+            fits = bits == 4 and align > 4 * channels and not align % (4 * channels)
+        return cls("<", tag, channels, rate, align, _frames(tag, channels, align), chunk) if fits else None
+
+    def frames(self, size: int) -> int:
+        """Count the frames in so many bytes of samples; what is less than a frame does not count."""
+        blocks, rest = divmod(size, self.block_size)
+        return blocks * self.block_frames + (_frames(self.tag, self.channels, rest) if self.block_frames > 1 else 0)
+
+    def whole(self, size: int) -> int:
+        """Return how many of so many bytes hold frames: of the last block, decoders read what is there."""
+        rest = size % self.block_size
+        return size if self.block_frames > 1 and _frames(self.tag, self.channels, rest) else size - rest
+
+    def step(self, seconds: float) -> int:
+        """Return the bytes of the longest run of whole blocks of at most ``seconds``; one block at least."""
+        # A millionth of a frame on top: 0.125125 s at 8 kHz is 1001 frames, not what a float makes of it.
+        blocks = int(seconds * self.sample_rate + 1e-6) // self.block_frames
+        return max(1, min(blocks, _MAX_PIECE // self.block_size)) * self.block_size
+
+    def file(self, samples: bytes | memoryview) -> bytes:
+        """Return a WAV file of these samples."""
+        parts = [b"WAVE", *self._chunk(b"fmt ", self.chunk)]
+        if self.tag != _PCM:  # the number of frames is required of all that is not PCM
+            parts += self._chunk(b"fact", struct.pack(self.order + "I", self.frames(len(samples))))
+        parts += self._chunk(b"data", samples)
+        head = b"RIFF" if self.order == "<" else b"RIFX"
+        return b"".join((head, struct.pack(self.order + "I", sum(map(len, parts))), *parts))
+
+    def _chunk(self, name: bytes, body: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
+        return name + struct.pack(self.order + "I", len(body)), body, b"\0" * (len(body) % 2)
+
+
+def _frames(tag: int, channels: int, size: int) -> int:
+    """Count the frames in one block of ADPCM or GSM, whole or cut short."""
+    if tag == _GSM:
+        return 320 if size == 65 else 0
+    if tag == _MS_ADPCM:  # seven bytes of head for each channel, which hold two frames; then four bits a sample
+        return 2 + (size - 7 * channels) * 2 // channels if size >= 7 * channels else 0
+    # Four bytes of head for each channel, which hold one frame; then groups of eight frames.
+    return 1 + (size - 4 * channels) // (4 * channels) * 8 if size >= 4 * channels else 0
