@@ -21,7 +21,9 @@ from typing import NoReturn
 from . import send, turns
 from ._version import __version__
 from .complaints import exit_status, one_line
-from .errors import ConfigurationError, HumeClientException, InputError
+from .errors import HumeClientException, InputError
+from .net.optional import NeedsExtra
+from .reprs import safe_repr
 
 __all__ = ["main"]
 
@@ -69,6 +71,7 @@ def _print(lines: _Lines) -> int | None:
         print(line, flush=True)
 
 
+@safe_repr
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line, like every other."""
 
@@ -77,7 +80,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hume-sync", description="Streaming expression measurement, blocking.")
+    parser = _Parser(
+        prog="hume-sync",
+        description="Streaming expression measurement, blocking.",
+        epilog="hume-sync COMMAND --help names the environment variables that a command reads.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(interrupted=130)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -105,18 +112,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(arguments: argparse.Namespace) -> _Lines:  # noqa: ARG001 - it takes none
-    try:
+    with NeedsExtra("emulator", "the local server"):
         from . import demo  # noqa: PLC0415 - it needs the extra with the local server
-    except ImportError as exc:
-        raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
-    return demo.run()
+    yield from demo.run()
+    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> _Lines:
-    try:
+    with NeedsExtra("emulator", "the local server"):
         from .emulator import Emulator  # noqa: PLC0415 - an extra; `send` works without it
-    except ImportError as exc:
-        raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
     try:
         server = Emulator(arguments.host, arguments.port, seed=arguments.seed, latency=arguments.latency)
     except (TypeError, ValueError) as exc:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigurationError, InputError, described
+from .errors import InputError, described
 from .net.deadline import Deadline
+from .net.optional import NeedsExtra
 from .net.pending import open_into
 
 __all__ = ["add_arguments", "run"]
@@ -48,11 +49,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Generator[str]:
     """Do the turn; yields lines to print."""
-    try:
+    with NeedsExtra("fastrtc", "FastRTC"):
+        import urllib3  # noqa: F401, PLC0415 - what the extra brings: known now, and not in the middle of the turn
+
         from .fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - an extra; the other commands work without it
         from .fastrtc.audio import to_samples, write_wav  # noqa: PLC0415 - likewise
-    except ImportError as exc:
-        raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
     # What is wrong with the arguments is known now, and not after the turn.
     fields = dict(_field(text) for text in arguments.set)
     if arguments.out:

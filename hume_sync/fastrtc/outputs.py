@@ -17,6 +17,7 @@ from ..net.deadline import Deadline, seconds
 from ..net.interrupts import from_outside
 from ..net.lock import CallLock
 from ..net.pending import Watch, unwatched
+from ..reprs import safe_repr
 from .events import json_or_text
 from .http import Answer, Http, OpenResponse
 from .sse import ServerSentEvent, SSEParser
@@ -24,6 +25,7 @@ from .sse import ServerSentEvent, SSEParser
 __all__ = ["OutputStream", "latest", "post_input"]
 
 
+@safe_repr
 class OutputStream:
     """Iterates over the additional outputs of one connection, as they come: JSON where it is JSON, else text.
 
@@ -69,8 +71,12 @@ class OutputStream:
         self._ended = False
         self.last_event: ServerSentEvent | None = None
         """The event that the last output came in: its name, its identifier, its data as text."""
-        self._forgotten = weakref.finalize(self, _forgotten, response, self._pid)
-        fork.watch(self)
+        try:
+            self._forgotten = weakref.finalize(self, _forgotten, response, self._pid)
+            fork.watch(self)
+        except BaseException:
+            response.close()  # a signal struck: this one is not the caller's to close
+            raise
 
     @property
     def ended(self) -> bool:

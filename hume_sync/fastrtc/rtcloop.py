@@ -74,7 +74,9 @@ class RTCLoop:
         self._output_rate = output_rate
         self._inbox_limit = inbox
         self.thread = threading.Thread(target=self._run, name="hume_sync webrtc", daemon=True)
-        self._claim = threading.Lock()  # taken once and kept: by the thread, or by whoever makes sure that it never runs
+        self._claim = (
+            threading.Lock()
+        )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
         self._told: HumeClientException | None = None  # what it was told to end with
         self._reached: TidyLoop | None = None  # the thread's loop, once it can be told anything
         # The thread's alone:
@@ -195,7 +197,6 @@ class RTCLoop:
     def get(self, deadline: Deadline) -> Event | None:
         """Take the next event; see `Link.receive`."""
 
-
         def take() -> AudioChunk | str | bytes | None:
             if self._inbox:
                 self._inbox_bytes -= self._inbox[0][1]
@@ -204,7 +205,7 @@ class RTCLoop:
                 raise copy_of(self.ended)
             return None
 
-        came = self._changed.wait_for(take, deadline)
+        came: Any = self._changed.wait_for(take, deadline)
         if came is None:
             return None
         return came if isinstance(came, AudioChunk) else _to_event(came)

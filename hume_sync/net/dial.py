@@ -17,11 +17,14 @@ from ..errors import (
     Timeout,
 )
 from .deadline import Deadline
-from .endpoint import Endpoint, Proxy
+from .endpoint import Endpoint
 from .http1 import read_head
 from .interrupts import from_outside
 from .pending import Sockets, Watch, unwatched
+from .proxies import Proxy
+from .readiness import check_green_threads
 from .tcp import connect
+from .tracebacks import hides_locals
 from .wire import Wire
 
 __all__ = ["Watch", "dial"]
@@ -33,15 +36,18 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Wi
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
 
     Raises:
-        ConfigurationError: a key would go over plain ``ws`` to an address that is not this machine.
+        ConfigurationError: a key would go over plain ``ws`` to an address that is not this machine; or sockets are
+            those of green threads, and threads are not.
         ConnectError: no address answered, the tunnel was refused, or TLS failed.
         Timeout: the deadline passed (``phase="connect"``).
     """
+    check_green_threads()
     via, route = endpoint.proxy, endpoint.route
     sockets = Sockets()
     watch(sockets)
+    host, port = (via.host, via.port) if via else (endpoint.host, endpoint.port)
     try:
-        sock = connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, sockets, route)
+        sock = connect(host, port, deadline, sockets, route)
         if via:
             _open_tunnel(sock, via, endpoint, deadline)
         if not endpoint.tls:
@@ -59,6 +65,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Wi
         raise
 
 
+@hides_locals
 def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline: Deadline) -> None:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     request = f"CONNECT {host}:{endpoint.port} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n"
@@ -72,10 +79,10 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
     except EOFError as exc:
         if from_outside(exc):
             raise
-        raise ConnectError(f"the proxy {proxy.host}:{proxy.port} ended the connection", phase="connect") from exc
+        raise ConnectError(f"the proxy {proxy.authority} ended the connection", phase="connect") from exc
     if head.status != 200:
         raise ConnectError(
-            f"the proxy {proxy.host}:{proxy.port} refused the tunnel with HTTP {head.status}",
+            f"the proxy {proxy.authority} refused the tunnel with HTTP {head.status}",
             phase="connect",
             status=head.status,
         )

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import HumeClientException, Timeout, copy_of
+from . import clock
 from .deadline import Deadline
 from .interrupts import from_outside
 from .retry import RetryPolicy
@@ -71,7 +71,7 @@ class Gate:
                     self._prober = caller
                 wait = deadline.remaining()
                 if self._prober is caller:
-                    pause = self._not_before - time.monotonic()
+                    pause = self._not_before - clock.monotonic()
                     if pause <= 0:
                         return
                     if pause >= wait:
@@ -104,7 +104,7 @@ class Gate:
             self._last = copy_of(error)
             if self._prober is None:
                 self._prober = caller
-            now = time.monotonic()
+            now = clock.monotonic()
             if self._prober is caller:
                 self._failures += 1  # the prober's alone: many that fail at once are one failure of the server
                 self._not_before = now + self._policy.delay(self._failures, error)
@@ -114,7 +114,7 @@ class Gate:
     def delay(self, caller: object) -> float:
         """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
         with self._lock:
-            return max(0.0, self._not_before - time.monotonic()) if self._prober in (None, caller) else 0.0
+            return max(0.0, self._not_before - clock.monotonic()) if self._prober in (None, caller) else 0.0
 
     def open(self) -> None:
         """A good reply has come."""

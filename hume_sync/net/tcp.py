@@ -13,16 +13,18 @@ import select
 import socket
 from collections import deque
 from collections.abc import Iterable
-from time import monotonic
 from typing import Final
 
 import attrs
 
 from ..errors import ConnectError, Timeout
+from ..reprs import safe_repr
+from .clock import monotonic
 from .deadline import Deadline
 from .interrupts import from_outside
 from .keepalive import set_keepalive
 from .pending import Sockets
+from .readiness import waiting_poll
 from .route import Route, SocketAddress
 
 __all__ = ["connect"]
@@ -37,6 +39,7 @@ _LEAST_STAGGER: Final = 0.01
 _BEGUN: Final = (0, errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
+@safe_repr
 @attrs.frozen(eq=False)
 class _Attempt:
     address: SocketAddress
@@ -143,13 +146,9 @@ def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
 def _wait(pending: list[_Attempt], timeout: float) -> list[_Attempt]:
     """Wait until attempts have ended, one way or another; return them."""
     timeout = max(0.0, timeout)
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        for attempt in pending:
-            poll.register(attempt.sock.fileno(), select.POLLOUT)
-        # (A millisecond more: what is rounded down would be waited for in circles.)
-        ended = {fd for fd, _ in poll.poll(None if timeout == float("inf") else int(timeout * 1000) + 1)}
-    else:  # eventlet has no other
-        files = [attempt.sock.fileno() for attempt in pending]
-        ended = set(select.select([], files, files, None if timeout == float("inf") else timeout)[1])
+    poll = waiting_poll()
+    for attempt in pending:
+        poll.register(attempt.sock.fileno(), select.POLLOUT)
+    # (A millisecond more: what is rounded down would be waited for in circles.)
+    ended = {fd for fd, _ in poll.poll(None if timeout == float("inf") else int(timeout * 1000) + 1)}
     return [attempt for attempt in pending if attempt.sock.fileno() in ended]

@@ -34,6 +34,9 @@ _PATIENCE = 0.5
 """Seconds for the body to come."""
 
 
+_NO_KEY = "no API key was sent: set HUME_API_KEY, or pass api_key"
+
+
 class UpgradeGuard:
     """Stands between websocket-client's handshake and the wire."""
 
@@ -80,11 +83,12 @@ class UpgradeGuard:
         return head
 
     def _refusal(self, head: Head) -> HandshakeRejected | AuthenticationError:
-        retry_after = seconds_to_wait(head.get("retry-after"))
+        retry_after = seconds_to_wait(head.get("retry-after"), head.get("date"))
         if head.status == 401:
             # The official SDK's text, word for word: callers match on it.
+            wrong = "HumeStreamClient initialized with invalid API key."
             return AuthenticationError(
-                "HumeStreamClient initialized with invalid API key.",
+                wrong if self._endpoint.has_key else f"HTTP 401 from {self._endpoint.authority}: {_NO_KEY}",
                 phase="connect",
                 status=401,
                 retry_after=retry_after,
@@ -95,8 +99,9 @@ class UpgradeGuard:
             what += ", a redirect, which is never followed: give the final address as base_url"
         elif body := self._body(head):
             what += f": {body[:_SENTENCE]}"
+        hint = f"; {_NO_KEY}" if head.status == 403 and not self._endpoint.has_key else ""
         error = HandshakeRejected(
-            f"Unexpected error when creating streaming connection ({what})",
+            f"Unexpected error when creating streaming connection ({what}){hint}",
             phase="connect",
             status=head.status,
             retry_after=retry_after,

@@ -7,12 +7,13 @@ import select
 import socket
 import ssl
 import struct
-from time import monotonic
 from typing import Final
 
+from .clock import monotonic
 from .deadline import Deadline
 from .interrupts import from_outside
 from .keepalive import allow_for_closed_window
+from .readiness import instant_poll
 
 __all__ = ["Received", "Wire", "abort_socket"]
 
@@ -40,7 +41,7 @@ class Wire:
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._surplus: Received = b""  # received, not yet asked for
-        self._readable = select.poll()
+        self._readable = instant_poll()
         self._readable.register(sock.fileno(), select.POLLIN)
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         sock.settimeout(None)
@@ -218,8 +219,11 @@ class Wire:
 def abort_socket(sock: socket.socket) -> None:
     """Shut a socket down, from any thread, so that whatever waits on it wakes up."""
     try:
-        # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        if isinstance(sock, ssl.SSLSocket):
+            # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
+            super(ssl.SSLSocket, sock).shutdown(socket.SHUT_RDWR)
+        else:  # (eventlet's sockets have the method, their class has not)
+            sock.shutdown(socket.SHUT_RDWR)
     except OSError as exc:
         if from_outside(exc):
             raise

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ..reprs import safe_repr
 from .media import Media
 from .mpegaudio import find_frames, frames_at
 from .tracks import Tracks, asf_tracks, avi_tracks, flv_tracks, matroska_tracks, mp4_tracks, ogg_tracks
@@ -17,6 +18,7 @@ Kind = Literal["audio", "video", "image", "container", "other"]
 """A "container" is one whose tracks cannot be found; "other" is no media."""
 
 
+@safe_repr
 @attrs.frozen
 class MediaType:
     """A format, and what it holds."""
@@ -157,7 +159,7 @@ def _riff(data: memoryview, form: bytes) -> MediaType | None:
 
 
 def _mp4(data: memoryview) -> MediaType:
-    if data[4:8] == b"ftyp":
+    if bytes(data[4:8]) == b"ftyp":
         size = min(int.from_bytes(data[:4], "big"), 1024)
         brands = [bytes(data[8:12]), *(bytes(data[place : place + 4]) for place in range(16, size, 4))]
         if brands[0] in _IMAGE_BRANDS:

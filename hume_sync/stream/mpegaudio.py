@@ -6,6 +6,8 @@ from typing import Literal
 
 import attrs
 
+from ..reprs import safe_repr
+
 __all__ = ["find_frames", "frames_at"]
 
 Name = Literal["MP3", "MP2", "MP1", "AAC"]
@@ -29,6 +31,7 @@ _BITRATES = {
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 
 
+@safe_repr
 @attrs.frozen
 class _Frame:
     name: Name

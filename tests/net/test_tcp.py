@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import ssl
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -358,6 +360,23 @@ def greeter() -> Iterator[tuple[int, ssl.SSLContext]]:
         yield listener.getsockname()[1], trusting
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(5)
+
+
+def test_whoever_watches_is_not_kept_alive(port: int) -> None:
+    class Watcher:
+        def watch(self, pending: Pending) -> None:
+            self.pending = pending
+
+    watcher = Watcher()
+    wire = dial(Endpoint("127.0.0.1", port, "/"), Deadline(5), watcher.watch)
+    gone = weakref.ref(watcher)
+    gc.disable()
+    try:
+        del watcher
+        assert gone() is None  # by its references alone
+    finally:
+        gc.enable()
+        wire.close()
 
 
 class Alarm(TimeoutError):
