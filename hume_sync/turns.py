@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from .errors import InputError, described
 from .net.deadline import Deadline
 from .net.optional import NeedsExtra
+from .net.pending import open_into
 
 __all__ = ["add_arguments", "run"]
 
@@ -93,13 +95,17 @@ def _check_writable(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"--out is a directory: {path}")
     existed = path.exists()
+    descriptors: list[int] = []
     try:
         if not existed or path.is_file():  # a FIFO would be waited for
-            path.open("ab").close()
-        if not existed:
-            path.unlink()
+            open_into(descriptors, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     except OSError as exc:
         raise InputError(f"--out cannot be written: {exc.strerror}: {path}") from None
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+            if not existed:
+                path.unlink()
 
 
 def _shown_outputs(outputs: Any, timeout: float) -> Iterator[str]:
