@@ -1,7 +1,8 @@
 """The ``hume-sync`` command: demo, serve, send, fastrtc.
 
 Exit status: 0; 2 for bad input, use or configuration, found here or by the server (codes E01.. and E02..); 1 when the
-server cannot be reached or fails; 3 when ``send --keep-going`` has sent some inputs and others failed; 130 on Ctrl-C.
+server cannot be reached or fails; 3 when ``send --keep-going`` has sent some inputs and others failed; 130 on Ctrl-C,
+which is the usual end of ``serve``: 0 there.
 Errors are one line on standard error. Keys come from ``HUME_API_KEY`` alone: a command line is no place for them.
 """
 
@@ -42,13 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a sign is no reason to fail
+    interrupted = 130
     try:
         arguments = _parser().parse_args(argv)
+        interrupted = arguments.interrupted
         run: Callable[[argparse.Namespace], _Lines] = arguments.run
         with contextlib.closing(run(arguments)) as lines:
             return _print(lines) or 0
     except KeyboardInterrupt:
-        return 130
+        return interrupted
     except BrokenPipeError:
         # Whoever read our output has gone; what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,8 +79,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="hume-sync", description="Streaming expression measurement, blocking.")
+    parser = _Parser(
+        prog="hume-sync",
+        description="Streaming expression measurement, blocking.",
+        epilog="hume-sync COMMAND --help names the environment variables that a command reads.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(interrupted=130)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser(
@@ -90,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=int, default=0, help="port; 0, the default, takes any free one")
     command.add_argument("--seed", type=int, default=0, help="the invented scores are a function of it and the input")
     command.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each reply")
-    command.set_defaults(run=_serve)
+    command.set_defaults(run=_serve, interrupted=0)  # Ctrl-C is its usual end, whenever it comes
 
     command = commands.add_parser("send", help="send files or text to a v0 server, print what it measures")
     send.add_arguments(command)
@@ -105,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(arguments: argparse.Namespace) -> _Lines:  # noqa: ARG001 - it takes none
     with NeedsExtra("emulator", "the local server"):
         from . import demo  # noqa: PLC0415 - it needs the extra with the local server
-    return demo.run()
+    yield from demo.run()
+    return 0
 
 
 def _serve(arguments: argparse.Namespace) -> _Lines:
@@ -119,7 +128,5 @@ def _serve(arguments: argparse.Namespace) -> _Lines:
     with server:
         yield f"Serving v0 on {server.url} until Ctrl-C. EMULATED: its scores are invented."
         yield f"export HUME_BASE_URL={server.url} HUME_API_KEY=any"
-        try:
-            threading.Event().wait()  # nothing sets it: a signal ends the wait
-        except KeyboardInterrupt:
-            return
+        threading.Event().wait()  # nothing sets it: a signal ends the wait
+    return 0

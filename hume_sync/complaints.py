@@ -12,7 +12,7 @@ _BAD_INPUT_CODES = ("E01", "E02")
 
 
 def exit_status(error: Exception) -> int:
-    """Return 2 for bad input, use or configuration, found here or by the server; 1 for failures of server and network."""
+    """Return 2 for bad input, use or configuration, whoever found it; 1 for failures of server or network."""
     if isinstance(error, RequestError):
         return 2 if (error.code or "").startswith(_BAD_INPUT_CODES) else 1
     bad = isinstance(error, InputError | ConfigurationError) or not isinstance(error, HumeClientException)

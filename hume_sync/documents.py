@@ -29,7 +29,7 @@ _JSON: Final = re.compile(
     rf"""\s*(\[\s*\{{|\{{\s*["'}}]|\[\s*[\[(]\s*([\[{{(]|{_NUMBER}[\s,])|\[\s*{_NUMBER}(\s*,\s*|\s+){_NUMBER}[\s,])""",
     re.IGNORECASE,
 )
-"""How no prose begins: "[{", '{"', "[[[", "[[0.5, ", "[0.5, 1, ". Prose may begin with "[aside]", "[[link]]", "[10:31]"."""
+"""How no prose begins: "[{", '{"', "[[[", "[[0.5, ", "[0.5, 1, ". It may with "[aside]", "[[link]]" or "[10:31]"."""
 
 
 def tidied(text: str) -> str:
@@ -39,7 +39,7 @@ def tidied(text: str) -> str:
 
 def looks_like_json(text: str) -> bool:
     """Tell whether this is JSON other than a single value, or was meant to be."""
-    if not text.lstrip()[:1] in ("[", "{"):
+    if text.lstrip()[:1] not in ("[", "{"):
         return False
     if _JSON.match(text):
         return True

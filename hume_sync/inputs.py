@@ -1,4 +1,4 @@
-"""What ``hume-sync send`` sends: files, standard input and texts, each as a series of payloads, with models that fit."""
+"""What ``hume-sync send`` sends: files, standard input and texts, each as payloads with the models that fit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,17 @@ from .stream.payloads import Models
 from .stream.texts import decode_text, refusal_of_text
 from .stream.wav import Rereadable, Wav, WavStream
 
-__all__ = ["LIMIT", "MODELS", "PAYLOAD_SECONDS", "Configs", "Input", "Payload", "file_input", "piped_input", "text_input"]
+__all__ = [
+    "LIMIT",
+    "MODELS",
+    "PAYLOAD_SECONDS",
+    "Configs",
+    "Input",
+    "Payload",
+    "file_input",
+    "piped_input",
+    "text_input",
+]
 
 LIMIT: Final = 64 * 2**20
 """Bytes of one payload. WAV audio is cut while it is read and may be of any size."""
@@ -205,16 +215,22 @@ def _whole(source: str, data: bytes, configs: Configs | None) -> Payload:
     if configs is not None and not _all(configs, LanguageConfig) and not _all(configs, FacemeshConfig):
         return _media_payload(source, "", configs, data)
     if found is not None and (configs is None or text is None):
-        raise InputError(f"{source} is {found}: no model measures that (landmarks are read from JSON, texts as plain text)")
+        raise InputError(
+            f"{source} is {found}: no model measures that (landmarks are read from JSON, texts as plain text)"
+        )
     if text is None:
-        raise InputError(f"cannot tell what {source} is: it has the mark of no known media; as a text, {refusal_of_text(data)}")
+        raise InputError(
+            f"cannot tell what {source} is: it has the mark of no known media; as a text, {refusal_of_text(data)}"
+        )
     if configs is None:
         configs = _LANDMARKS if named_kind(source) == "JSON" or looks_like_json(text) else _TEXT
         other = other_than_prose(text) if configs is _TEXT else None
         if configs is _TEXT and source.lower().endswith((".csv", ".tsv")):
             other = "a table"
         if other:
-            raise InputError(f"{source} is {other}, not prose: to measure it as it stands, name the language model (--models language)")
+            raise InputError(
+                f"{source} is {other}, not prose: to measure it as it stands, name the model (--models language)"
+            )
     if _all(configs, FacemeshConfig):
         landmarks = read_landmarks(text, source)
         return Payload(source, "", configs, lambda socket: socket.send_facemesh(landmarks, configs))
@@ -241,7 +257,9 @@ def _check_name(source: str, found: MediaType) -> None:
     named = named_kind(source)
     if named is not None and found.kind not in _MAY_HOLD[named]:
         kind = "an image" if named == "image" else "a text" if named == "text" else named
-        raise InputError(f"{source} is {found}, although its name is that of {kind}; name the models (--models) to send it all the same")
+        raise InputError(
+            f"{source} is {found}, although its name is that of {kind}; name the models (--models) to send it still"
+        )
 
 
 def _media_payload(source: str, part: str, configs: Configs, data: bytes) -> Payload:

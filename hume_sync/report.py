@@ -77,9 +77,7 @@ class JsonLines:
 
     def reply(self, payload: Payload, reply: StreamResponse) -> Iterator[str]:
         """Yield a whole reply as one line."""
-        yield json.dumps(
-            {"input": payload.source, "part": payload.part, "emulated": reply.emulated, "reply": reply}
-        )
+        yield json.dumps({"input": payload.source, "part": payload.part, "emulated": reply.emulated, "reply": reply})
 
     def failure(self, source: str, part: str, error: Exception) -> Iterator[str]:
         """Yield an error as one line."""

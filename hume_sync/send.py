@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import sys
-from collections.abc import Generator, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import attrs
 
@@ -15,11 +18,20 @@ from .inputs import MODELS, Configs, Input, Payload, file_input, piped_input, te
 from .net.interrupts import from_outside
 from .report import JsonLines, Report, Table
 from .reprs import safe_repr
-from .stream import HumeStreamClient, StreamPool, StreamResponse
+from .stream import (
+    BurstConfig,
+    FaceConfig,
+    HumeStreamClient,
+    ModelConfigBase,
+    ProsodyConfig,
+    StreamResponse,
+    StreamSocket,
+)
 
 __all__ = ["add_arguments", "run"]
 
 _SOME_FAILED = 3
+
 
 _EPILOG = """\
 inputs:
@@ -76,13 +88,14 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
     client = HumeStreamClient(base_url=arguments.url, timeout=arguments.timeout)
     configs = [MODELS[name] for name in arguments.models] if arguments.models else None
     inputs = list(_inputs(arguments.inputs, arguments.text, configs))
-    pool = client.pool(configs or [MODELS["language"]], arguments.window, max_size=1)
+    connect = functools.partial(client.connect, configs or [MODELS["language"]], arguments.window)
+    connect()  # what is wrong with the arguments is known before anything is read; nothing is dialled
     report: Report = JsonLines() if arguments.json else Table()
     status = 0
-    with pool:
-        for result in _results(inputs, pool, keep_going=arguments.keep_going):
+    with _Connection(connect) as connection:
+        for result in _results(inputs, connection, keep_going=arguments.keep_going):
             if isinstance(result, _Failure):
-                print(one_line(result.error, result.name) + result.hint, file=sys.stderr, flush=True)
+                sys.stderr.write(one_line(result.error, result.name) + result.hint + "\n")
                 yield from report.failure(result.source, result.part, result.error)
                 if not arguments.keep_going or result.concerns_all:
                     status = exit_status(result.error)
@@ -111,6 +124,38 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
+class _Connection:
+    """One connection for all inputs, but for those behind audio: nothing of one input must be seen in another's reply.
+
+    A stream on a connection that has heard audio begins at zero as well, but servers round its times before they are
+    moved there.
+    """
+
+    def __init__(self, connect: Callable[[], StreamSocket]) -> None:
+        self._connect = connect
+        self._open = contextlib.ExitStack()
+        self._socket: StreamSocket | None = None
+        self._used = False
+
+    def send(self, payload: Payload, *, first: bool) -> StreamResponse:
+        """Send a payload; ``first`` says that it begins an input."""
+        lasting = any(map(_leaves_something, payload.configs))
+        if self._socket is None or (first and lasting and self._used):
+            self._open.close()
+            self._socket, self._used = self._connect(), False
+            self._open.push(self._socket)  # it connects at its first call, whose failure is that of an input
+        self._used = self._used or lasting
+        return payload.send(self._socket)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, exc, traceback)
+
+
 @safe_repr
 @attrs.frozen
 class _Failure:
@@ -120,12 +165,12 @@ class _Failure:
     part: str
     error: Exception
     sent: bool
-    """Whether it happened in sending; what is found in reading names the input itself."""
+    """Whether it happened in sending; what is found in reading names the input itself, where it can."""
 
     @property
     def name(self) -> str:
         """What to put before the error's text."""
-        if not self.sent:
+        if not self.sent and not (isinstance(self.error, OSError) and not self.error.filename):
             return ""
         source = self.source if len(self.source) <= 100 else f"{self.source[:97]}..."
         return f"{source}, {self.part}" if self.part else source
@@ -145,7 +190,7 @@ class _Failure:
 _Result = tuple[Payload, StreamResponse] | _Failure
 
 
-def _results(inputs: list[Input], pool: StreamPool, *, keep_going: bool) -> Iterator[_Result]:
+def _results(inputs: list[Input], connection: _Connection, *, keep_going: bool) -> Iterator[_Result]:
     """Check all inputs, then send those that are good."""
     good = []
     for each in inputs:
@@ -157,7 +202,7 @@ def _results(inputs: list[Input], pool: StreamPool, *, keep_going: bool) -> Iter
             if not keep_going:
                 return
     for each in good:
-        yield from _sent(each, pool)
+        yield from _sent(each, connection)
 
 
 def _checked(each: Input) -> _Failure | None:
@@ -171,14 +216,15 @@ def _checked(each: Input) -> _Failure | None:
     return None
 
 
-def _sent(each: Input, pool: StreamPool) -> Iterator[_Result]:
+def _sent(each: Input, connection: _Connection) -> Iterator[_Result]:
     """Send an input up to its end, or to its first failure: what comes behind that has lost its context."""
-    payload = None
+    payload, first = None, True
+    payloads = each.payloads()
     try:
-        with pool.socket() as socket:  # a stream of its own
-            for payload in each.payloads():
-                yield payload, payload.send(socket)
-                payload = None
+        while payload := next(payloads, None):
+            reply = connection.send(payload, first=first)
+            yield payload, reply
+            payload, first = None, False
     except (HumeClientException, OSError) as exc:
         yield _failure(each, payload, exc)
 
@@ -188,3 +234,10 @@ def _failure(each: Input, payload: Payload | None, exc: Exception) -> _Failure:
         raise exc
     part = payload.part if payload else ""
     return _Failure(each.source, part, exc, sent=payload is not None)
+
+
+def _leaves_something(config: ModelConfigBase) -> bool:
+    """Tell whether a connection remembers something of what this model has seen: audio, or faces to be identified."""
+    return isinstance(config, BurstConfig | ProsodyConfig) or (
+        isinstance(config, FaceConfig) and bool(config.identify_faces)
+    )

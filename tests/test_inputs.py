@@ -62,7 +62,9 @@ def kinds(name: str, data: bytes) -> list[type[ModelConfigBase]]:
         ("story.log", "Grüße".encode("utf-8-sig"), [LanguageConfig]),
     ],
 )
-def test_models_are_chosen_by_what_an_input_holds(name: str, data: bytes, expected: list[type[ModelConfigBase]]) -> None:
+def test_models_are_chosen_by_what_an_input_holds(
+    name: str, data: bytes, expected: list[type[ModelConfigBase]]
+) -> None:
     assert kinds(name, data) == expected
 
 
@@ -84,7 +86,11 @@ REFUSED = [
     ("notes.txt", "hello".encode("utf-16-le"), "without a byte order mark"),
     ("zeros", bytes(9000), "zeros holds nothing but NUL bytes"),
     ("empty.wav", b"", "is empty"),
-    ("head.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", 0xFFFFFFFF)), "head.wav is WAV audio without a single"),
+    (
+        "head.wav",
+        riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", 0xFFFFFFFF)),
+        "head.wav is WAV audio without a single",
+    ),
     ("photo.jpg", SPEECH, "photo.jpg is WAV audio, although its name is that of an image"),
     ("photo.jpg", encoded("mp3", "libmp3lame", 1.0), "photo.jpg is MP3 audio, although"),
     ("clip.wav", FACE, "clip.wav is JPEG image data, although its name is that of audio"),

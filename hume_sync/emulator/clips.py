@@ -35,6 +35,13 @@ class PcmFormat:
         """Bytes of one frame: one sample of every channel."""
         return self.channels * self.width
 
+    @property
+    def name(self) -> str:
+        """The format as a text; scores depend on it, so it stays as it is."""
+        fields = f"rate={self.rate}, channels={self.channels}, width={self.width}, is_float={self.coding == 'float'}"
+        law = f", coding={self.coding!r}" if self.coding.endswith("law") else ""
+        return f"PcmFormat({fields}{law})"
+
 
 @safe_repr
 @frozen(slots=False)
@@ -76,7 +83,7 @@ def digest(clips: Iterable[Clip]) -> bytes:
     whole = blake2b(digest_size=32)
     numbered = ((clip.pcm if clip.pcm else index, clip) for index, clip in enumerate(clips))
     for layout, group in groupby(numbered, key=lambda pair: pair[0]):
-        part = blake2b(repr(layout if isinstance(layout, PcmFormat) else "encoded").encode(), digest_size=32)
+        part = blake2b((layout.name if isinstance(layout, PcmFormat) else repr("encoded")).encode(), digest_size=32)
         for _, clip in group:
             part.update(clip.content)
         whole.update(part.digest())

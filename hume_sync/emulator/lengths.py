@@ -54,7 +54,8 @@ def read_lengths(content: bytes) -> Lengths:
 def _decoded(container: InputContainer) -> Lengths:
     heard = Fraction(0)
     shown: list[Fraction] = []
-    sound, pictures = container.streams.audio[:1], container.streams.video[:1]
+    sound = [track for track in container.streams.audio[:1] if track.codec_context]  # else no codec is known
+    pictures = container.streams.video[:1]
     for number, packet in enumerate(container.demux([*sound, *pictures])):
         if packet.stream.type == "audio":
             heard += _decoded_packet(sound[0], packet)

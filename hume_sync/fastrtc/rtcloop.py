@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sys
 import threading
 from collections import deque
@@ -86,7 +87,7 @@ class RTCLoop:
         self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: set[asyncio.Task[None]] = set()
         self._sent = 0  # samples
-        self._due = 0.0  # when the next frame is to be sent
+        self._due = -math.inf  # when the next frame is to be sent, on the loop's clock; not one was yet
         # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
         # move a few bytes. It is reentrant: a signal's handler may use the session that its own thread is just using.
         self._lock = threading.RLock()
@@ -204,7 +205,7 @@ class RTCLoop:
                 raise copy_of(self.ended)
             return None
 
-        came = self._changed.wait_for(take, deadline)
+        came: Any = self._changed.wait_for(take, deadline)
         if came is None:
             return None
         return came if isinstance(came, AudioChunk) else _to_event(came)

@@ -42,8 +42,8 @@ class Session:
     One thread may send while another receives (`reply`, or a ``for`` loop over the session's events). `set_input`,
     `outputs`, `latest_output` and `close` may be called from any thread.
 
-    What a signal handler or another thread raises in a call, as a time limit by ``signal.alarm`` does, comes out of it as
-    it is; nothing is sent again for it. The session stays usable: `reply` has then given its turn up, as after a
+    What a signal handler or another thread raises in a call, as a time limit by ``signal.alarm`` does, comes out of it
+    as it is; nothing is sent again for it. The session stays usable: `reply` has then given its turn up, as after a
     time-out; of the audio of `send_audio` a part may have been sent; and a hook that was being asked may have acted.
     Only `connect`, `close` and a stream of outputs end by it, and a reconnect under way is left to the next call.
 

@@ -47,10 +47,11 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
     """
     check_green_threads()
     via, route = endpoint.proxy, endpoint.route
-    sockets = Sockets(watch)
+    sockets = Sockets()
+    host, port = (via.host, via.port) if via else (endpoint.host, endpoint.port)
     encrypted: ssl.SSLSocket | None = None
     try:
-        sock = connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, sockets, route)
+        sock = connect(host, port, deadline, sockets, route=route, watch=watch)
         if via:
             _open_tunnel(sock, via, endpoint, deadline)
         if not endpoint.tls:
@@ -58,7 +59,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
             return Wire(sock, deadline)
         sock.settimeout(deadline.for_socket())
         encrypted = endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
-        sockets.add(encrypted)  # it has taken the descriptor over
+        sockets.add(encrypted, watch)  # it has taken the descriptor over
         encrypted.do_handshake()
         return Wire(encrypted, deadline)
     except BaseException as exc:

@@ -8,6 +8,7 @@ failure that will not go away, a refused key for one, is given to all who wait. 
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -36,7 +37,7 @@ class Gate:
         self._failures = 0  # in a row, since the last good reply; above zero the gate is closed
         self._last: HumeClientException = _too_late()  # the failure that keeps it closed
         self._prober: object | None = None
-        self._not_before = 0.0  # monotonic time of the next probe
+        self._not_before = -math.inf  # monotonic time of the next probe
         self._fatal: tuple[int, HumeClientException] | None = None  # the last, and its round
         self._round = 0  # counts openings, so that an old fatal error is not given to newcomers
         self._ended: HumeClientException | None = None

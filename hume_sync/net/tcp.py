@@ -43,28 +43,23 @@ _BEGUN: Final = (0, errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.
 
 
 class Sockets:
-    """The sockets made while dialling: aborted together, from any thread, and closed together.
+    """The sockets made while dialling: aborted together, from any thread, and closed together."""
 
-    Args:
-        watch: told how to abort them each time one is added; what it raises ends the dialling.
-    """
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self) -> None:
         self._all: list[socket.socket] = []
         self._aborted = False
 
-    def new(self, family: int) -> socket.socket:
-        """Make a TCP socket."""
+    def new(self, family: int, watch: Watch) -> socket.socket:
+        """Make a TCP socket; what ``watch`` raises ends the dialling."""
         # In one step: a signal must not find a socket that is not in the list yet.
         self._all.append(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
-        self._watch(self.abort)
+        watch(self.abort)
         return self._all[-1]
 
-    def add(self, sock: socket.socket) -> None:
+    def add(self, sock: socket.socket, watch: Watch) -> None:
         """Add a socket that has taken over the descriptor of another one."""
         self._all.append(sock)
-        self._watch(self.abort)
+        watch(self.abort)
         self.check()
 
     def abort(self) -> None:
@@ -92,7 +87,7 @@ class _Attempt:
     sock: socket.socket
 
 
-def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: Route) -> socket.socket:
+def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, *, route: Route, watch: Watch) -> socket.socket:
     """Connect to the first address of a host that answers. The socket is non-blocking.
 
     Args:
@@ -101,6 +96,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
         deadline: of all attempts together. The operating system's name look-up knows none.
         sockets: all that are made; the caller closes them if this raises.
         route: whose address is tried first; it is told which one answered.
+        watch: told, with each socket, how to abort all of them.
 
     Raises:
         ConnectError: no address answered, or the host could not be looked up. The text names each and its reason.
@@ -124,7 +120,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
             stagger = max(_LEAST_STAGGER, min(_STAGGER, deadline.remaining() / (len(waiting) + 1)))
             next_start = monotonic() + stagger
             try:
-                pending.append(_Attempt(address, _begin(address, sockets)))
+                pending.append(_Attempt(address, _begin(address, sockets, watch)))
             except OSError as exc:
                 if from_outside(exc):
                     raise
@@ -176,9 +172,9 @@ def _in_order(addresses: Iterable[SocketAddress], first: SocketAddress | None) -
     return order
 
 
-def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
+def _begin(address: SocketAddress, sockets: Sockets, watch: Watch) -> socket.socket:
     """Begin to connect, without waiting."""
-    sock = sockets.new(address[0])
+    sock = sockets.new(address[0], watch)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is one write, and its reply is waited for
     set_keepalive(sock)
     sock.setblocking(False)

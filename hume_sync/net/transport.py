@@ -54,7 +54,7 @@ PONG: Final = 0xA
 _CONTINUATION: Final = 0x0
 
 _MAX_IDLE_FRAMES: Final = 32
-"""Control frames answered in one poll of an idle connection; a peer that sends more is not sound."""
+"""Frames read for one look at an idle connection; a peer that sends more without a message is not sound."""
 
 _OPCODE: Final = 0xF
 _WHOLE_TEXT: Final = FINAL | TEXT
@@ -124,22 +124,26 @@ class Transport:
 
     def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
         """A message whose first frame is not the whole of it."""
-        message: bytearray | None = None  # the fragments so far; a million tiny ones must not cost more than they hold
+        message: bytearray | None = None
         while True:
             if first & CLOSE:  # the bit that all control frames have
                 self._control(first, data)
             else:
-                expected = TEXT if message is None else _CONTINUATION
-                if first & _OPCODE != expected:
-                    raise broken("not a text message, or one inside another")
-                message = bytearray() if message is None else message
-                message += data
-                self._reader.held = 0 if first & FINAL else len(message)
+                message = self._extended(message, first, data)
                 if first & FINAL:
                     return message
             # Frames already in memory cost no system call, so the time is looked at here too.
             deadline.for_socket()
             first, data = self._reader.read()
+
+    def _extended(self, message: bytearray | None, first: int, data: Received) -> bytearray:
+        """The fragments of a message so far (None: none), and one more; a million of them must not be kept apart."""
+        if first & _OPCODE != (TEXT if message is None else _CONTINUATION):
+            raise broken("not a text message, or one inside another")
+        message = bytearray() if message is None else message
+        message += data
+        self._reader.held = 0 if first & FINAL else len(message)
+        return message
 
     def _control(self, first: int, data: Received, *, wait: bool = True) -> None:
         """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
@@ -158,48 +162,67 @@ class Transport:
         elif opcode != PONG:
             raise broken(f"opcode {opcode}, which nobody knows")
 
-    def poll(self) -> None:
-        """Look at what is not quiet, without waiting: answer pings, refuse anything else.
+    def poll(self) -> Received | None:
+        """Return the next text message that has come in full, without waiting; pings are answered.
+
+        Returns:
+            The message; None where nothing has come.
 
         Raises:
-            ConnectionLost: the peer has closed, sent what nobody asked for, or more than 32 control frames
-                (``phase="idle"``). Nothing of a request has been sent.
+            ConnectionLost: the peer has closed, sent a part of a frame or message, broken the protocol, or sent more
+                than 32 frames and not one message (``phase="idle"``). Nothing of a request has been sent.
         """
         self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
+        message: bytearray | None = None
         try:
             for _ in range(_MAX_IDLE_FRAMES):
                 if not self._wire.poll():
-                    return
-                self._idle_frame()
+                    if message is None:
+                        return None
+                    break
+                first, data = self._reader.read()
+                if first & CLOSE:
+                    self._control(first, data, wait=False)
+                elif first == _WHOLE_TEXT and message is None:
+                    return data
+                else:
+                    message = self._extended(message, first, data)
+                    if first & FINAL:
+                        return message
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             _fail_idle(exc, "the connection ended while it was idle")
-        raise _unasked()
+        raise _no_message()
 
-    def ping(self, deadline: Deadline) -> None:
-        """Ping the peer of an idle connection and wait for its pong; what else comes is treated as `poll` does.
+    def ping(self, deadline: Deadline, on_message: Callable[[Received], None]) -> None:
+        """Ping the peer of an idle connection and wait for its pong.
+
+        Args:
+            deadline: of the pong.
+            on_message: called with each text message that comes before it; raises where that is one too many.
 
         Raises:
             ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
         """
         self._wire.deadline = deadline
         payload = secrets.token_bytes(8)
+        message: bytearray | None = None
         try:
             self._wire.send(control_frame(PING, payload))
             for _ in range(_MAX_IDLE_FRAMES):
-                if self._idle_frame() == (PONG, payload):
-                    return
+                first, data = self._reader.read()
+                if first & CLOSE:
+                    self._control(first, data, wait=False)
+                    if message is None and first & _OPCODE == PONG and bytes(data) == payload:
+                        return
+                else:
+                    message = self._extended(message, first, data)
+                    if first & FINAL:
+                        on_message(message)
+                        message = None
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             timed_out = isinstance(exc, TimeoutError)
             _fail_idle(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
-        raise _unasked()
-
-    def _idle_frame(self) -> tuple[int, bytes]:
-        """Take a frame that may come between two requests; return its opcode and payload."""
-        first, data = self._reader.read()
-        if not first & CLOSE:
-            raise _unasked()
-        self._control(first, data, wait=False)
-        return first & _OPCODE, bytes(data)
+        raise _no_message()
 
     def close(self, timeout: float) -> None:
         """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.
@@ -303,8 +326,8 @@ def _fail_idle(exc: Exception, what: str) -> NoReturn:
     raise ConnectionLost(what, phase="idle") from exc
 
 
-def _unasked() -> ConnectionLost:
-    return ConnectionLost("the server sent messages nobody asked for", phase="idle")
+def _no_message() -> ConnectionLost:
+    return ConnectionLost("the server sent frames that make no message", phase="idle")
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:

@@ -7,7 +7,7 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Self
 
 import attrs
@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 
-class ModelType(Enum):
-    """The models of the protocol, by the names they have on the wire."""
+class ModelType(StrEnum):
+    """The models of the protocol, by the names they have on the wire: ``ModelType.FACE == "face"``."""
 
     BURST = "burst"
     FACE = "face"

@@ -39,7 +39,7 @@ def measure(media: Media) -> Length | None:
     (PyAV); without it their length is unknown.
     """
     if wav := Wav.parse(media):
-        return Length(Fraction(wav.frames, wav.sample_rate), exact=True)
+        return Length(Fraction(wav.frames, wav.sample_rate), True)
     seconds = count_seconds(media)
     return None if seconds is None else Length(seconds, exact=False)
 

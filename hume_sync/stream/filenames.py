@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import PurePath
 from typing import Final, Literal
 
 from ..errors import InputError
@@ -12,17 +12,19 @@ __all__ = ["check_named_media", "named_kind"]
 
 NamedKind = Literal["audio", "audio or video", "image", "text", "JSON"]
 
-_SUFFIXES: Final[dict[str, NamedKind]] = {
-    **dict.fromkeys(
+_KINDS: Final[dict[NamedKind, str]] = {
+    "audio": (
         "3ga aac aif aifc aiff amr au awb bwf caf flac m4a m4b mka mp1 mp2 mp3 mpga oga opus rf64 snd spx w64 wav wave"
-        " weba wma".split(),
-        "audio",
+        " weba wma"
     ),
-    **dict.fromkeys("3g2 3gp asf avi flv m4v mkv mov mp4 mpeg mpg ogg ogv webm wmv".split(), "audio or video"),
-    **dict.fromkeys("avif bmp gif heic heif hif jfif jpe jpeg jpg png tif tiff webp".split(), "image"),
-    **dict.fromkeys("md text txt".split(), "text"),
-    "json": "JSON",
+    "audio or video": "3g2 3gp asf avi flv m4v mkv mov mp4 mpeg mpg ogg ogv webm wmv",
+    "image": "avif bmp gif heic heif hif jfif jpe jpeg jpg png tif tiff webp",
+    "text": "md text txt",
+    "JSON": "json",
 }
+"""Suffixes of names, by what files of such names hold."""
+
+_SUFFIXES: Final = {f".{suffix}": kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
 
 _MEDIA: Final[dict[NamedKind | None, str]] = {
     "audio": "audio",
@@ -33,7 +35,7 @@ _MEDIA: Final[dict[NamedKind | None, str]] = {
 
 def named_kind(name: str) -> NamedKind | None:
     """Tell what a file of this name should hold; None where the name does not say."""
-    return _SUFFIXES.get(os.path.splitext(name)[1][1:].lower())
+    return _SUFFIXES.get(PurePath(name).suffix.lower())
 
 
 def check_named_media(name: str, data: bytes | bytearray | memoryview, *, shown: str) -> None:

@@ -159,7 +159,7 @@ def _riff(data: memoryview, form: bytes) -> MediaType | None:
 
 
 def _mp4(data: memoryview) -> MediaType:
-    if data[4:8] == b"ftyp":
+    if bytes(data[4:8]) == b"ftyp":
         size = min(int.from_bytes(data[:4], "big"), 1024)
         brands = [bytes(data[8:12]), *(bytes(data[place : place + 4]) for place in range(16, size, 4))]
         if brands[0] in _IMAGE_BRANDS:

@@ -84,6 +84,8 @@ class Request:
     """None: nothing is left behind. So it is for text and landmarks."""
     begins_stream: bool = False
     """Whether the request is the first of a new stream: it empties the server's window, and is heard without it."""
+    any_reply: bool = False
+    """Whether the server may answer with any object: it has no data."""
 
     def beginning_stream(self, reset: object) -> Request:
         """Return this request as the first of a new stream, where ``reset`` says so.
@@ -102,8 +104,8 @@ class Request:
         return (*RESET_STREAM.members, b",", *self.members)
 
 
-RESET_STREAM = Request((b'"reset_stream":true',), Effect(reset=True))
-GET_JOB_DETAILS = Request((b'"job_details":true',))
+RESET_STREAM = Request((b'"reset_stream":true',), Effect(reset=True), any_reply=True)
+GET_JOB_DETAILS = Request((b'"job_details":true',), any_reply=True)
 
 _AUDIO_MODELS = frozenset({ModelType.BURST, ModelType.PROSODY})
 

@@ -28,7 +28,7 @@ __all__ = ["StreamPool"]
 _COUNTS = (
     "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
     "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
-    "wait_seconds",
+    "skipped", "wait_seconds",
 )  # fmt: skip
 
 
@@ -82,7 +82,8 @@ class StreamPool:
         ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle, or
         answered no ping),
         ``closed_evicted``, ``closed_faces``, ``closed_clock`` (nobody else may use them), ``closed_pool``,
-        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``.
+        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``,
+        ``skipped`` (messages of the server that answer no request, such as heartbeats).
         Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``. ``wait_seconds``: all waits for a lease together.
         """
         state = self._state()

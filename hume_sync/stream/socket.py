@@ -89,7 +89,8 @@ class StreamSocket:
 
         Args:
             filepath: path, or binary file object, which is read from where it stands (reading it is not covered
-                by the timeout).
+                by the timeout). A path to what can never be what the file's name says is an `InputError`: nothing but
+                NUL bytes, a Git LFS pointer, or a text, such as an HTML page, named as audio, video or an image.
             configs: model configurations for this call alone.
             reset: begin a new stream with this payload, in the same request.
             timeout: seconds.

@@ -29,7 +29,7 @@ def mp4_tracks(data: memoryview) -> Tracks:
         for number, track in enumerate(_boxes(movie, b"trak")):
             identity = -number  # where no header names it
             for head in _boxes(track, b"tkhd"):
-                place = 20 if head[:1] == b"\x01" else 12
+                place = 20 if bytes(head[:1]) == b"\x01" else 12
                 if len(head) >= place + 4:
                     identity = int.from_bytes(head[place : place + 4], "big")
             for media in _boxes(track, b"mdia"):
@@ -118,7 +118,9 @@ def ogg_tracks(data: memoryview) -> Tracks:
     """Read what codecs the streams at the beginning of an Ogg file name."""
     kinds = []
     place = 0
-    while place + 27 <= len(data) and data[place : place + 4] == b"OggS" and data[place + 5] & 2:  # begins a stream
+    while (
+        place + 27 <= len(data) and bytes(data[place : place + 4]) == b"OggS" and data[place + 5] & 2
+    ):  # begins a stream
         body = place + 27 + data[place + 26]
         packet = bytes(data[body : body + 8])
         kinds += [kind for magic, kind in _OGG_CODECS.items() if packet.startswith(magic)]

@@ -29,9 +29,7 @@ from .support import FACE, SPEECH
         ("asf", "wmav2", "Windows Media", False),
     ],
 )
-def test_a_container_is_what_its_tracks_are(
-    container: str, codec: str, name: str, accepted: bool, video: bool
-) -> None:
+def test_a_container_is_what_its_tracks_are(container: str, codec: str, name: str, accepted: bool, video: bool) -> None:
     data = encoded(container, codec, 1.0, video=video)
     found = identify(data)
     assert found
@@ -91,7 +89,7 @@ FTYP = box(b"ftyp", b"M4A \0\0\0\0M4A mp42")
         (box(b"moov", track(b"soun", 1), track(b"vide", 2)), "video", False),
         (box(b"moov", track(b"soun", 1), track(b"text", 2)), "audio", False),
         # a podcast: pictures for its chapters
-        (box(b"moov", track(b"soun", 1, box(b"tref", box(b"chap", bytes([0, 0, 0, 2])))), track(b"vide", 2)), "audio", False),
+        (box(b"moov", track(b"soun", 1, box(b"tref", box(b"chap", b"\0\0\0\2"))), track(b"vide", 2)), "audio", False),
         (box(b"moov", track(b"soun", 1), size=0), "audio", False),  # to the end
         (large_box(b"mdat", bytes(1000)) + box(b"moov", track(b"soun", 1)), "audio", False),
         (large_box(b"moov", track(b"soun", 1)), "audio", False),
@@ -256,8 +254,9 @@ def test_what_follows_a_tag_counts(behind: bytes, name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "ID3 tags are a nuisance", "caffeine, please", "MAC address", "The ftyp box", "Set free at last", "BM is a sign",
-        "RIFF raff", "GG", "FORM and content", "TAGged", "moov", "MThd", "II* and MM*", "dns.example", ".sndx",
+        "ID3 tags are a nuisance", "caffeine, please", "MAC address", "The ftyp box", "Set free at last",
+        "BM is a sign", "RIFF raff", "GG", "FORM and content", "TAGged", "moov", "MThd", "II* and MM*",
+        "dns.example", ".sndx",
     ],
 )  # fmt: skip
 def test_a_text_is_no_media_whatever_word_it_begins_with(text: str) -> None:
@@ -289,6 +288,8 @@ def test_damaged_files_do_no_harm(sample: bytes, data: st.DataObject) -> None:
     identify(damaged[: data.draw(st.integers(0, len(damaged)))])
 
 
-@given(st.binary(max_size=200), st.sampled_from([FTYP, b"\x1a\x45\xdf\xa3", b"OggS\0\2", b"RIFF\0\0\0\0AVI ", b"ID3\3"]))
+@given(
+    st.binary(max_size=200), st.sampled_from([FTYP, b"\x1a\x45\xdf\xa3", b"OggS\0\2", b"RIFF\0\0\0\0AVI ", b"ID3\3"])
+)
 def test_bytes_behind_a_mark_do_no_harm(data: bytes, mark: bytes) -> None:
     identify(mark + data)

@@ -5,7 +5,6 @@ import copy
 import errno
 import io
 import math
-import os
 import pickle
 import threading
 import tracemalloc
@@ -41,6 +40,7 @@ from hume_sync.net.wire import Wire
 from hume_sync.stream.wav import Wav
 
 from ..faultproxy import FaultProxy, Peer
+from ..net.support import in_child
 from .support import DATA, FACE, SPEECH, landmarks
 
 AUDIO = next(parsed.cut(2.0)) if (parsed := Wav.parse(SPEECH)) else b""
@@ -392,17 +392,15 @@ def test_a_socket_opened_before_a_fork_is_refused_in_the_child_and_goes_on_in_th
     with hume_client.connect([LanguageConfig()]) as socket:
         socket.send_text("before")
         epoch = socket.epoch
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
+
+        def child() -> None:
+            with pytest.raises(MisuseError):
                 socket.send_text("child")
-            except MisuseError:
-                socket.close()
-                status = 0 if words(hume_client.connect([LanguageConfig()]).send_text("own")) == ["own"] else 2
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            socket.close()
+            with hume_client.connect([LanguageConfig()]) as own:
+                assert words(own.send_text("own")) == ["own"]
+
+        in_child(child)
         assert words(socket.send_text("parent")) == ["parent"]
         assert socket.epoch == epoch
 
