@@ -276,9 +276,10 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
         wire.close()
         if not isinstance(exc, HandshakeRejected | AuthenticationError):
             endpoint.route.address = None  # a WebSocket server is not what answers there
-        if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not isinstance(
-            exc, HumeClientException
-        ):
+        if guard.struck is not None:
+            raise guard.struck from None
+        own = isinstance(exc, HumeClientException) or from_outside(exc)
+        if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not own:
             # "from None": websocket-client's texts hold the whole answer, headers and all.
             raise _connect_error(exc, endpoint) from None
         raise

@@ -14,6 +14,7 @@ from ..errors import AuthenticationError, HandshakeRejected, HumeClientException
 from .body import framing
 from .endpoint import Endpoint
 from .http1 import Head, read_head, seconds_to_wait
+from .interrupts import from_outside
 from .wire import Wire
 
 __all__ = ["UpgradeGuard"]
@@ -41,24 +42,38 @@ class UpgradeGuard:
         self._endpoint = endpoint
         self._answer = b""
         self.head: Head | None = None
+        self.struck: BaseException | None = None
+        """What was raised from outside while the wire was waited for: websocket-client may make an error of its own of it."""
 
     def send(self, data: bytes) -> int:
         """Send websocket-client's request, without cookies and with the private headers."""
         lines = [line for line in data.split(b"\r\n") if line and not line.lower().startswith(b"cookie:")]
         lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
-        self._wire.send(b"\r\n".join([*lines, b"", b""]))
+        try:
+            self._wire.send(b"\r\n".join([*lines, b"", b""]))
+        except OSError as exc:
+            self._note(exc)
+            raise
         return len(data)
 
     def recv(self, limit: int) -> bytes:
         """Hand out the answer, once it is known to be an upgrade."""
         if self.head is None:
-            self.head = self._accept(read_head(self._wire))
+            try:
+                self.head = self._accept(read_head(self._wire))
+            except OSError as exc:
+                self._note(exc)
+                raise
             # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
             lines = ["HTTP/1.1 101 Switching Protocols"]
             lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]
             self._answer = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
         head, self._answer = self._answer[:limit], self._answer[limit:]
         return head
+
+    def _note(self, exc: OSError) -> None:
+        if from_outside(exc):
+            self.struck = exc
 
     def _accept(self, head: Head) -> Head:
         if head.status != 101:
@@ -101,8 +116,9 @@ class UpgradeGuard:
             body = framing(head.status, dict(head.fields))
             while not body.ended and len(raw) < _MAX_READ:
                 raw += body.feed(bytes(self._wire.read()))
-        except (OSError, HumeClientException):
-            pass  # what has come tells more than nothing
+        except (OSError, HumeClientException) as exc:
+            if from_outside(exc):
+                raise  # else what has come tells more than nothing
         text = raw.decode("utf-8", "replace")
         if len(raw) >= _MAX_READ:
             text = re.sub(r"\S+\Z", "", text)  # half a key is not known for one

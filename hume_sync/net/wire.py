@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final
 
 from .deadline import Deadline
+from .interrupts import from_outside
 from .keepalive import allow_for_closed_window
 
 __all__ = ["Received", "Wire", "abort_socket"]
@@ -134,7 +135,9 @@ class Wire:
         self._wait_for_nothing()
         try:
             self._surplus = self._sock.recv(_CHUNK)
-        except (BlockingIOError, ssl.SSLWantReadError):
+        except (BlockingIOError, ssl.SSLWantReadError) as exc:
+            if from_outside(exc):
+                raise
             return False
         if not self._surplus:
             raise EOFError("the peer has ended the stream")
@@ -145,8 +148,9 @@ class Wire:
         try:
             self._wait_for_nothing()
             self._sock.send(data)
-        except OSError:
-            pass  # a courtesy to the peer; the connection ends either way
+        except OSError as exc:
+            if from_outside(exc):
+                raise  # else it is a courtesy to the peer; the connection ends either way
 
     def _tick(self, exc: OSError) -> None:
         """Go on after a wait of a second."""
@@ -215,8 +219,9 @@ def abort_socket(sock: socket.socket) -> None:
     try:
         # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    except OSError:
-        pass  # it has ended already, or not begun
+    except OSError as exc:
+        if from_outside(exc):
+            raise  # else it has ended already, or not begun
 
 
 def _only_a_tick(exc: OSError) -> None:
@@ -224,5 +229,7 @@ def _only_a_tick(exc: OSError) -> None:
 
     But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
     """
+    if from_outside(exc):
+        raise exc
     if isinstance(exc, TimeoutError) and exc.errno:
         raise ConnectionResetError(exc.errno, exc.strerror) from None
