@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 CODE = hume_sync tests benchmarks scripts setup.py
 
-.PHONY: demo test test-fastrtc test-peers test-slow test-lowest test-pythons bench lint clean
+SEED ?=
+
+.PHONY: demo test test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench lint clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -14,6 +16,13 @@ test: $(VENV)/.with-test
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# The same tests where the machine has just started, and where it has run for ten years; in a random order, which is
+# printed and can be repeated: make test-clocks SEED=12345. Needs Linux, and is skipped where it is not permitted.
+test-clocks: $(VENV)/.with-test
+	@seed=$(SEED); seed=$${seed:-$$($(BIN)/python -c 'import random; print(random.randrange(10**6))')}; \
+	echo "repeat this order: make test-clocks SEED=$$seed"; \
+	$(BIN)/python scripts/clocks.py $(BIN)/python -m pytest -q --shuffle "$$seed" </dev/null
 
 # The official clients against the local server, each in an environment of its own: their requirements exclude
 # each other's. Made anew only when those have changed.

@@ -6,19 +6,21 @@ drawn, the landmarks in MediaPipe's shape: 468 points of a face and 10 of its ir
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Generator, Iterator
 from importlib.resources import files
 
 from .emulator import Emulator
-from .inputs import Payload, payloads, table, text_payload
-from .stream import HumeStreamClient, LanguageConfig, StreamResponse
+from .inputs import Payload, piped_input, text_input
+from .report import Table
+from .stream import HumeStreamClient, LanguageConfig
 
 __all__ = ["run"]
 
 _FILES = ("speech.wav", "face.jpg", "facemesh.json")
 
 
-def run() -> Iterator[str]:
+def run() -> Generator[str, None, None]:
     """Run it; yields the lines to print as they come."""
     yield "A local server is started in this process, and everything below goes to it over a real WebSocket."
     yield "After the first payload the server cuts the connection."
@@ -26,21 +28,20 @@ def run() -> Iterator[str]:
     with Emulator() as server:
         client = HumeStreamClient("demo", base_url=server.url, proxy=False)
         with client.connect([LanguageConfig()]) as socket:
-
-            def replies() -> Iterator[tuple[Payload, StreamResponse]]:
-                for number, payload in enumerate(_inputs()):
-                    if number == 1:
-                        server.drop_connections()
-                    yield payload, payload.send(socket)
-
-            yield from table(replies())
+            table = Table()
+            for number, payload in enumerate(_payloads()):
+                if number == 1:
+                    server.drop_connections()
+                yield from table.reply(payload, payload.send(socket))
+            yield from table.end()
             yield ""
             counts = server.journal.counts
             yield f"{counts['requests']} requests, replays included, went over {counts['handshakes']} connections."
 
 
-def _inputs() -> Iterator[Payload]:
+def _payloads() -> Iterator[Payload]:
     data = files("hume_sync") / "data"
     for name in _FILES:
-        yield from payloads(name, (data / name).read_bytes())
-    yield from map(text_payload, (data / "texts.txt").read_text("utf-8").splitlines())
+        yield from piped_input(io.BytesIO((data / name).read_bytes()), name).payloads()
+    for text in (data / "texts.txt").read_text("utf-8").splitlines():
+        yield from text_input(text).payloads()

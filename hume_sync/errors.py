@@ -114,7 +114,7 @@ class HumeClientException(Exception):
     Attributes:
         code: the server's error code ("E0102"), where it sent one.
         phase: where the call was: "lock", "connect", "idle", "replay", "send" or "receive"; None outside a connection.
-        attempts: how often the request was tried.
+        attempts: how often the request was tried. One more than ``max_attempts`` at most: see `RetryPolicy`.
         maybe_processed: True when the request had left in full and no reply says what became of it.
         status: the HTTP status that answered the upgrade.
         retry_after: seconds the server asked to wait (its ``Retry-After``).

@@ -1,14 +1,19 @@
-"""What the command sends: inputs of any kind as a series of payloads, and the rows its tables are made of."""
+"""What ``hume-sync send`` sends: files, standard input and texts, each as payloads with the models that fit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from itertools import islice
+from typing import Any, BinaryIO, Final, Protocol
 
 import attrs
-import orjson
 
+from .documents import looks_like_json, other_than_prose, read_landmarks, tidied
 from .errors import InputError
+from .reprs import safe_repr
 from .stream import (
     BurstConfig,
     FaceConfig,
@@ -18,17 +23,29 @@ from .stream import (
     ProsodyConfig,
     StreamResponse,
 )
-from .stream.media import read_media
+from .stream.filenames import check_named_media, named_kind
+from .stream.media import open_file, read_media
+from .stream.media_types import MediaType, identify
 from .stream.payloads import Models
-from .stream.responses import printable
-from .stream.wav import Wav
+from .stream.texts import decode_text, refusal_of_text
+from .stream.wav import Rereadable, Wav, WavStream
 
-__all__ = ["DRY_RUN", "LIMIT", "MODELS", "PAYLOAD_SECONDS", "Payload", "payloads", "table", "text_payload"]
+__all__ = [
+    "LIMIT",
+    "MODELS",
+    "PAYLOAD_SECONDS",
+    "Configs",
+    "Input",
+    "Payload",
+    "file_input",
+    "piped_input",
+    "text_input",
+]
 
-LIMIT = 64 * 2**20
-"""Bytes of one input."""
+LIMIT: Final = 64 * 2**20
+"""Bytes of one payload. WAV audio is cut while it is read and may be of any size."""
 
-PAYLOAD_SECONDS = 5.0
+PAYLOAD_SECONDS: Final = 5.0
 """The longest audio a v0 server takes in one payload."""
 
 MODELS: dict[str, ModelConfigBase] = {
@@ -45,40 +62,27 @@ _VIDEO: Configs = (FaceConfig(), ProsodyConfig(), BurstConfig())
 _LANDMARKS: Configs = (FacemeshConfig(),)
 _TEXT: Configs = (LanguageConfig(),)
 
-_MAGIC: tuple[tuple[int, bytes, Configs], ...] = (
-    (0, b"\xff\xd8\xff", _IMAGE),  # JPEG
-    (0, b"\x89PNG", _IMAGE),
-    (8, b"WAVE", _AUDIO),
-    (0, b"ID3", _AUDIO),  # MP3 with a tag
-    (0, b"\xff\xfb", _AUDIO),  # MP3 frames
-    (0, b"\xff\xf3", _AUDIO),
-    (0, b"OggS", _AUDIO),
-    (0, b"fLaC", _AUDIO),
-    (4, b"ftypM4A", _AUDIO),
-    (4, b"ftyp", _VIDEO),  # MP4
-    (0, b"\x1a\x45\xdf\xa3", _VIDEO),  # WebM, Matroska
-    (8, b"AVI ", _VIDEO),
-)
-
-
-_WINDOW_NOTES = {
-    "rebuilt": ("*", "the connection had been lost; what the server had heard was replayed on a new one first."),
-    "cold": ("!", "the connection had been lost, and with it what the server had heard."),
+_MAY_HOLD: Final = {
+    "audio": {"audio"},
+    "audio or video": {"audio", "video", "container"},
+    "image": {"image"},
+    "text": set[str](),
+    "JSON": set[str](),
 }
-"""By window state: a mark for the row, and what it says under the table."""
+"""Kinds of media by what a name says."""
 
 
 class Sender(Protocol):
     """What of a `StreamSocket` is used here."""
 
     def send_media(self, data: Any, configs: Configs | None = None) -> StreamResponse:
-        """Raw media."""
+        """Send raw media."""
 
     def send_text(self, text: str, configs: Configs | None = None) -> StreamResponse:
-        """Plain text."""
+        """Send plain text."""
 
     def send_facemesh(self, landmarks: Any, configs: Configs | None = None) -> StreamResponse:
-        """Landmarks."""
+        """Send landmarks."""
 
 
 class _DryRun:
@@ -98,10 +102,7 @@ class _DryRun:
         return StreamResponse()
 
 
-DRY_RUN: Sender = _DryRun()
-"""A sender that checks and does not send."""
-
-
+@safe_repr
 @attrs.frozen
 class Payload:
     """One request to make, and how to speak of it."""
@@ -112,94 +113,162 @@ class Payload:
     configs: Configs
     send: Callable[[Sender], StreamResponse]
 
+    def check(self) -> None:
+        """Check it as a socket would, and send nothing.
 
-def payloads(source: str, data: bytes, configs: Configs | None = None) -> Iterator[Payload]:
-    """An input as the payloads to send: WAV cut to five seconds, text as text, landmarks checked, the rest whole.
+        Raises:
+            InputError: it would be refused.
+        """
+        self.send(_DryRun())
+
+
+@safe_repr
+@attrs.frozen
+class Input:
+    """One thing to measure, as a stream of its own."""
+
+    source: str
+    payloads: Callable[[], Iterator[Payload]]
+    """Reads it, and yields what is to be sent in order. What is wrong is raised as an error that names the source."""
+
+
+def file_input(path: str, configs: Configs | None = None) -> Input:
+    """Return a file as an input: WAV cut into payloads of five seconds, all else whole.
 
     Args:
-        source: the name to show.
-        data: the input's bytes.
-        configs: model configurations; None: those that fit what the bytes are.
-
-    Raises:
-        InputError: nothing says what the bytes are, and no configurations were given.
+        path: where it is. It is read each time its payloads are asked for.
+        configs: model configurations; None: those that fit what the file holds.
     """
-    kind = _kind(data)
-    chosen = configs or kind
-    if chosen is None:
-        raise InputError(f"cannot tell what {source} is: name the models for it")
-    if (wav := Wav.parse(data)) and wav.samples:
-        for number, piece in enumerate(wav.cut(PAYLOAD_SECONDS)):
-            start = number * PAYLOAD_SECONDS
-            part = f"{start:.1f}-{min(start + PAYLOAD_SECONDS, wav.seconds):.1f} s"
-            yield _media(source, part, chosen, piece)
-    elif kind is _LANDMARKS and _all(chosen, FacemeshConfig):
-        landmarks = orjson.loads(data)
-        yield Payload(source, "", chosen, lambda socket: socket.send_facemesh(landmarks, chosen))
-    elif kind is _TEXT and _all(chosen, LanguageConfig):
-        yield Payload(source, "", chosen, lambda socket: socket.send_text(data.decode(), chosen))
-    else:
-        yield _media(source, "", chosen, data)
+
+    def payloads() -> Iterator[Payload]:
+        with open_file(path, sys.maxsize) as file:
+            if wav := WavStream.open(file):
+                yield from _wav_payloads(path, wav, configs)
+                return
+            if (size := os.fstat(file.fileno()).st_size) > LIMIT:
+                raise InputError(f"{path} holds {size} bytes: only WAV audio is cut, all else may have {LIMIT}")
+            data = bytes(read_media(file, LIMIT, name=path))
+        check_named_media(path, data, shown=path)
+        yield _whole(path, data, configs)
+
+    return Input(path, payloads)
 
 
-def text_payload(text: str, configs: Configs | None = None) -> Payload:
-    """A text given as such: it is never taken for anything else."""
-    chosen = configs or _TEXT
-    return Payload(text, "", chosen, lambda socket: socket.send_text(text, chosen))
+def piped_input(file: BinaryIO, name: str, configs: Configs | None = None) -> Input:
+    """Return what can be read only once as an input; what is no WAV audio is kept in memory.
+
+    Args:
+        file: standard input, as a rule.
+        name: how to speak of it.
+        configs: as for `file_input`.
+    """
+
+    def payloads() -> Iterator[Payload]:
+        rereadable = Rereadable(file)
+        if wav := WavStream.open(rereadable):
+            yield from _wav_payloads(name, wav, configs)
+            return
+        data = bytes(read_media(rereadable, LIMIT, name=name))
+        check_named_media("", data, shown=name)
+        yield _whole(name, data, configs)
+
+    return Input(name, _Once(payloads()))
 
 
-def _media(source: str, part: str, configs: Configs, data: bytes) -> Payload:
+def text_input(text: str, configs: Configs | None = None) -> Input:
+    """Return a text given as such as an input: it is never taken for anything else."""
+    return Input(text, lambda: iter([_text_payload(text, text, configs or _TEXT)]))
+
+
+class _Once:
+    """Payloads that can be read once; the first of them is kept, so that it can be checked before all is read."""
+
+    def __init__(self, payloads: Iterator[Payload]) -> None:
+        self._payloads = payloads
+        self._first: list[Payload] = []
+
+    def __call__(self) -> Iterator[Payload]:
+        self._first = self._first or list(islice(self._payloads, 1))
+        yield from self._first
+        yield from self._payloads
+
+
+def _wav_payloads(source: str, wav: WavStream, configs: Configs | None) -> Iterator[Payload]:
+    if configs is None:
+        _check_name(source, MediaType("WAV", "audio", True))
+    start = Fraction(0)
+    for piece in wav.cut(PAYLOAD_SECONDS):
+        cut = Wav.parse(piece)
+        end = start + (Fraction(cut.frames, cut.sample_rate) if cut else 0)
+        yield _media_payload(source, f"{float(start):.1f}-{float(end):.1f} s", configs or _AUDIO, piece)
+        start = end
+    if not start:
+        raise InputError(f"{source} is WAV audio without a single sample")
+
+
+def _whole(source: str, data: bytes, configs: Configs | None) -> Payload:
+    """Return all of an input as one payload."""
+    found = identify(data)
+    if found is not None and found.kind != "other":
+        return _media_payload(source, "", configs or _fitting(source, found), data)
+    text = decode_text(data)
+    if configs is not None and not _all(configs, LanguageConfig) and not _all(configs, FacemeshConfig):
+        return _media_payload(source, "", configs, data)
+    if found is not None and (configs is None or text is None):
+        raise InputError(
+            f"{source} is {found}: no model measures that (landmarks are read from JSON, texts as plain text)"
+        )
+    if text is None:
+        raise InputError(
+            f"cannot tell what {source} is: it has the mark of no known media; as a text, {refusal_of_text(data)}"
+        )
+    if configs is None:
+        configs = _LANDMARKS if named_kind(source) == "JSON" or looks_like_json(text) else _TEXT
+        other = other_than_prose(text) if configs is _TEXT else None
+        if configs is _TEXT and source.lower().endswith((".csv", ".tsv")):
+            other = "a table"
+        if other:
+            raise InputError(
+                f"{source} is {other}, not prose: to measure it as it stands, name the model (--models language)"
+            )
+    if _all(configs, FacemeshConfig):
+        landmarks = read_landmarks(text, source)
+        return Payload(source, "", configs, lambda socket: socket.send_facemesh(landmarks, configs))
+    return _text_payload(source, tidied(text), configs)
+
+
+def _fitting(source: str, found: MediaType) -> Configs:
+    """Return the models for media of a type."""
+    _check_name(source, found)
+    if found.kind == "container":
+        raise InputError(f"{source} is {found}: name the models for it (--models)")
+    if not found.accepted:
+        taken = "PNG and JPEG" if found.kind == "image" else "WAV, MP3 and MP4"
+        raise InputError(
+            f"{source} is {found}, which v0 servers are not known to take: convert it ({taken} are),"
+            " or name the models (--models) to send it all the same"
+        )
+    if found.kind == "video":
+        return _IMAGE if found.silent else _VIDEO
+    return _AUDIO if found.kind == "audio" else _IMAGE
+
+
+def _check_name(source: str, found: MediaType) -> None:
+    named = named_kind(source)
+    if named is not None and found.kind not in _MAY_HOLD[named]:
+        kind = "an image" if named == "image" else "a text" if named == "text" else named
+        raise InputError(
+            f"{source} is {found}, although its name is that of {kind}; name the models (--models) to send it still"
+        )
+
+
+def _media_payload(source: str, part: str, configs: Configs, data: bytes) -> Payload:
     return Payload(source, part, configs, lambda socket: socket.send_media(data, configs))
+
+
+def _text_payload(source: str, text: str, configs: Configs) -> Payload:
+    return Payload(source, "", configs, lambda socket: socket.send_text(text, configs))
 
 
 def _all(configs: Configs, kind: type[ModelConfigBase]) -> bool:
     return all(isinstance(config, kind) for config in configs)
-
-
-def _kind(data: bytes) -> Configs | None:
-    for offset, magic, configs in _MAGIC:
-        if data[offset : offset + len(magic)] == magic:
-            return configs
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return None
-    if text.lstrip().startswith("["):
-        try:
-            return _LANDMARKS if isinstance(orjson.loads(text), list) else _TEXT
-        except orjson.JSONDecodeError:
-            pass  # a text that begins with a bracket
-    return _TEXT
-
-
-def table(replies: Iterable[tuple[Payload, StreamResponse]]) -> Iterator[str]:
-    """Lines of a table: a row for each part of an input and model, with its highest expressions; then notes.
-
-    Lines come as replies do.
-    """
-    notes = set()
-    for number, (payload, reply) in enumerate(replies):
-        if number == 0:  # not before there is something to show under it
-            yield f"{'input':<28} {'part':<14} {'model':<9} top expressions"
-        part = payload.part
-        if reply.window_state in _WINDOW_NOTES:
-            part += f" {_WINDOW_NOTES[reply.window_state][0]}"
-            notes.add(" ".join(_WINDOW_NOTES[reply.window_state]))
-        for config in payload.configs:
-            model = config.get_model_type().value
-            top = ", ".join(f"{printable(name)} {score:.2f}" for name, score in reply.top(3, model))
-            body = reply.get(model)
-            warning = body.get("warning") if isinstance(body, dict) else None
-            said = top or f"({printable(str(warning or reply.warning or 'nothing found'))})"
-            yield f"{_name(payload.source):<28} {part:<14} {model:<9} {said}"
-        if reply.emulated:
-            notes.add("EMULATED: the local server invents these scores from a hash of the input. They measure nothing.")
-    yield from sorted(notes)
-
-
-def _name(source: str) -> str:
-    """A source in 28 columns: the end of a path, the beginning of a text."""
-    shown = printable(source)
-    if len(shown) <= 28:
-        return shown
-    return f"{shown[:25].rstrip()}..." if " " in shown else f"...{shown[-25:]}"

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .errors import ConfigurationError
+from .net.optional import NeedsExtra
+
 if TYPE_CHECKING:
     from .emulator import Emulator
     from .stream import HumeStreamClient
@@ -19,8 +22,11 @@ __all__ = ["hume_client", "hume_emulator"]
 @pytest.fixture
 def hume_emulator() -> Iterator[Emulator]:
     """A local server of the v0 protocol (`hume_sync.emulator.Emulator`), fresh for each test."""
-    from .emulator import Emulator  # noqa: PLC0415 - an extra, and not for every run of pytest to load
-
+    try:
+        with NeedsExtra("emulator", "the fixture hume_emulator"):
+            from .emulator import Emulator  # noqa: PLC0415 - an extra, and not for every run of pytest to load
+    except ConfigurationError as exc:
+        pytest.fail(str(exc), pytrace=False)
     with Emulator() as server:
         yield server
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigurationError, InputError, described
+from .errors import InputError, described
 from .net.deadline import Deadline
+from .net.optional import NeedsExtra
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,8 +18,18 @@ _AFTERMATH = 0.5
 """Seconds to wait for outputs that follow the reply."""
 
 
+_EPILOG = """\
+environment:
+  http_proxy, https_proxy, no_proxy   proxies for ws:// and wss://, and the hosts without one
+  SSL_CERT_FILE, SSL_CERT_DIR         certificates of authorities, where the system's are not to be used
+  HUME_BASE_URL and HUME_API_KEY are not read: they are for v0 servers, and the application is named by URL.
+"""
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = _EPILOG
     command.add_argument("url", metavar="URL", help="the application and where the stream is mounted")
     command.add_argument("--wav", required=True, metavar="FILE", help="what to say: 16-bit WAV of any rate")
     command.add_argument("--out", metavar="FILE", help="where to write the reply, as WAV")
@@ -36,11 +47,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Generator[str]:
     """Do the turn; yields lines to print."""
-    try:
+    with NeedsExtra("fastrtc", "FastRTC"):
+        import urllib3  # noqa: F401, PLC0415 - what the extra brings: known now, and not in the middle of the turn
+
         from .fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - an extra; the other commands work without it
         from .fastrtc.audio import to_samples, write_wav  # noqa: PLC0415 - likewise
-    except ImportError as exc:
-        raise ConfigurationError('FastRTC needs: pip install "hume_sync[fastrtc]"') from exc
     # What is wrong with the arguments is known now, and not after the turn.
     fields = dict(_field(text) for text in arguments.set)
     if arguments.out:

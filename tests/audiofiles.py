@@ -41,11 +41,11 @@ def encoded(
     """Encode a second of silence and then noise; ``gap`` seconds of nothing lie in the middle of its time stamps."""
     file: Any = Pipe() if pipe else io.BytesIO()
     with av.open(file, "w", container, options=dict(options)) as output:
-        layout = "mono" if channels == 1 else "stereo"
-        track = output.add_stream(codec, rate=rate, layout=layout, options={"strict": "-2"})
+        settings = {"strict": "-2"}
         if codec == "libmp3lame":
-            track.codec_context.qscale = True
-            track.codec_context.global_quality = 5 * 118  # VBR
+            settings = {"flags": "+qscale", "global_quality": "590"}  # VBR
+        layout = "mono" if channels == 1 else "stereo"
+        track = output.add_stream(codec, rate=rate, layout=layout, options=settings)
         if codec == "wmav2":
             track.codec_context.bit_rate = 128_000
         picture = output.add_stream("mpeg4", rate=10, width=64, height=48, pix_fmt="yuv420p") if video else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,15 +11,28 @@ from collections.abc import Iterator
 import pytest
 
 from hume_sync.emulator import Emulator
+from hume_sync.net import interrupts
 
 from .faultproxy import FaultProxy
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in an order made of this number")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        random.Random(seed).shuffle(items)
 
 
 @pytest.fixture(autouse=True)
 def _no_hume_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests neither see nor depend on the machine's own settings."""
-    for name in ("HUME_API_KEY", "HUME_BASE_URL", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("HUME_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -42,3 +57,9 @@ def numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 def proxy(hume_emulator: Emulator) -> Iterator[FaultProxy]:
     with FaultProxy(("127.0.0.1", hume_emulator.port)) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def errors_of_fakes_are_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors that a test's own fakes raise count as the library's, not as those of a signal handler."""
+    monkeypatch.setattr(interrupts, "_OWN_MODULES", interrupts._OWN_MODULES | {"tests"})

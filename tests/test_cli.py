@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,15 @@ from typing import Any
 
 import pytest
 
-from hume_sync import HumeStreamClient, LanguageConfig, __version__, cli
+from hume_sync import FaceConfig, HumeStreamClient, LanguageConfig, __version__, cli, inputs
 from hume_sync.cli import main
 from hume_sync.emulator import Emulator
+from hume_sync.report import Table
+from hume_sync.stream.wav import Wav
 
+from .audiofiles import chunk, encoded, fmt, riff
 from .stream.support import DATA
+from .stream.support import SPEECH as SPEECH_DATA
 
 SPEECH, FACE, FACEMESH, TEXTS = (str(DATA / name) for name in ("speech.wav", "face.jpg", "facemesh.json", "texts.txt"))
 
@@ -149,7 +154,7 @@ BAD: list[tuple[Callable[[Path], list[str]], str]] = [
     (lambda tmp: ["--window", "499", FACE], "stream_window_ms must be"),
     (lambda tmp: ["--timeout", "0", FACE], "timeout must be"),
     (lambda tmp: ["--timeout", "soon", FACE], "invalid float value"),
-    (lambda tmp: ["--url", "nonsense", FACE], "base_url is 'nonsense'"),
+    (lambda tmp: ["--url", "nonsense", FACE], "base_url has no scheme"),
     (lambda tmp: ["--novelty"], "unrecognized arguments"),
     (lambda tmp: [FACE, "-"], "standard input is empty"),
 ]
@@ -200,7 +205,7 @@ def test_a_server_that_is_too_slow_is_status_1() -> None:
 def test_a_text_of_the_server_cannot_drive_the_terminal(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     server.fail_next("E0102", "red \x1b[31m\nalert")
     assert main(["send", "--text", "x"]) == 2
-    assert capsys.readouterr().err == "hume-sync: hume(E0102): red \\x1b[31m\\x0aalert\n"
+    assert capsys.readouterr().err == "hume-sync: x: hume(E0102): red \\x1b[31m\\x0aalert\n"
 
 
 @pytest.mark.parametrize(("code", "status"), [("I0100", 1), ("E0300", 1), ("E0102", 2), ("E0203", 2), ("E0206", 2)])
@@ -229,12 +234,36 @@ def test_a_closed_standard_input_is_bad_input(
     assert "standard input is closed" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_with_status_130(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> Any:
-        raise KeyboardInterrupt
+def test_ctrl_c_ends_at_once_with_status_130(tmp_path: Path) -> None:
+    with Emulator(latency=600) as slow:
+        command = [
+            sys.executable,
+            "-m",
+            "hume_sync",
+            "send",
+            "--url",
+            slow.url,
+            "--timeout",
+            "600",
+            "--keep-going",
+            FACE,
+        ]
+        with subprocess.Popen([*command, "--text", "x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert slow.journal.wait_for(lambda journal: journal.counts["handshakes"] == 1, timeout=20)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, b"", b"")
 
-    monkeypatch.setattr(cli, "payloads", interrupted)
-    assert main(["send", FACE]) == 130
+
+def test_ctrl_c_while_standard_input_is_read_ends_with_status_130(
+    server: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Interrupted()))
+    assert main(["send", "--keep-going", "-"]) == 130
 
 
 def test_a_reader_that_goes_away_is_no_error(server: Emulator) -> None:
@@ -242,6 +271,196 @@ def test_a_reader_that_goes_away_is_no_error(server: Emulator) -> None:
     command = f"{sys.executable} -m hume_sync send --text a --text b {SPEECH} | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- each input a stream of its own
+
+
+def parts(output: str, source: str) -> list[Any]:
+    lines = [json.loads(line) for line in output.splitlines()]
+    return [{**line, "reply": {**line["reply"], "payload_id": None}} for line in lines if line["input"] == source]
+
+
+def test_results_of_an_input_do_not_depend_on_those_before_it(
+    server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make(tmp_path, "other.wav", next(Wav.parse(SPEECH_DATA).cut(3.0)))  # type: ignore[union-attr]  # it is one
+    unknown = make(tmp_path, "unknown.mp3", encoded("mp3", "libmp3lame", 1.3))
+    assert main(["send", "--json", SPEECH]) == 0
+    alone = parts(capsys.readouterr().out, SPEECH)
+    assert len(alone) == 3
+    assert alone[1]["reply"]["prosody"]["predictions"][0]["time"]["begin"] == 5.0  # its parts are one stream
+    for before in (["--keep-going", other], [SPEECH, FACE, other], [unknown], [other, FACEMESH, TEXTS]):
+        assert main(["send", "--json", *before, SPEECH]) == 0
+        assert parts(capsys.readouterr().out, SPEECH)[-3:] == alone
+
+
+def test_faces_are_identified_for_each_input_alone(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(inputs.MODELS, "face", FaceConfig(identify_faces=True))
+    assert main(["send", "--models", "face", FACE, FACE]) == 0
+    assert server.journal.counts["handshakes"] == 2  # ids live with the connection
+
+
+def test_audio_of_any_size_is_sent_without_being_held_in_memory(server: Emulator, tmp_path: Path) -> None:
+    size = 96 * 2**20
+    path = tmp_path / "day.wav"
+    with path.open("wb") as file:  # sparse
+        file.write(riff(chunk(b"fmt ", fmt(rate=48_000, channels=2)), chunk(b"data", b"", size), size=size + 36))
+        file.truncate(44 + size)
+    code = (
+        "import re, sys; from hume_sync.cli import main; status = main(sys.argv[1:]);"
+        "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]); sys.exit(status)"
+    )
+    for argument in (str(path), "-"):
+        command = [sys.executable, "-c", code, "send", "--models", "burst", "--json", argument]
+        with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE) as pipe:
+            done = subprocess.run(command, stdin=pipe.stdout, capture_output=True, text=True, check=True)
+        *lines, kilobytes = done.stdout.splitlines()
+        assert json.loads(lines[-1])["part"] == "520.0-524.3 s"
+        assert int(kilobytes) * 1024 < size
+    assert server.journal.counts["requests"] == 2 * 105
+
+
+def test_standard_input_is_read_once(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "-", "-"]) == 2
+    assert "named twice" in capsys.readouterr().err
+
+
+# --- errors name their input
+
+
+@pytest.fixture
+def fail_after(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the server object to what comes behind so many replies."""
+
+    def fail(count: int) -> None:
+        reply, replies = Table.reply, iter(range(1, 1000))
+
+        def counted(*arguments: Any) -> Any:
+            yield from reply(*arguments)
+            if next(replies) == count:
+                server.fail_next("E0102", "no")
+
+        monkeypatch.setattr(Table, "reply", counted)
+
+    return fail
+
+
+def test_an_error_names_the_input_and_the_part(
+    server: Emulator, capsys: pytest.CaptureFixture[str], fail_after: Callable[[int], None]
+) -> None:
+    fail_after(2)
+    assert main(["send", FACE, SPEECH, "--text", "x"]) == 2
+    out, err = capsys.readouterr()
+    assert err == f"hume-sync: {SPEECH}, 5.0-10.0 s: hume(E0102): no\n"
+    assert "0.0-5.0 s" in out  # what was measured before is there, with its note
+    assert out.splitlines()[-1].startswith("EMULATED")
+    assert server.journal.counts["requests"] == 3
+
+
+def test_an_error_of_reading_names_the_input_once(tmp_path: Path, server: Emulator) -> None:
+    for name, data in (("a.json", b"[1"), ("a.wav", b""), ("a.mp3", b"<html>"), ("a.npy", b"\x93NUMPY\1")):
+        path = make(tmp_path, name, data)
+        done = subprocess.run(
+            [sys.executable, "-m", "hume_sync", "send", "--url", server.url, path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert done.stderr.count(name) == 1
+
+
+def test_too_long_audio_that_is_not_cut_says_what_to_do(
+    server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make(tmp_path, "long.mp3", encoded("mp3", "libmp3lame", 6.0))
+    assert main(["send", path]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"hume-sync: {path}: hume(E0203): ")
+    assert line.endswith("; only WAV audio is cut: convert it to WAV")
+
+
+def test_with_keep_going_the_others_are_sent(
+    server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str], fail_after: Callable[[int], None]
+) -> None:
+    fail_after(1)
+    missing, zeros = str(tmp_path / "missing.wav"), make(tmp_path, "zeros.wav", bytes(99))
+    assert main(["send", "--keep-going", FACE, missing, SPEECH, zeros, TEXTS, "--text", " "]) == 3
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[1] for line in err.splitlines()] == [
+        "No such file or directory",
+        f"{zeros} holds nothing but NUL bytes",
+        " ",
+        f"{SPEECH}, 0.0-5.0 s",
+    ]
+    assert [row[1] for row in rows(out)[1:3]] == ["face", "language"]
+    assert server.journal.counts["requests"] == 3  # the rest of the speech has lost its context
+
+
+@pytest.mark.parametrize("fault", ["I0100", "HTTP 503"])
+def test_with_keep_going_faults_of_the_server_are_survived(
+    server: Emulator, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    if fault == "HTTP 503":
+        server.refuse(503, times=3)
+    else:
+        server.fail_next("I0100", "broken", times=3)
+    assert main(["send", "--keep-going", "--text", "a", "--text", "b"]) == 3
+    assert [row[0] for row in rows(capsys.readouterr().out)[1:2]] == ["b"]
+
+
+def test_with_keep_going_nothing_is_sent_to_a_server_that_refuses_the_key(capsys: pytest.CaptureFixture[str]) -> None:
+    with Emulator(api_keys=["other"]) as closed:
+        assert main(["send", "--url", closed.url, "--keep-going", "--text", "a", "--text", "b"]) == 1
+        assert closed.journal.counts["refused"] == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hume-sync: a: ")
+
+
+def test_with_keep_going_and_nothing_wrong_the_status_is_0(server: Emulator) -> None:
+    assert main(["send", "--keep-going", FACE]) == 0
+
+
+@pytest.mark.parametrize(("more", "status", "count"), [([], 2, 1), (["--keep-going"], 3, 2)])
+def test_with_json_a_failed_input_is_a_line_of_its_own(
+    server: Emulator, capsys: pytest.CaptureFixture[str], more: list[str], status: int, count: int
+) -> None:
+    server.fail_next("E0102", "no")
+    assert main(["send", "--json", *more, FACE, "--text", "x"]) == status
+    out, err = capsys.readouterr()
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == count
+    assert lines[0] == {
+        "input": FACE,
+        "part": "",
+        "error": {"type": "RequestError", "code": "E0102", "message": "hume(E0102): no"},
+    }
+    assert err == f"hume-sync: {FACE}: hume(E0102): no\n"
+
+
+# --- help
+
+
+@pytest.mark.parametrize("command", ["demo", "serve", "send", "fastrtc"])
+def test_the_help_of_every_command_names_the_variables(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "HUME_BASE_URL" in out
+    assert "HUME_API_KEY" in out
+    if command in ("send", "fastrtc"):
+        assert "no_proxy" in out
+        assert "SSL_CERT_FILE" in out
+
+
+def test_the_help_of_send_says_what_is_not_checked_before(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["send", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "All inputs are checked before the first is sent. Of WAV audio only the beginning is" in text
+    assert "3 some inputs failed, with --keep-going" in text
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -264,6 +483,15 @@ def test_serve_runs_a_server_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsy
 
     monkeypatch.setattr(cli, "threading", SimpleNamespace(Event=Interrupted))
     assert main(["serve", "--seed", "3", "--latency", "0.001"]) == 0
+
+
+def test_ctrl_c_while_the_address_is_printed_ends_the_server_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(line: str, *, flush: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "print", interrupted, raising=False)
+    assert main(["serve"]) == 0
+    assert not [thread for thread in threading.enumerate() if thread.name == "hume-emulator"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -306,9 +534,12 @@ def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.Captur
     assert "in use" in line
 
 
-def test_without_the_extra_serve_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "hume_sync.emulator", None)
-    assert main(["serve"]) == 2
-    assert "hume_sync[emulator]" in capsys.readouterr().err
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_without_the_extra_the_command_says_what_is_missing(command: str) -> None:
+    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        'hume-sync: the local server needs hume_sync with the extra "emulator":'
+        " the module websockets is not installed\n"
+    )

@@ -32,3 +32,38 @@ def test_the_local_server_is_not_imported_until_a_test_asks_for_it(pytester: pyt
     )
     outcome = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     outcome.assert_outcomes(passed=1)
+
+
+def test_without_the_extra_the_fixtures_say_what_is_missing_in_a_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        sys.modules["websockets"] = None
+
+        def test_mine(hume_client):
+            pass
+        """
+    )
+    outcome = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    outcome.assert_outcomes(errors=1)
+    text = 'the fixture hume_emulator needs hume_sync with the extra "emulator": the module websockets is not installed'
+    outcome.stdout.fnmatch_lines([text])
+    outcome.stdout.no_fnmatch_line("*Traceback*")
+    outcome.stdout.no_fnmatch_line("*testing.py*")
+
+
+def test_a_fault_inside_the_local_server_is_not_taken_for_a_missing_extra(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        sys.modules["hume_sync.emulator.scores"] = None
+
+        def test_mine(hume_emulator):
+            pass
+        """
+    )
+    outcome = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    outcome.assert_outcomes(errors=1)
+    outcome.stdout.fnmatch_lines(["*ModuleNotFoundError*hume_sync.emulator.scores*"])

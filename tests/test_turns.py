@@ -208,7 +208,7 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["127.0.0.1", "--wav", "WAV"], "url is '127.0.0.1'"),
+        (["127.0.0.1", "--wav", "WAV"], "url has no scheme"),
         (["URL/echo"], "--wav"),
         (["URL/echo", "--wav", "nowhere.wav"], "No such file or directory: 'nowhere.wav'"),
         (["URL/echo", "--wav", __file__], "is no WAV file; accepted are"),
@@ -222,8 +222,14 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
         (["URL/echo", "--wav", "WAV", "--set", "=2"], "--set takes NAME=VALUE, got '=2'"),
         (["URL/echo", "--wav", "WAV", "--set", "webrtc_id=2"], "--set must not give webrtc_id"),
         (["URL/echo", "--wav", "WAV", "--transport", "pigeon"], "invalid choice: 'pigeon' (choose from"),
-        (["URL/echo", "--wav", "WAV", "--outputs-url", "updates"], "outputs is 'updates'; accepted: /path"),
-        (["URL/echo", "--wav", "WAV", "--input-hook", "hook"], "input_hook is 'hook'; accepted: /path"),
+        (
+            ["URL/echo", "--wav", "WAV", "--outputs-url", "updates"],
+            "outputs is not a URL to use (it has 7 characters); accepted: /path",
+        ),
+        (
+            ["URL/echo", "--wav", "WAV", "--input-hook", "hook"],
+            "input_hook is not a URL to use (it has 4 characters); accepted: /path",
+        ),
         (["URL/echo", "--wav", "WAV", "--input-rate", "7"], "input_sample_rate must be an int, 8000 to 192000 Hz"),
         (["URL/echo", "--wav", "WAV", "--output-rate", "x"], "--output-rate: invalid int value: 'x'"),
         (["URL/echo", "--wav", "WAV", "--timeout", "0"], "timeout must be a number of seconds above zero"),
@@ -260,7 +266,7 @@ def test_a_server_that_fails_is_one_line_and_another_status(
 def test_without_the_extra_it_is_said_what_to_install(
     fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "hume_sync.fastrtc", None)
+    monkeypatch.setitem(sys.modules, "urllib3", None)
     assert complaint(["URL/echo", "--wav", "WAV"], fake, question, capsys) == (
-        '2: hume-sync: FastRTC needs: pip install "hume_sync[fastrtc]"\n'
+        '2: hume-sync: FastRTC needs hume_sync with the extra "fastrtc": the module urllib3 is not installed\n'
     )

@@ -12,12 +12,15 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, Literal, cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
+
+from ..reprs import safe_repr
 
 Coding = Literal["integer", "float", "a-law", "mu-law"]
 """How a sample is written: the last two are those of telephones (G.711), in a byte each."""
 
 
+@safe_repr
 @frozen
 class PcmFormat:
     """How samples are laid out: frames per second, channels, bytes per sample, and how each is written."""
@@ -32,12 +35,20 @@ class PcmFormat:
         """Bytes of one frame: one sample of every channel."""
         return self.channels * self.width
 
+    @property
+    def name(self) -> str:
+        """The format as a text; scores depend on it, so it stays as it is."""
+        fields = f"rate={self.rate}, channels={self.channels}, width={self.width}, is_float={self.coding == 'float'}"
+        law = f", coding={self.coding!r}" if self.coding.endswith("law") else ""
+        return f"PcmFormat({fields}{law})"
 
+
+@safe_repr
 @frozen(slots=False)
 class Clip:
     """Audio: samples when ``pcm`` is given, else an encoded file with its length in seconds."""
 
-    content: bytes
+    content: bytes = field(repr=False)
     seconds: Fraction
     pcm: PcmFormat | None = None
 
@@ -72,7 +83,7 @@ def digest(clips: Iterable[Clip]) -> bytes:
     whole = blake2b(digest_size=32)
     numbered = ((clip.pcm if clip.pcm else index, clip) for index, clip in enumerate(clips))
     for layout, group in groupby(numbered, key=lambda pair: pair[0]):
-        part = blake2b(repr(layout if isinstance(layout, PcmFormat) else "encoded").encode(), digest_size=32)
+        part = blake2b((layout.name if isinstance(layout, PcmFormat) else repr("encoded")).encode(), digest_size=32)
         for _, clip in group:
             part.update(clip.content)
         whole.update(part.digest())

@@ -9,6 +9,7 @@ import re
 
 from attrs import frozen
 
+from ..reprs import safe_repr
 from .faults import UNPARSED_MEDIA, PayloadError
 
 _HEAD = 65_536  # bytes at the front in which a Matroska file or an AVI names its tracks
@@ -16,6 +17,7 @@ _MATROSKA_VIDEO = re.compile(rb"V_(?:VP8|VP9|AV1|MPEG|MPEGH|THEORA|MJPEG|UNCOMPR
 _MATROSKA_AUDIO = re.compile(rb"A_(?:OPUS|VORBIS|AAC|PCM|MPEG|FLAC|AC3)")
 
 
+@safe_repr
 @frozen
 class Tracks:
     """What a file holds."""

@@ -9,9 +9,12 @@ from hashlib import blake2b
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
+
+from ..reprs import safe_repr
 
 
+@safe_repr
 @frozen
 class HandshakeSeen:
     """One handshake, let in (status 101) or refused. The key is never recorded, nor is the query."""
@@ -27,6 +30,7 @@ class HandshakeSeen:
     user_agent: str | None
 
 
+@safe_repr
 @frozen
 class RequestSeen:
     """One request and what became of it."""
@@ -40,7 +44,7 @@ class RequestSeen:
     """Characters of ``data``."""
     data_digest: str | None
     """BLAKE2b of ``data``, 32 hexadecimal digits; see ``data_digest_of``. None without ``data``."""
-    data: str | None
+    data: str | None = field(repr=False)
     """``data`` itself, unless it is longer than the knob ``journal_data``."""
     code: str | None
     """Code of the error or of the top-level warning in the reply, None for any other reply."""
@@ -48,6 +52,7 @@ class RequestSeen:
     """Seconds of the connection's clock between which the audio models heard, context included."""
 
 
+@safe_repr
 @frozen
 class ConnectionEnded:
     """The end of a connection: the close code received, 1006 if there was no close frame."""

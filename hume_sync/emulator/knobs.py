@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from attrs import Attribute, field, frozen, validators
 
+from ..reprs import safe_repr
+
 _Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
 
@@ -79,6 +81,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return MappingProxyType(dict(value))
 
 
+@safe_repr
 @frozen(kw_only=True)
 class Knobs:
     """The settings of one emulator; times in seconds, sizes in bytes, unless the name says otherwise.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from ..reprs import safe_repr
+
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
@@ -22,6 +24,7 @@ _LONGEST = 60
 _MOST_PACKETS = 20_000
 
 
+@safe_repr
 @frozen
 class Lengths:
     """Seconds of sound and of pictures; None where they are unknown, or not there."""
@@ -51,7 +54,8 @@ def read_lengths(content: bytes) -> Lengths:
 def _decoded(container: InputContainer) -> Lengths:
     heard = Fraction(0)
     shown: list[Fraction] = []
-    sound, pictures = container.streams.audio[:1], container.streams.video[:1]
+    sound = [track for track in container.streams.audio[:1] if track.codec_context]  # else no codec is known
+    pictures = container.streams.video[:1]
     for number, packet in enumerate(container.demux([*sound, *pictures])):
         if packet.stream.type == "audio":
             heard += _decoded_packet(sound[0], packet)

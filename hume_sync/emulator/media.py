@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
+from ..reprs import safe_repr
 from .clips import Clip
 from .containers import read_tracks
 from .faults import UNPARSED_MEDIA, PayloadError
@@ -49,14 +50,15 @@ _FITS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 )
 
 
+@safe_repr
 @frozen
 class Media:
     """One payload: its kind, its bytes, and what the models of that kind look at."""
 
     kind: Kind
-    content: bytes = b""
-    text: str = ""
-    faces: tuple[bytes, ...] = ()
+    content: bytes = field(default=b"", repr=False)
+    text: str = field(default="", repr=False)
+    faces: tuple[bytes, ...] = field(default=(), repr=False)
     """Facemesh: the coordinates of each face as little-endian doubles."""
     size: tuple[int, int] = (0, 0)
     """Image: width and height in pixels."""

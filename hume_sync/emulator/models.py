@@ -13,8 +13,9 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import Factory, define, frozen
+from attrs import define, field, frozen
 
+from ..reprs import safe_repr
 from .clips import digest
 from .faults import WARNING_TEXTS, PayloadError
 from .knobs import Knobs
@@ -32,17 +33,19 @@ _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"\S(?:.*?[.!?]+(?=\s|$)|.*)", re.DOTALL)
 
 
+@safe_repr
 @define
 class Identities:
     """The faces a connection has identified; they last as long as the connection."""
 
-    known: dict[bytes, str] = Factory(dict)
+    known: dict[bytes, str] = field(factory=dict, repr=False)
 
     def name(self, content: bytes) -> str:
         """Return the name of a face, "face_0" for the first one met."""
         return self.known.setdefault(content, f"face_{len(self.known)}")
 
 
+@safe_repr
 @frozen
 class Scene:
     """All that a model may look at to answer one request."""

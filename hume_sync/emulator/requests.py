@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 from attrs import field, frozen
 
+from ..reprs import safe_repr
 from .faults import PayloadError
 
 _FIELDS: Final = frozenset(
@@ -30,6 +31,7 @@ _MODEL_FIELDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 GRANULARITIES: Final = ("word", "sentence", "utterance", "passage")
 
 
+@safe_repr
 @frozen
 class FaceOptions:
     """What is asked of the face model; None where the request does not say."""
@@ -42,6 +44,7 @@ class FaceOptions:
     min_face_size: float | None = None
 
 
+@safe_repr
 @frozen
 class LanguageOptions:
     """What is asked of the language model."""
@@ -51,11 +54,12 @@ class LanguageOptions:
     granularity: str = "word"
 
 
+@safe_repr
 @frozen
 class Request:
     """One valid request."""
 
-    data: str | None = None
+    data: str | None = field(default=None, repr=False)
     models: tuple[str, ...] = ()
     """Names of the models asked for, in the order of the request."""
     face: FaceOptions = field(factory=FaceOptions)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from ..reprs import safe_repr
 from .faults import PayloadError
 
 
+@safe_repr
 @frozen
 class Refusal:
     """A handshake answered by an HTTP status, and the seconds of a Retry-After header."""

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import ssl
 import threading
+import time
 from collections.abc import Collection
 from concurrent.futures import Future
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +17,7 @@ from typing import Any, Self
 from attrs import fields
 from websockets.asyncio.server import Server
 
+from ..reprs import safe_repr
 from .journal import Journal
 from .knobs import Knobs, is_close_code
 from .script import Refusal, Script
@@ -24,6 +27,7 @@ _GRACE = 0.5  # seconds that clients have to answer the close frame when the ser
 _ANSWER = 5.0  # seconds that the loop may take to do what another thread asked of it
 
 
+@safe_repr
 class Emulator:
     """A server of Hume's v0 streaming protocol on this machine, with invented scores; a context manager.
 
@@ -152,6 +156,16 @@ class Emulator:
         return front, await front.listen(self._host, self._asked_port, self._ssl_context)
 
 
+@safe_repr
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose timers run on where a test has frozen or patched ``time.monotonic``."""
+
+    _clock = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+
+    def time(self) -> float:
+        return self._clock()
+
+
 class _Running:
     """The thread of a started emulator, from ``begin`` to ``end``."""
 
@@ -184,7 +198,8 @@ class _Running:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner(loop_factory=_Loop) as runner:
+                runner.run(self._main())
         except BaseException as error:
             if self._ready.done():
                 raise

@@ -10,6 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
+from ..reprs import safe_repr
 from .clips import Clip, Coding, PcmFormat
 from .faults import UNPARSED_MEDIA, PayloadError
 
@@ -22,6 +23,7 @@ _OPEN: Final = 2**32 - 1
 _MOST_CHUNKS: Final = 500
 
 
+@safe_repr
 @frozen
 class _Blocks:
     """Compressed samples in blocks of one size; a block cut short holds ``head`` frames and what follows its head."""

@@ -6,12 +6,14 @@ from fractions import Fraction
 
 from attrs import evolve, frozen
 
+from ..reprs import safe_repr
 from .clips import Clip
 
 LONGEST = Fraction(10)
 """Seconds of audio worth keeping: the longest window a request may ask for."""
 
 
+@safe_repr
 @frozen
 class View:
     """What an audio model sees: clips, and the seconds of the connection's clock they begin and end at."""
@@ -26,6 +28,7 @@ class View:
         return max((clip.peak for clip in self.clips), default=0.0)
 
 
+@safe_repr
 @frozen
 class AudioWindow:
     """Audio a connection has received: its recent end, and the seconds received since it was opened."""

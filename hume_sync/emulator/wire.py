@@ -13,13 +13,14 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import Event
 
+from ..reprs import safe_repr
 from .faults import PayloadError
 from .journal import ConnectionEnded, HandshakeSeen, Journal
 from .knobs import Knobs
@@ -38,12 +39,13 @@ _TURNS: Final = 5  # of the loop, until a connection accepted a moment ago can b
 _log = logging.getLogger(__name__)
 
 
+@safe_repr
 @frozen
 class Gatekeeper:
     """Decides who is let in; ``keys`` None means any key that is not empty."""
 
     knobs: Knobs
-    keys: frozenset[str] | None
+    keys: frozenset[str] | None = field(repr=False)
     script: Script
     rate: RateGate | None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from time import monotonic
 from typing import Any, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, HookError, InputError, ProtocolError, described
+from ..net.clock import monotonic
 from ..net.deadline import Deadline
 from ..net.dial import Watch
 from ..net.interrupts import from_outside

@@ -11,9 +11,12 @@ from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from ..net.endpoint import Endpoint, choose_proxy, default_context, private_headers, size
+from ..net.endpoint import Endpoint, default_context, private_headers, size
 from ..net.interrupts import from_outside
+from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
+from ..net.tracebacks import hides_locals
+from ..reprs import safe_repr
 from .audio import check_rate
 from .connecting import connect_patiently
 from .http import Answer, Http
@@ -30,6 +33,7 @@ _TRANSPORTS = ("websocket", "webrtc")
 _PATH = re.compile(r"(?:/[!\"$->@-~]*)?")  # visible ASCII without # and ?
 
 
+@safe_repr
 class FastRTCClient:
     """Makes blocking sessions with one handler of a FastRTC application.
 
@@ -49,7 +53,8 @@ class FastRTCClient:
         timeout: seconds a call may take, unless it says otherwise.
         shape: makes the hook's JSON of a connection's id and the fields; None: ``{"webrtc_id": id, **fields}``.
         ssl_context: your own TLS settings; default: the system's certificates, verified.
-        proxy: as for `HumeStreamClient`.
+        proxy: as for `HumeStreamClient`; what goes over http(s) (hooks, outputs, offers) looks for ``https_proxy`` or
+            ``http_proxy``, then ``all_proxy``. WebRTC itself goes through none.
         ice_servers: for WebRTC with a server that cannot be reached directly, as through NAT: STUN servers
             ("stun:host:3478"), which tell this machine its public address, and TURN servers, which relay
             (``{"urls": "turn:host:3478", "username": ..., "credential": ...}``). Of each kind the first is used; one
@@ -64,6 +69,7 @@ class FastRTCClient:
         ConfigurationError, InputError: an argument that cannot be used; it is named.
     """
 
+    @hides_locals
     def __init__(
         self,
         url: str,
@@ -86,8 +92,10 @@ class FastRTCClient:
     ) -> None:
         encrypted, host, port, prefix = Endpoint.split(url, name="url")
         if not isinstance(path, str) or not _PATH.fullmatch(path):
+            # What follows a ? or # is not repeated: it may be a token.
+            got = described(re.split("[?#]", path)[0] if isinstance(path, str) else path)
             raise ConfigurationError(
-                f"path must be empty, or /path of visible ASCII characters without ? and #; got {described(path)}"
+                f"path must be empty, or /path of visible ASCII characters without ? and #; got {got}"
             )
         if shape is not None and not callable(shape):
             raise ConfigurationError(f"shape must be callable, or None; got {described(shape)}")
@@ -101,7 +109,7 @@ class FastRTCClient:
             tls=tls,
             headers=(("User-Agent", f"hume_sync/{__version__}"),),
             private=private_headers(headers),
-            proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
+            proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
             max_message_size=size("max_message_size", max_message_size),
         )
@@ -123,6 +131,7 @@ class FastRTCClient:
             timeout=seconds("timeout", timeout),
         )
 
+    @hides_locals
     def connect(
         self,
         transport: str = "websocket",
@@ -182,6 +191,7 @@ class FastRTCClient:
             patience=self._patience,
         )
 
+    @hides_locals
     def _webrtc(self, deadline: Deadline, watch: Watch) -> Link:
         from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
 

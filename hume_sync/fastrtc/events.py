@@ -8,6 +8,8 @@ from typing import Any
 import attrs
 import orjson
 
+from ..reprs import safe_repr
+
 __all__ = [
     "AudioChunk",
     "Custom",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 
+@safe_repr
 @attrs.frozen
 class AudioChunk:
     """Audio of the handler, in the pieces it yields."""
@@ -44,6 +47,7 @@ class AudioChunk:
         return len(self.samples) / 2 / self.rate
 
 
+@safe_repr
 @attrs.frozen
 class LogMessage:
     """Where a turn is: ``started_talking``, ``pause_detected``, ``response_starting`` (once a chunk), or other text."""
@@ -51,16 +55,19 @@ class LogMessage:
     text: str
 
 
+@safe_repr
 @attrs.frozen
 class SendInput:
     """The handler waits for additional inputs, without limit."""
 
 
+@safe_repr
 @attrs.frozen
 class FetchOutput:
     """There is an additional output to be fetched. (Over WebSocket servers never say so.)"""
 
 
+@safe_repr
 @attrs.frozen
 class StopWord:
     """The stop word was heard."""
@@ -68,6 +75,7 @@ class StopWord:
     text: str
 
 
+@safe_repr
 @attrs.frozen
 class ErrorMessage:
     """The handler has failed. Over WebSocket servers never say so; over WebRTC nothing more comes of it."""
@@ -75,6 +83,7 @@ class ErrorMessage:
     text: str
 
 
+@safe_repr
 @attrs.frozen
 class WarningMessage:
     """The handler warns."""
@@ -82,6 +91,7 @@ class WarningMessage:
     text: str
 
 
+@safe_repr
 @attrs.frozen
 class EndStream:
     """The handler has closed the stream, with a text of its own."""
@@ -89,6 +99,7 @@ class EndStream:
     text: str
 
 
+@safe_repr
 @attrs.frozen
 class UpdateConnection:
     """The application has changed the connection's state: ``closed``."""
@@ -96,6 +107,7 @@ class UpdateConnection:
     text: str
 
 
+@safe_repr
 @attrs.frozen
 class Reconnected:
     """The connection was lost and made anew under another id: whatever was on its way is gone."""
@@ -106,6 +118,7 @@ class Reconnected:
     """What ended the old one."""
 
 
+@safe_repr
 @attrs.frozen
 class Custom:
     """A message of a type that nobody else has: an application's own."""

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import attrs
 import orjson
@@ -27,15 +27,19 @@ from ..errors import (
     MessageTooLarge,
     ProtocolError,
     Timeout,
-    described,
 )
 from ..net.body import framing
 from ..net.deadline import Deadline
 from ..net.dial import Watch, dial
-from ..net.endpoint import Endpoint, default_context, environment_proxy
+from ..net.endpoint import Endpoint, default_context
 from ..net.http1 import seconds_to_wait
 from ..net.interrupts import from_outside
+from ..net.optional import NeedsExtra
+from ..net.proxies import environment_proxy
+from ..net.tracebacks import hides_locals
+from ..net.urls import host_of, split_url
 from ..net.wire import Wire
+from ..reprs import safe_repr
 from .events import json_or_text
 from .origin import Origin
 
@@ -55,6 +59,7 @@ _LINE = re.compile(rb"(HTTP/|[!#$%&'*+.^_`|~0-9A-Za-z-]+:)[^\r\n]*\r?\n|\r?\n") 
 _ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
 
 
+@safe_repr
 @attrs.frozen
 class Answer:
     """A whole answer."""
@@ -70,6 +75,7 @@ class Answer:
     """Seconds the server asked to wait."""
 
 
+@safe_repr
 class Http:
     """Speaks to the application's URLs. It holds no connection and may be shared by threads.
 
@@ -133,32 +139,29 @@ class Http:
         return self._open(url, fields, deadline, watch, accept="text/event-stream")
 
     def __repr__(self) -> str:
-        return f"<Http {self.resolve('/')}>"
+        return f"<Http http{'s' if self._base.tls else ''}://{self._base.authority}/>"
 
     def _locate(self, url: object, name: str) -> tuple[Origin, str]:
         """Where a URL leads: the origin, and path and query."""
         if not isinstance(url, str):
             raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}; {_ACCEPTED}")
-        try:
-            parts = urlsplit(url)
-            host, port = (parts.hostname or "").replace("%25", "%"), parts.port  # RFC 6874: a zone's mark
-            host.partition("%")[0].encode("idna")
-        except ValueError:
-            raise ConfigurationError(f"{name} has a host or port that cannot be read; {_ACCEPTED}") from None
+        parts = split_url(url)
+        # Nothing of the URL is repeated: it may hold a password or a token.
+        if parts is None:
+            raise ConfigurationError(f"{name} has a host or port that cannot be read; {_ACCEPTED}")
         if "@" in parts.netloc or "#" in url:
-            # The URL is not repeated: a password may well be in these very parts.
             raise ConfigurationError(f"{name} must not hold user:password or a fragment; {_ACCEPTED}")
+        host, port = host_of(parts), parts.port
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if _VISIBLE.fullmatch(url) and not parts.scheme and url.startswith("/") and not url.startswith("//"):
             return self._origin(self._base.tls is not None, self._base.host, self._base.port), target
         if not _VISIBLE.fullmatch(url) or parts.scheme not in _PORTS or not host or port == 0:
-            raise ConfigurationError(f"{name} is {described(url.partition('?')[0])}; {_ACCEPTED}")
+            raise ConfigurationError(f"{name} is not a URL to use (it has {len(url)} characters); {_ACCEPTED}")
         return self._origin(parts.scheme == "https", host, port or _PORTS[parts.scheme]), target
 
     def _origin(self, encrypted: bool, host: str, port: int) -> Origin:
-        base = self._base
+        base, scheme = self._base, "https" if encrypted else "http"
         own = (encrypted, host, port) == (base.tls is not None, base.host, base.port)
-        ask = self._ask_environment and not own
         if encrypted and self._tls is None:
             self._tls = default_context()
         return Origin(
@@ -168,10 +171,11 @@ class Http:
             tls=self._tls if encrypted else None,
             headers=base.headers,
             private=base.private if own else (),
-            proxy=environment_proxy(host, port, encrypted=encrypted) if ask else base.proxy,
+            proxy=environment_proxy(scheme, host, port) if self._ask_environment else base.proxy,
             allow_plaintext=base.allow_plaintext,
         )
 
+    @hides_locals
     def _open(
         self,
         url: str,
@@ -211,7 +215,7 @@ class OpenResponse:
         self.status = head.status
         self.content_type = scrub(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         """The media type alone, in lower case; empty where none is named."""
-        self._retry_after = seconds_to_wait(head.headers.get("Retry-After"))
+        self._retry_after = seconds_to_wait(head.headers.get("Retry-After"), head.headers.get("Date"))
         self._body = framing(head.status, head.headers)
         self._wire = wire
         self._scrub = scrub
@@ -313,11 +317,9 @@ class _Plug:
 
 def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, accept: str) -> BaseHTTPResponse:
     """Send the request, and read the head of its answer."""
-    try:
+    with NeedsExtra("fastrtc", "a FastRTC hook, output or offer"):
         from urllib3.connection import HTTPConnection  # noqa: PLC0415 - an extra
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
-    except ImportError:
-        raise ConfigurationError('hooks and outputs need: pip install "hume_sync[fastrtc]"') from None
     connection = HTTPConnection(origin.host, origin.port)
     connection.set_debuglevel(0)  # somebody else's trace would show the headers
     connection.sock = _Plug(wire)

@@ -34,7 +34,8 @@ def check_ice_servers(servers: object) -> tuple[dict[str, Any], ...]:
     """
     if not isinstance(servers, list | tuple):
         raise ConfigurationError(f"ice_servers must be a list or tuple of servers, got {type(servers).__name__}")
-    return tuple(_checked(server, f"ice_servers[{number}]") for number, server in enumerate(servers))
+    names = [f"ice_servers[{number}]" for number in range(len(servers))]
+    return tuple(map(_checked, servers, names))
 
 
 def _checked(server: object, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 import attrs
 
 from ..net.endpoint import Endpoint
+from ..reprs import safe_repr
 
 __all__ = ["Origin"]
 
@@ -21,6 +22,7 @@ _PARTS = re.compile(r'[^\s;,="]+')
 """Of a header's words, since many values are lists of names and what they stand for: cookies, for one."""
 
 
+@safe_repr
 @attrs.frozen
 class Origin(Endpoint):
     """An endpoint whose private headers all count as credentials: nobody knows what applications call their keys."""

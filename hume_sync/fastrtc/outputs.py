@@ -17,6 +17,7 @@ from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
 from ..net.interrupts import from_outside
 from ..net.lock import CallLock
+from ..reprs import safe_repr
 from .events import json_or_text
 from .http import Answer, Http, OpenResponse
 from .sse import ServerSentEvent, SSEParser
@@ -24,6 +25,7 @@ from .sse import ServerSentEvent, SSEParser
 __all__ = ["OutputStream", "latest", "post_input"]
 
 
+@safe_repr
 class OutputStream:
     """Iterates over the additional outputs of one connection, as they come: JSON where it is JSON, else text.
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import attrs
 
 from ..errors import TransportError
+from ..reprs import safe_repr
 from .events import AudioChunk, EndStream, ErrorMessage, Event, LogMessage, Reconnected, SendInput
 
 __all__ = ["Reply", "Turn", "goes_on", "is_pause"]
 
 
+@safe_repr
 @attrs.frozen
 class Reply:
     """What came of one turn."""

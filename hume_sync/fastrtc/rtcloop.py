@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sys
 import threading
 from collections import deque
@@ -73,7 +74,9 @@ class RTCLoop:
         self._output_rate = output_rate
         self._inbox_limit = inbox
         self.thread = threading.Thread(target=self._run, name="hume_sync webrtc", daemon=True)
-        self._claim = threading.Lock()  # taken once and kept: by the thread, or by whoever makes sure that it never runs
+        self._claim = (
+            threading.Lock()
+        )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
         self._told: HumeClientException | None = None  # what it was told to end with
         self._reached: TidyLoop | None = None  # the thread's loop, once it can be told anything
         # The thread's alone:
@@ -84,7 +87,7 @@ class RTCLoop:
         self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: set[asyncio.Task[None]] = set()
         self._sent = 0  # samples
-        self._due = 0.0  # when the next frame is to be sent
+        self._due = -math.inf  # when the next frame is to be sent, on the loop's clock; not one was yet
         # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
         # move a few bytes. It is reentrant: a signal's handler may use the session that its own thread is just using.
         self._lock = threading.RLock()
@@ -194,7 +197,6 @@ class RTCLoop:
     def get(self, deadline: Deadline) -> Event | None:
         """Take the next event; see `Link.receive`."""
 
-
         def take() -> AudioChunk | str | bytes | None:
             if self._inbox:
                 self._inbox_bytes -= self._inbox[0][1]
@@ -203,7 +205,7 @@ class RTCLoop:
                 raise copy_of(self.ended)
             return None
 
-        came = self._changed.wait_for(take, deadline)
+        came: Any = self._changed.wait_for(take, deadline)
         if came is None:
             return None
         return came if isinstance(came, AudioChunk) else _to_event(came)

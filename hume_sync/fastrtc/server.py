@@ -10,6 +10,8 @@ import attrs
 from ..errors import ConfigurationError
 from ..net.deadline import Deadline
 from ..net.dial import Watch
+from ..net.tracebacks import hides_locals
+from ..reprs import safe_repr
 from .http import Http
 from .outputs import OutputStream, latest, post_input
 
@@ -19,6 +21,7 @@ Shape = Callable[[str, Mapping[str, Any]], Any]
 """Makes the JSON that a hook expects, of a connection's id and the fields."""
 
 
+@safe_repr
 @attrs.frozen
 class Server:
     """One handler, and the application's URLs around it."""
@@ -32,16 +35,19 @@ class Server:
     output_sample_rate: int
     timeout: float
 
+    @hides_locals
     def post_input(self, webrtc_id: str, fields: Mapping[str, Any], deadline: Deadline, watch: Watch) -> None:
         """Give the handler of a connection additional inputs."""
         url = _named("input_hook", self.input_hook)
         post_input(self.http, url, webrtc_id, fields, self.shape, deadline, watch=watch)
 
+    @hides_locals
     def outputs(self, webrtc_id: str, deadline: Deadline, watch: Watch, *, is_over: Callable[[], bool]) -> OutputStream:
         """Open the stream of a connection's additional outputs; ``is_over``: whether the connection has ended."""
         url = _named("outputs", self.outputs_url)
         return OutputStream(self.http, url, webrtc_id, deadline, watch=watch, is_over=is_over)
 
+    @hides_locals
     def latest(self, webrtc_id: str, deadline: Deadline, watch: Watch) -> Any:
         """Ask for one additional output."""
         return latest(self.http, _named("latest", self.latest_url), webrtc_id, deadline, watch=watch)

@@ -10,6 +10,8 @@ from typing import Any, NoReturn, Self
 from ..errors import ConnectionLost, MisuseError, ReplyTimeout, Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.interrupts import from_outside
+from ..net.tracebacks import hides_locals
+from ..reprs import safe_repr
 from .additional import Additional, Inputs
 from .audio import silence, to_samples
 from .events import EndStream, ErrorMessage, Event, Reconnected
@@ -27,6 +29,7 @@ _PAUSE = 1.2
 _IDLE = 1.0
 
 
+@safe_repr
 class Session:
     """A connection that the server has registered. Built by ``client.connect(...)``.
 
@@ -39,8 +42,8 @@ class Session:
     One thread may send while another receives (`reply`, or a ``for`` loop over the session's events). `set_input`,
     `outputs`, `latest_output` and `close` may be called from any thread.
 
-    What a signal handler or another thread raises in a call, as a time limit by ``signal.alarm`` does, comes out of it as
-    it is; nothing is sent again for it. The session stays usable: `reply` has then given its turn up, as after a
+    What a signal handler or another thread raises in a call, as a time limit by ``signal.alarm`` does, comes out of it
+    as it is; nothing is sent again for it. The session stays usable: `reply` has then given its turn up, as after a
     time-out; of the audio of `send_audio` a part may have been sent; and a hook that was being asked may have acted.
     Only `connect`, `close` and a stream of outputs end by it, and a reconnect under way is left to the next call.
 
@@ -62,6 +65,7 @@ class Session:
         """The name under which hooks and outputs know this connection; another one after a reconnect."""
         return self._line.link.webrtc_id
 
+    @hides_locals
     def send_audio(self, audio: Any, *, end: bool = False, timeout: float | None = None) -> None:
         """Send audio.
 
@@ -98,6 +102,7 @@ class Session:
 
         self._line.use(send, deadline)
 
+    @hides_locals
     def reply(self, *, timeout: float | None = None, idle: float = _IDLE) -> Reply:
         """Wait for the end of one turn. (See `Turn`: servers do not mark it.)
 
@@ -165,6 +170,7 @@ class Session:
                 self._note(event)
                 yield event
 
+    @hides_locals
     def set_input(self, /, **fields: Any) -> None:
         """Give the handler additional inputs, through the application's hook.
 
@@ -178,6 +184,7 @@ class Session:
         """
         self._additional.give(self._line, fields, self._begin(None))
 
+    @hides_locals
     def outputs(self) -> OutputStream:
         """The handler's additional outputs as they come: JSON where it is JSON, else text. Ends with the connection.
 
@@ -191,6 +198,7 @@ class Session:
         """
         return self._additional.outputs(self._line, self._begin(None))
 
+    @hides_locals
     def latest_output(self, *, timeout: float | None = None) -> Any:
         """Ask the application's ``latest`` URL for the oldest output that nobody has fetched.
 

@@ -10,6 +10,7 @@ import re
 import attrs
 
 from ..errors import ProtocolError
+from ..reprs import safe_repr
 
 __all__ = ["SSEParser", "ServerSentEvent"]
 
@@ -19,6 +20,7 @@ _MAX_DIGITS = 9
 """Of a ``retry``: longer ones are a joke, and beyond some thousands Python itself refuses to read them."""
 
 
+@safe_repr
 @attrs.frozen
 class ServerSentEvent:
     """One event of a stream."""

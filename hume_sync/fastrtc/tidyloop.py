@@ -6,6 +6,9 @@ import asyncio
 import logging
 from typing import Any, Final
 
+from ..net.clock import monotonic
+from ..reprs import safe_repr
+
 __all__ = ["TidyLoop"]
 
 _PATIENCE: Final = 0.4
@@ -14,6 +17,7 @@ _PATIENCE: Final = 0.4
 _log = logging.getLogger("hume_sync")
 
 
+@safe_repr
 class TidyLoop(asyncio.SelectorEventLoop):
     """Knows who has a UDP socket: aiortc loses some where it is interrupted, or where a TURN server does not answer."""
 
@@ -21,6 +25,10 @@ class TidyLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.set_exception_handler(_note)
         self._made: list[asyncio.DatagramTransport] = []
+
+    def time(self) -> float:
+        """Return the time by which timers run: asyncio's own stands still where a test has frozen it."""
+        return monotonic()
 
     async def create_datagram_endpoint(self, *args: Any, **options: Any) -> Any:
         """As asyncio's."""

@@ -13,6 +13,7 @@ from ..errors import ConfigurationError, HumeClientException, MisuseError, Proto
 from ..net import fork
 from ..net.deadline import Deadline
 from ..net.dial import Watch
+from ..net.optional import NeedsExtra
 from .events import Event
 from .http import Answer
 from .ice import IceServer, check_ice_servers
@@ -167,10 +168,8 @@ class WebRTCLink:
 
 def _configuration(ice_servers: Sequence[IceServer]) -> Any:
     """aiortc's, of a peer connection."""
-    try:
+    with NeedsExtra("webrtc", "WebRTC"):
         from aiortc import RTCConfiguration, RTCIceServer  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ConfigurationError('WebRTC needs: pip install "hume_sync[webrtc]"') from None
     servers = [RTCIceServer(**server) for server in check_ice_servers(ice_servers)]
     return RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)
 

@@ -1,8 +1,8 @@
 """A condition variable that an exception leaves in order, at whatever line it strikes.
 
 `threading.Condition` is written in Python: a signal handler, or another thread, that raises between two of its lines
-leaves the lock held for ever, or released twice, which replaces the exception by another one. Here the lock is a lock of
-the interpreter's, held in ``with`` blocks alone, and it is not held while a thread waits.
+leaves the lock held for ever, or released twice, which replaces the exception by another one. Here the lock is a
+lock of the interpreter's, held in ``with`` blocks alone, and it is not held while a thread waits.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Condition:
         lock: held by whoever looks at that, or changes it. Several conditions may share one.
     """
 
-    def __init__(self, lock: threading.RLock) -> None:  # type: ignore[valid-type]  # typeshed calls it a function
+    def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
-        self._waiters: set[threading.Lock] = set()  # type: ignore[valid-type]  # likewise
+        self._waiters: set[threading.Lock] = set()
 
     def wait_for(self, attempt: Callable[[], _T | None], deadline: Deadline) -> _T | None:
         """Run ``attempt``, with the lock held, at each change until it returns something else than None.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import secrets
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar
-
-import orjson
 
 from ..errors import ConnectionLost, ProtocolError, ReplyMismatch, Timeout
 from . import clock
@@ -17,6 +16,7 @@ from .deadline import Deadline
 from .dial import Watch
 from .endpoint import Endpoint
 from .frames import Part
+from .replies import decode, is_reply
 from .route import Route
 from .wire import Received
 
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-_NOT_JSON = "Unexpected error when fetching streaming API predictions"
-"""The official SDK's text for a reply that is not JSON."""
+_log = logging.getLogger("hume_sync.connection")
 
 _UNREADABLE_REQUEST = "E0100"
 """The one error whose reply cannot name its request: the server could not read the request as JSON."""
+
+_MAX_SKIPPED = 32
+"""Messages in a row that may answer nothing; a server that sends more is not sound."""
 
 
 _PONG_TIMEOUT = 2.0
@@ -59,6 +61,7 @@ class Connection:
         self._payload_prefix = secrets.token_hex(4)
         self._payload_number = 0
         self._echoes = False  # whether this server has ever named a request in its reply
+        self._owed: str | None = None  # the payload_id of a request answered by a message that may not be its reply
         self.epoch = next(self._epochs)
         """The number of this connection, unique in the process."""
         self.born = self.idle_since = self.heard = self.taken = clock.boottime()
@@ -78,6 +81,8 @@ class Connection:
         """The stream for which the server remembers faces; no reset makes it forget them."""
         self.last_user: object | None = None
         """Who used it last, as the pool names threads."""
+        self.skipped = 0
+        """Messages that answered no request, such as heartbeats. Whoever keeps statistics takes them out."""
 
     @classmethod
     def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Connection:
@@ -93,13 +98,19 @@ class Connection:
     def poll(self) -> None:
         """Look, without waiting, whether the connection is as it was left. To be called before each exchange.
 
+        At most 32 messages that answer nothing (a greeting, heartbeats) are read and skipped.
+
         Raises:
-            ConnectionLost: it has ended, or something came that nobody asked for (``phase="idle"``); it is discarded.
+            ConnectionLost: it has ended, or anything else came (``phase="idle"``); it is discarded.
         """
         if self.is_quiet():
             return
         try:
-            self._transport.poll()
+            for number in itertools.count(1):
+                message = self._transport.poll()
+                if message is None:
+                    return
+                self._pass_over(message, number)
         except BaseException as exc:
             self.discard()
             self._report(exc)
@@ -123,38 +134,59 @@ class Connection:
         Raises:
             ConnectionLost: as for `poll`, or no pong came in time; it is discarded.
         """
+        numbers = itertools.count(1)
         try:
-            self._transport.ping(deadline.within(min(_PONG_TIMEOUT, deadline.remaining() / 2)))
+            self._transport.ping(
+                deadline.within(min(_PONG_TIMEOUT, deadline.remaining() / 2)),
+                lambda message: self._pass_over(message, next(numbers)),
+            )
         except BaseException as exc:
             self.discard()
             self._report(exc)
             raise
         self.heard = clock.boottime()
 
-    def exchange(self, members: Iterable[Part], deadline: Deadline) -> dict[str, Any]:
+    def exchange(self, members: Iterable[Part], deadline: Deadline, *, any_reply: bool = False) -> dict[str, Any]:
         """Send one request and return its reply.
 
         Args:
             members: the members of the request's JSON object, without braces; not empty. They are joined once,
                 with a fresh ``payload_id`` behind them.
             deadline: of the whole call.
+            any_reply: whether any object may be the reply, as to a request without data; else at most 32 objects that
+                answer nothing (a greeting, heartbeats) are skipped.
 
         Raises:
             ConnectionLost, Timeout: with the ``phase``: "send" or "receive".
-            ProtocolError: the reply is not a JSON object, or breaks the WebSocket protocol.
+            ProtocolError: the reply is not a JSON object, breaks the WebSocket protocol, or does not come within
+                32 messages.
             ReplyMismatch: the reply names another request.
         """
         try:
             payload_id = self._next_payload_id()
             self._transport.send((b"{", *members, b',"payload_id":"', payload_id.encode(), b'"}'), deadline)
-            reply = _decode(self._transport.receive(deadline))
-            self._check_payload_id(reply, payload_id)
+            message = self._transport.receive(deadline)
+            reply = decode(message)
+            if reply.get("payload_id") == payload_id:
+                self._echoes = True
+            else:
+                reply = self._find_reply(message, reply, payload_id, deadline, any_reply=any_reply)
         except BaseException as exc:
             self.discard()
             self._report(exc)
             raise
         self.idle_since = self.heard = clock.boottime()
         return reply
+
+    def _pass_over(self, message: Received, number: int) -> None:
+        """Skip a message that came between two requests, if it answers nothing; it is the ``number``-th in a row.
+
+        Raises:
+            ConnectionLost: it may be a reply, or is one too many.
+        """
+        if number > _MAX_SKIPPED or not self._is_stray(message):
+            raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
+        self._skip(message)
 
     def _report(self, exc: BaseException) -> None:
         """Tell the other connections of the client where this one was found dead.
@@ -174,17 +206,57 @@ class Connection:
         self._payload_number += 1
         return f"{self._payload_prefix}-{self._payload_number}"
 
-    def _check_payload_id(self, reply: dict[str, Any], sent: str) -> None:
+    def _find_reply(
+        self, message: Received, content: dict[str, Any], sent: str, deadline: Deadline, *, any_reply: bool
+    ) -> dict[str, Any]:
+        """Return the reply to a request, given the first message behind it, which does not name the request."""
+        skipped = 0
+        while (got := content.get("payload_id")) != sent:
+            if got is None and any_reply:
+                self._owed = sent  # if it was a heartbeat after all, the true reply is still to come
+                return content
+            if not self._is_stray(message, content):
+                self._check_order(content)
+                return content
+            skipped += 1
+            if skipped > _MAX_SKIPPED:
+                raise ProtocolError(
+                    f"the server sent more than {_MAX_SKIPPED} messages and no reply",
+                    phase="receive",
+                    maybe_processed=True,
+                )
+            self._skip(message)
+            message = self._transport.receive(deadline)
+            content = decode(message)
+        self._echoes = True
+        return content
+
+    def _check_order(self, reply: dict[str, Any]) -> None:
+        """Refuse a reply that does not name its request, unless this server never does."""
         got = reply.get("payload_id")
-        if got == sent:
-            self._echoes = True
-        elif got is not None or (self._echoes and reply.get("code") != _UNREADABLE_REQUEST):
+        if got is not None or (self._echoes and reply.get("code") != _UNREADABLE_REQUEST):
             raise ReplyMismatch(
                 "the reply is not for this request: "
                 + ("it names another payload_id" if got is not None else "it names none, as replies before did"),
                 phase="receive",
                 maybe_processed=True,
             )
+
+    def _is_stray(self, message: Received, content: dict[str, Any] | None = None) -> bool:
+        """Tell whether a message may be skipped: it answers nothing, or a request that was answered already."""
+        if content is None:
+            try:
+                content = decode(message)
+            except ProtocolError:
+                return False
+        if self._owed is not None and content.get("payload_id") == self._owed:
+            self._owed = None
+            return True
+        return not is_reply(content)
+
+    def _skip(self, message: Received) -> None:
+        self.skipped += 1
+        _log.debug("connection %d: skipped a message of %d bytes that is no reply", self.epoch, len(message))
 
     def close(self, timeout: float) -> None:
         """Close in order, at most ``timeout`` seconds long, but without waiting for a server that is likely gone."""
@@ -213,16 +285,3 @@ class Connection:
     def abort(self) -> None:
         """From any thread: end the exchange under way, which then fails with `ConnectionLost`."""
         self._transport.abort()
-
-
-def _decode(message: Received) -> dict[str, Any]:
-    try:
-        reply = orjson.loads(message)
-    except orjson.JSONDecodeError:
-        reply = None
-    if not isinstance(reply, dict):
-        # The message itself stays out: it may be anything.
-        raise ProtocolError(
-            f"{_NOT_JSON} (not a JSON object, {len(message)} bytes)", phase="receive", maybe_processed=True
-        )
-    return reply

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 
 from ..errors import InputError, described
+from .clock import monotonic
 
 __all__ = ["Deadline", "seconds"]
 
@@ -35,12 +35,12 @@ class Deadline:
     __slots__ = ("end",)
 
     def __init__(self, timeout: float) -> None:
-        self.end = time.monotonic() + timeout
+        self.end = monotonic() + timeout
         """The monotonic time at which no time is left."""
 
     def remaining(self) -> float:
         """Seconds left, never below zero; ``math.inf`` without a limit."""
-        return max(0.0, self.end - time.monotonic())
+        return max(0.0, self.end - monotonic())
 
     def expired(self) -> bool:
         """Whether no time is left."""

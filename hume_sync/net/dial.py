@@ -18,10 +18,13 @@ from ..errors import (
     Timeout,
 )
 from .deadline import Deadline
-from .endpoint import Endpoint, Proxy
+from .endpoint import Endpoint
 from .http1 import read_head
 from .interrupts import from_outside
+from .proxies import Proxy
+from .readiness import check_green_threads
 from .tcp import Sockets, Watch, connect
+from .tracebacks import hides_locals
 from .wire import Wire
 
 __all__ = ["Watch", "dial"]
@@ -37,15 +40,18 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
 
     Raises:
-        ConfigurationError: a key would go over plain ``ws`` to an address that is not this machine.
+        ConfigurationError: a key would go over plain ``ws`` to an address that is not this machine; or sockets are
+            those of green threads, and threads are not.
         ConnectError: no address answered, the tunnel was refused, or TLS failed.
         Timeout: the deadline passed (``phase="connect"``).
     """
+    check_green_threads()
     via, route = endpoint.proxy, endpoint.route
-    sockets = Sockets(watch)
+    sockets = Sockets()
+    host, port = (via.host, via.port) if via else (endpoint.host, endpoint.port)
     encrypted: ssl.SSLSocket | None = None
     try:
-        sock = connect(via.host if via else endpoint.host, via.port if via else endpoint.port, deadline, sockets, route)
+        sock = connect(host, port, deadline, sockets, route=route, watch=watch)
         if via:
             _open_tunnel(sock, via, endpoint, deadline)
         if not endpoint.tls:
@@ -53,7 +59,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
             return Wire(sock, deadline)
         sock.settimeout(deadline.for_socket())
         encrypted = endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
-        sockets.add(encrypted)  # it has taken the descriptor over
+        sockets.add(encrypted, watch)  # it has taken the descriptor over
         encrypted.do_handshake()
         return Wire(encrypted, deadline)
     except BaseException as exc:
@@ -66,6 +72,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
         raise
 
 
+@hides_locals
 def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline: Deadline) -> None:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     request = f"CONNECT {host}:{endpoint.port} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n"
@@ -77,10 +84,12 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
     try:
         head = read_head(wire)
     except EOFError as exc:
-        raise ConnectError(f"the proxy {proxy.host}:{proxy.port} ended the connection", phase="connect") from exc
+        if from_outside(exc):
+            raise
+        raise ConnectError(f"the proxy {proxy.authority} ended the connection", phase="connect") from exc
     if head.status != 200:
         raise ConnectError(
-            f"the proxy {proxy.host}:{proxy.port} refused the tunnel with HTTP {head.status}",
+            f"the proxy {proxy.authority} refused the tunnel with HTTP {head.status}",
             phase="connect",
             status=head.status,
         )

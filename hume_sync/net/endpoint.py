@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 import attrs
 
 from ..errors import ConfigurationError, InputError, described
+from ..reprs import safe_repr
+from .proxies import Proxy
 from .route import Route
 from .secret import Secret
+from .urls import host_of, split_url
 
 __all__ = [
+    "API_KEY",
     "Endpoint",
-    "Proxy",
     "check_key",
-    "choose_proxy",
     "default_context",
-    "environment_proxy",
     "private_headers",
     "size",
 ]
@@ -27,39 +28,15 @@ __all__ = [
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")  # no control characters, no outer blanks
+API_KEY: Final = "X-Hume-Api-Key"
+"""The header that carries the key."""
+
+_ACCEPTED = "accepted: ws://host[:port][/prefix], and wss, http, https likewise"
 _RESERVED = frozenset({"host", "upgrade", "connection", "content-length", "transfer-encoding", "x-hume-api-key"})
 _CREDENTIAL = re.compile(r"auth|cookie|key|token|secret", re.IGNORECASE)
 
 
-@attrs.frozen
-class Proxy:
-    """An HTTP proxy that is asked for a tunnel (CONNECT)."""
-
-    host: str
-    port: int
-    authorization: Secret | None = attrs.field(default=None, repr=False)
-    """ "user:password", as the URL gave it."""
-
-    @classmethod
-    def from_url(cls, url: str, *, name: str = "proxy") -> Proxy:
-        """Read ``http://[user:password@]host[:port]`` (port 80 by default).
-
-        Raises:
-            ConfigurationError: another scheme or no host; the text never repeats the URL, which may hold a password.
-        """
-        try:
-            parts = urlsplit(url if "://" in url else f"http://{url}")
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port, parts = None, None, urlsplit("")
-        if parts.scheme != "http" or not host:
-            raise ConfigurationError(
-                f"{name} must be http://[user:password@]host[:port]: only plain HTTP proxies are spoken to"
-            )
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        return cls(host, port or 80, Secret(f"{user}:{password}") if user else None)
-
-
+@safe_repr
 @attrs.frozen
 class Endpoint:
     """One WebSocket address with everything a connection to it needs."""
@@ -87,20 +64,17 @@ class Endpoint:
         Raises:
             ConfigurationError: not ws, wss, http or https; no host; a bad port; user, query or fragment given.
         """
-        accepted = "accepted: ws://host[:port][/prefix], and wss, http, https likewise"
         if not isinstance(url, str):
-            raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}; {accepted}")
-        try:
-            parts = urlsplit(url)
-            host, port = (parts.hostname or "").replace("%25", "%"), parts.port  # RFC 6874: a zone's mark
-            host.partition("%")[0].encode("idna")
-        except (ValueError, UnicodeError):
-            raise ConfigurationError(f"{name} has a host or port that cannot be read; {accepted}") from None
+            raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}; {_ACCEPTED}")
+        parts = split_url(url)
+        # Nothing of the URL is repeated: it may hold a password or a key, or be one that was put in the wrong place.
+        if parts is None:
+            raise ConfigurationError(f"{name} has a host or port that cannot be read; {_ACCEPTED}")
         if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
-            # The URL is not repeated: a key may well be in these very parts.
-            raise ConfigurationError(f"{name} must not hold user:password, query or fragment; {accepted}")
-        if parts.scheme not in _SCHEMES or not host or not _VISIBLE.fullmatch(url) or " " in url or port == 0:
-            raise ConfigurationError(f"{name} is {described(url)}; {accepted}")
+            raise ConfigurationError(f"{name} must not hold user:password, query or fragment; {_ACCEPTED}")
+        host, port = host_of(parts), parts.port
+        if fault := _fault(url, parts.scheme, host, port):
+            raise ConfigurationError(f"{name} {fault} (it has {len(url)} characters); {_ACCEPTED}")
         encrypted = _SCHEMES[parts.scheme] == "wss"
         return encrypted, host, port or (443 if encrypted else 80), parts.path.rstrip("/")
 
@@ -116,6 +90,11 @@ class Endpoint:
         return f"{'wss' if self.tls else 'ws'}://{self.authority}{self.path}"
 
     @property
+    def has_key(self) -> bool:
+        """Whether an API key is sent."""
+        return any(name == API_KEY for name, _ in self.private)
+
+    @property
     def has_credentials(self) -> bool:
         """Whether a private header carries a key, a token or the like."""
         return any(_CREDENTIAL.search(name) for name, _ in self.private)
@@ -127,17 +106,34 @@ class Endpoint:
         return text
 
 
-def check_key(value: object) -> Secret:
+def _fault(url: str, scheme: str, host: str, port: int | None) -> str | None:
+    """Return what is wrong with a server's URL, without repeating any of it; None: nothing."""
+    if not _VISIBLE.fullmatch(url) or " " in url:
+        return "is empty, or holds blanks, control or non-ASCII characters"
+    if "://" not in url:
+        return "has no scheme"
+    if scheme not in _SCHEMES:
+        return "has another scheme"
+    if not host:
+        return "has no host"
+    return "has the port 0" if port == 0 else None
+
+
+def check_key(value: object, *, name: str = "api_key") -> Secret:
     """Return an API key as a `Secret`; its value is in no error text.
+
+    Args:
+        value: the key.
+        name: of the argument or variable that holds it.
 
     Raises:
         ConfigurationError: not a str, empty, or with blanks at its ends, control or non-ASCII characters.
     """
     if not isinstance(value, str):
-        raise ConfigurationError(f"api_key must be a str, got {type(value).__name__}")
+        raise ConfigurationError(f"{name} must be a str, got {type(value).__name__}")
     if not _VISIBLE.fullmatch(value) or " " in value:
         raise ConfigurationError(
-            "api_key must be visible ASCII characters without blanks or line ends"
+            f"{name} must be visible ASCII characters without blanks or line ends"
             f" (got {len(value)} characters; a key read from a file often ends in a newline)"
         )
     return Secret(value)
@@ -154,7 +150,8 @@ def private_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secre
     checked: list[tuple[str, Secret]] = []
     for name, value in (headers or {}).items():
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise ConfigurationError(f"headers has a name that is no HTTP token: {name!r}")
+            # It is not repeated: it may be a whole line, value and all.
+            raise ConfigurationError(f"headers has a name that is no HTTP token (number {len(checked) + 1})")
         if name.lower() in _RESERVED or name.lower().startswith("sec-websocket-"):
             hint = "; give the key as api_key" if name.lower() == "x-hume-api-key" else ""
             raise ConfigurationError(f"headers must not set {name}: the handshake sets it{hint}")
@@ -166,40 +163,11 @@ def private_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secre
     return tuple(checked)
 
 
-def is_loopback_name(host: str) -> bool:
-    """Whether a host is spelt as this machine: no proxy of the environment is asked for it."""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
-
-
-def environment_proxy(host: str, port: int, *, encrypted: bool) -> Proxy | None:
-    """The proxy that ``https_proxy`` or ``http_proxy`` names for this host, ``no_proxy`` respected."""
-    if is_loopback_name(host):
-        return None
-    import urllib.request  # noqa: PLC0415 - 14 ms, for those alone whose proxy is looked for
-
-    if urllib.request.proxy_bypass(f"{host}:{port}"):
-        return None
-    variable = "https" if encrypted else "http"
-    url = urllib.request.getproxies().get(variable)
-    return Proxy.from_url(url, name=f"{variable}_proxy") if url else None
-
-
 def default_context() -> ssl.SSLContext:
     """One context a client: making it reads the system's certificates, which costs more than a handshake."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def choose_proxy(proxy: object, host: str, port: int, *, encrypted: bool) -> Proxy | None:
-    """What a client's ``proxy`` argument means: None, the environment's; False, none; else a URL."""
-    if proxy is None:
-        return environment_proxy(host, port, encrypted=encrypted)
-    if proxy is False:
-        return None
-    if not isinstance(proxy, str):
-        raise ConfigurationError(f"proxy must be a URL, False (none) or None (environment), got {type(proxy).__name__}")
-    return Proxy.from_url(proxy)
 
 
 def size(name: str, value: object) -> int:

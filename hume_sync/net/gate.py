@@ -8,13 +8,15 @@ failure that will not go away, a refused key for one, is given to all who wait. 
 
 from __future__ import annotations
 
+import math
 import threading
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import HumeClientException, Timeout, copy_of
+from . import clock
 from .deadline import Deadline
+from .interrupts import from_outside
 from .retry import RetryPolicy
 
 __all__ = ["Gate"]
@@ -35,7 +37,7 @@ class Gate:
         self._failures = 0  # in a row, since the last good reply; above zero the gate is closed
         self._last: HumeClientException = _too_late()  # the failure that keeps it closed
         self._prober: object | None = None
-        self._not_before = 0.0  # monotonic time of the next probe
+        self._not_before = -math.inf  # monotonic time of the next probe
         self._fatal: tuple[int, HumeClientException] | None = None  # the last, and its round
         self._round = 0  # counts openings, so that an old fatal error is not given to newcomers
         self._ended: HumeClientException | None = None
@@ -68,7 +70,7 @@ class Gate:
                     self._prober = caller
                 wait = deadline.remaining()
                 if self._prober is caller:
-                    pause = self._not_before - time.monotonic()
+                    pause = self._not_before - clock.monotonic()
                     if pause <= 0:
                         return
                     if pause >= wait:
@@ -85,6 +87,8 @@ class Gate:
         try:
             return connect(deadline)
         except HumeClientException as exc:
+            if from_outside(exc):
+                raise
             if self._policy.allows(exc):
                 self.failed(caller, exc)
             else:
@@ -99,7 +103,7 @@ class Gate:
             self._last = copy_of(error)
             if self._prober is None:
                 self._prober = caller
-            now = time.monotonic()
+            now = clock.monotonic()
             if self._prober is caller:
                 self._failures += 1  # the prober's alone: many that fail at once are one failure of the server
                 self._not_before = now + self._policy.delay(self._failures, error)
@@ -109,7 +113,7 @@ class Gate:
     def delay(self, caller: object) -> float:
         """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
         with self._changed:
-            return max(0.0, self._not_before - time.monotonic()) if self._prober in (None, caller) else 0.0
+            return max(0.0, self._not_before - clock.monotonic()) if self._prober in (None, caller) else 0.0
 
     def open(self) -> None:
         """A good reply has come."""

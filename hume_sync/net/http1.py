@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import attrs
 
 from ..errors import ProtocolError
+from ..reprs import safe_repr
+from . import clock
 from .wire import Wire
 
 __all__ = ["Head", "read_head", "seconds_to_wait"]
@@ -15,6 +15,7 @@ _MAX_LINE = 8192
 _MAX_LINES = 128
 
 
+@safe_repr
 @attrs.frozen
 class Head:
     """Status and header fields."""
@@ -65,15 +66,31 @@ def _parse(lines: list[str]) -> Head:
     return Head(int(digits), tuple(fields))
 
 
-def seconds_to_wait(value: str | None) -> float | None:
-    """Seconds from a Retry-After header: a count or a date (RFC 9110, 10.2.3); None where it is neither."""
+def seconds_to_wait(value: str | None, date: str | None = None) -> float | None:
+    """Return the seconds that a Retry-After header asks for: a count or a date (RFC 9110, 10.2.3).
+
+    Args:
+        value: of the header.
+        date: the ``Date`` beside it: a date is measured by the clock of who wrote it, where that is told.
+
+    Returns:
+        None where it is neither.
+    """
     if value is None:
         return None
     if value.isascii() and value.isdigit():
         return float(value[:9])
+    until = _timestamp(value)
+    if until is None:
+        return None
+    now = None if date is None else _timestamp(date)
+    return max(0.0, until - (clock.wall() if now is None else now))
+
+
+def _timestamp(date: str) -> float | None:
     import email.utils  # noqa: PLC0415 - for the few servers that send a date
 
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        return email.utils.parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
         return None

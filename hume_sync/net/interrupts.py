@@ -13,8 +13,24 @@ import ssl
 __all__ = ["from_outside"]
 
 _OWN_MODULES = frozenset(
-    "hume_sync websocket tenacity urllib3 truststore gevent eventlet "
-    "concurrent contextlib email http json selectors socket ssl threading".split()
+    [
+        "hume_sync",
+        "websocket",
+        "tenacity",
+        "urllib3",
+        "truststore",
+        "gevent",
+        "eventlet",
+        "concurrent",
+        "contextlib",
+        "email",
+        "http",
+        "json",
+        "selectors",
+        "socket",
+        "ssl",
+        "threading",
+    ]
 )
 """Top-level modules whose frames may lie between a call of this library and an error which that call itself raised."""
 
@@ -24,8 +40,9 @@ def from_outside(exc: BaseException) -> bool:
 
     A handler is a Python function, so its frame stands in the traceback, behind all frames of this library. (Frames of
     others between those are of what watches calls, as Sentry does those of ``http.client``.)
-    ``PyThreadState_SetAsyncExc`` leaves no frame, but makes an exception without arguments. What gevent and eventlet throw at the end of a time limit is the
-    caller's own object: it has no ``errno`` and does not say "timed out", as the errors of sockets do.
+    ``PyThreadState_SetAsyncExc`` leaves no frame, but makes an exception without arguments. What gevent and eventlet
+    throw at the end of a time limit is the caller's own object: it has no ``errno`` and does
+    not say "timed out", as the errors of sockets do.
     """
     if not any(exc.args):
         return True

@@ -1,11 +1,52 @@
-"""numpy, which is optional: used where it is there, imported only where it pays."""
+"""What is optional: numpy, used where it is there, and the parts of the package that need an extra."""
 
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 from typing import Any
 
-__all__ = ["loaded_numpy"]
+from ..errors import ConfigurationError
+
+__all__ = ["NeedsExtra", "loaded_numpy"]
+
+_MODULES = {
+    "emulator": {"websockets", "tinytag", "av"},
+    "fastrtc": {"urllib3"},
+    "webrtc": {"aiortc", "av", "urllib3"},
+}
+"""The modules that each extra brings."""
+
+
+class NeedsExtra:
+    """Says which extra is missing where an import in its ``with`` block fails for want of it.
+
+    Args:
+        extra: its name.
+        what: what needs it, as the error says.
+
+    Raises:
+        ConfigurationError: a module of that extra is not installed. Any other failure of an import stays what it is.
+    """
+
+    def __init__(self, extra: str, what: str) -> None:
+        self._extra = extra
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(exc, ModuleNotFoundError):
+            return
+        package = (exc.name or "").partition(".")[0]
+        if package in _MODULES[self._extra]:
+            missing = exc.name if sys.modules.get(package) else package  # (a part of it: another version is installed)
+            raise ConfigurationError(
+                f'{self._what} needs hume_sync with the extra "{self._extra}": the module {missing} is not installed'
+            ) from None
 
 
 def loaded_numpy() -> Any:

@@ -8,7 +8,6 @@ import socket
 import ssl
 import threading
 from collections import deque
-from time import monotonic
 from typing import Final
 
 import attrs
@@ -23,12 +22,15 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from ..reprs import safe_repr
+from .clock import monotonic
 from .condition import TICK, Condition
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import FrameWriter
 from .interrupts import from_outside
 from .parser import MessageParser
+from .readiness import waiting_poll
 from .transport import CLOSE, PING, PONG, TEXT, control_frame, goodbye
 
 __all__ = ["Beat", "Owner"]
@@ -52,6 +54,7 @@ _PER_MESSAGE: Final = 64
 """Bytes that a waiting message takes besides its own: a million empty ones are not nothing."""
 
 
+@safe_repr
 @attrs.frozen
 class Beat:
     """A message that is sent again and again, so that both sides notice the other's end."""
@@ -101,7 +104,9 @@ class Owner:
         self._bell: socket.socket | None = None
         self._button: socket.socket | None = None
         self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
-        self._claim = threading.Lock()  # taken once and kept: by the thread, or by whoever makes sure that it never runs
+        self._claim = (
+            threading.Lock()
+        )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
         # The thread's alone:
         self._writing: memoryview | None = None  # what is left of the frame being sent
         self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
@@ -168,7 +173,6 @@ class Owner:
 
     def get(self, deadline: Deadline) -> bytes | None:
         """Take the next message; see `Duplex.receive`."""
-
 
         def take() -> bytes | None:
             if self._inbox:
@@ -257,10 +261,10 @@ class Owner:
 
     def _converse(self, bell: socket.socket) -> HumeClientException:
         """Read and write until either side ends it; returns why."""
-        poller = select.poll()
-        poller.register(bell, select.POLLIN)
-        poller.register(self._sock, select.POLLIN)
-        rung = bell.fileno()
+        poller = waiting_poll()
+        rung, sock = bell.fileno(), self._sock.fileno()
+        poller.register(rung, select.POLLIN)
+        poller.register(sock, select.POLLIN)
         next_beat = monotonic() + self._beat.every if self._beat else math.inf
         self._take_in(self._surplus)
         self._surplus = b""
@@ -280,7 +284,7 @@ class Owner:
             give_up = self._heard + self._beat.patience if self._beat else math.inf
             if self._beat and now >= give_up:  # judged by when there was nothing left to read
                 return ConnectionLost(f"nothing was heard for {now - self._heard:.1f} s", close_code=_LOST)
-            poller.modify(self._sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
+            poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
             until = min(next_beat, self._close_by, give_up, now + _LONGEST)
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
             # Stopped, or held up by others of this process: no fault of the server's.

@@ -23,7 +23,6 @@ from __future__ import annotations
 import logging
 import math
 import random
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,7 +37,10 @@ from ..errors import (
     TransportError,
     described,
 )
+from ..reprs import safe_repr
+from . import clock
 from .deadline import Deadline, seconds
+from .interrupts import from_outside
 
 __all__ = ["Attempts", "RetryEvent", "RetryPolicy", "retry"]
 
@@ -47,6 +49,7 @@ _log = logging.getLogger("hume_sync")
 _T = TypeVar("_T")
 
 
+@safe_repr
 @attrs.frozen
 class RetryEvent:
     """What `RetryPolicy.on_retry` is told before each wait."""
@@ -84,12 +87,16 @@ def _callback(_: object, attribute: attrs.Attribute[Any], value: object) -> None
         raise InputError(f"{attribute.name} must be callable, or None; got {described(value)}")
 
 
+@safe_repr
 @attrs.frozen
 class RetryPolicy:
     """How often and how patiently a request is tried again. Immutable; without it: three attempts.
 
     Args:
-        max_attempts: attempts in all, the first included.
+        max_attempts: attempts in all, the first included. One retry a call is free, and does not count here: the one
+            after a connection that turns out to have gone stale while it was idle, which is no failure of the server.
+            So ``attempts``, of a reply or an error, may be ``max_attempts + 1``. (1: no retry at all, a free one
+            neither.)
         initial: seconds; the wait before attempt n + 1 is drawn evenly from 0 to ``initial * 2 ** (n - 1)``
             ("full jitter"), or is what the server asked for in ``Retry-After``.
         maximum: seconds; the most that is drawn from.
@@ -148,6 +155,7 @@ class RetryPolicy:
         return False
 
 
+@safe_repr
 @attrs.define
 class Attempts:
     """The count of one call's attempts."""
@@ -189,14 +197,14 @@ def retry(
     """
     import tenacity  # noqa: PLC0415 - 25 ms that a call without failures need not pay
 
-    started = time.monotonic()
+    started = clock.monotonic()
     broken = 0
 
     def may_retry(state: tenacity.RetryCallState) -> bool:
         nonlocal broken
         error = state.outcome and state.outcome.exception()
-        if not isinstance(error, HumeClientException):
-            return False  # Ctrl-C and the like: tenacity raises it again
+        if not isinstance(error, HumeClientException) or from_outside(error):
+            return False  # Ctrl-C, a signal handler's and the like: tenacity raises it again
         allowed = policy.allows(error, broken)
         broken += isinstance(error, ProtocolError)
         return allowed
@@ -221,7 +229,7 @@ def retry(
             code=error.code,
             phase=error.phase,
             wait=state.upcoming_sleep,
-            elapsed=time.monotonic() - started,
+            elapsed=clock.monotonic() - started,
         )
         _log.info("attempt %d failed (%s), next in %.2f s", event.attempt, event.error, event.wait)
         tell(event)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from ..reprs import safe_repr
+
 __all__ = ["Secret"]
 
 
+@safe_repr
 class Secret:
     """Holds a text that must not appear in a repr, a log line, an exception or a pickle."""
 

@@ -13,15 +13,17 @@ import select
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
-from time import monotonic
 from typing import Final
 
 import attrs
 
 from ..errors import ConnectError, Timeout
+from ..reprs import safe_repr
+from .clock import monotonic
 from .deadline import Deadline
 from .interrupts import from_outside
 from .keepalive import set_keepalive
+from .readiness import waiting_poll
 from .route import Route, SocketAddress
 from .wire import abort_socket
 
@@ -41,28 +43,23 @@ _BEGUN: Final = (0, errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.
 
 
 class Sockets:
-    """The sockets made while dialling: aborted together, from any thread, and closed together.
+    """The sockets made while dialling: aborted together, from any thread, and closed together."""
 
-    Args:
-        watch: told how to abort them each time one is added; what it raises ends the dialling.
-    """
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self) -> None:
         self._all: list[socket.socket] = []
         self._aborted = False
 
-    def new(self, family: int) -> socket.socket:
-        """Make a TCP socket."""
+    def new(self, family: int, watch: Watch) -> socket.socket:
+        """Make a TCP socket; what ``watch`` raises ends the dialling."""
         # In one step: a signal must not find a socket that is not in the list yet.
         self._all.append(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
-        self._watch(self.abort)
+        watch(self.abort)
         return self._all[-1]
 
-    def add(self, sock: socket.socket) -> None:
+    def add(self, sock: socket.socket, watch: Watch) -> None:
         """Add a socket that has taken over the descriptor of another one."""
         self._all.append(sock)
-        self._watch(self.abort)
+        watch(self.abort)
         self.check()
 
     def abort(self) -> None:
@@ -83,13 +80,14 @@ class Sockets:
                 sock.close()
 
 
+@safe_repr
 @attrs.frozen(eq=False)
 class _Attempt:
     address: SocketAddress
     sock: socket.socket
 
 
-def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: Route) -> socket.socket:
+def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, *, route: Route, watch: Watch) -> socket.socket:
     """Connect to the first address of a host that answers. The socket is non-blocking.
 
     Args:
@@ -98,6 +96,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
         deadline: of all attempts together. The operating system's name look-up knows none.
         sockets: all that are made; the caller closes them if this raises.
         route: whose address is tried first; it is told which one answered.
+        watch: told, with each socket, how to abort all of them.
 
     Raises:
         ConnectError: no address answered, or the host could not be looked up. The text names each and its reason.
@@ -121,7 +120,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
             stagger = max(_LEAST_STAGGER, min(_STAGGER, deadline.remaining() / (len(waiting) + 1)))
             next_start = monotonic() + stagger
             try:
-                pending.append(_Attempt(address, _begin(address, sockets)))
+                pending.append(_Attempt(address, _begin(address, sockets, watch)))
             except OSError as exc:
                 if from_outside(exc):
                     raise
@@ -173,9 +172,9 @@ def _in_order(addresses: Iterable[SocketAddress], first: SocketAddress | None) -
     return order
 
 
-def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
+def _begin(address: SocketAddress, sockets: Sockets, watch: Watch) -> socket.socket:
     """Begin to connect, without waiting."""
-    sock = sockets.new(address[0])
+    sock = sockets.new(address[0], watch)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is one write, and its reply is waited for
     set_keepalive(sock)
     sock.setblocking(False)
@@ -189,13 +188,9 @@ def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
 def _wait(pending: list[_Attempt], timeout: float) -> list[_Attempt]:
     """Wait until attempts have ended, one way or another; return them."""
     timeout = max(0.0, timeout)
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        for attempt in pending:
-            poll.register(attempt.sock.fileno(), select.POLLOUT)
-        # (A millisecond more: what is rounded down would be waited for in circles.)
-        ended = {fd for fd, _ in poll.poll(None if timeout == float("inf") else int(timeout * 1000) + 1)}
-    else:  # eventlet has no other
-        files = [attempt.sock.fileno() for attempt in pending]
-        ended = set(select.select([], files, files, None if timeout == float("inf") else timeout)[1])
+    poll = waiting_poll()
+    for attempt in pending:
+        poll.register(attempt.sock.fileno(), select.POLLOUT)
+    # (A millisecond more: what is rounded down would be waited for in circles.)
+    ended = {fd for fd, _ in poll.poll(None if timeout == float("inf") else int(timeout * 1000) + 1)}
     return [attempt for attempt in pending if attempt.sock.fileno() in ended]

@@ -31,6 +31,7 @@ from .dial import Watch, dial
 from .endpoint import Endpoint
 from .frames import FINAL, FrameReader, FrameWriter, Part, broken
 from .interrupts import from_outside
+from .tracebacks import hides_locals
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
 
@@ -53,7 +54,7 @@ PONG: Final = 0xA
 _CONTINUATION: Final = 0x0
 
 _MAX_IDLE_FRAMES: Final = 32
-"""Control frames answered in one poll of an idle connection; a peer that sends more is not sound."""
+"""Frames read for one look at an idle connection; a peer that sends more without a message is not sound."""
 
 _OPCODE: Final = 0xF
 _WHOLE_TEXT: Final = FINAL | TEXT
@@ -102,7 +103,7 @@ class Transport:
         self._wire.deadline = deadline
         try:
             self._wire.send(self._writer.build(parts))
-        except OSError as exc:
+        except (OSError, TransportError) as exc:
             self._fail(exc, phase="send")
 
     def receive(self, deadline: Deadline) -> Received:
@@ -123,22 +124,26 @@ class Transport:
 
     def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
         """A message whose first frame is not the whole of it."""
-        message: bytearray | None = None  # the fragments so far; a million tiny ones must not cost more than they hold
+        message: bytearray | None = None
         while True:
             if first & CLOSE:  # the bit that all control frames have
                 self._control(first, data)
             else:
-                expected = TEXT if message is None else _CONTINUATION
-                if first & _OPCODE != expected:
-                    raise broken("not a text message, or one inside another")
-                message = bytearray() if message is None else message
-                message += data
-                self._reader.held = 0 if first & FINAL else len(message)
+                message = self._extended(message, first, data)
                 if first & FINAL:
                     return message
             # Frames already in memory cost no system call, so the time is looked at here too.
             deadline.for_socket()
             first, data = self._reader.read()
+
+    def _extended(self, message: bytearray | None, first: int, data: Received) -> bytearray:
+        """The fragments of a message so far (None: none), and one more; a million of them must not be kept apart."""
+        if first & _OPCODE != (TEXT if message is None else _CONTINUATION):
+            raise broken("not a text message, or one inside another")
+        message = bytearray() if message is None else message
+        message += data
+        self._reader.held = 0 if first & FINAL else len(message)
+        return message
 
     def _control(self, first: int, data: Received, *, wait: bool = True) -> None:
         """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
@@ -157,48 +162,67 @@ class Transport:
         elif opcode != PONG:
             raise broken(f"opcode {opcode}, which nobody knows")
 
-    def poll(self) -> None:
-        """Look at what is not quiet, without waiting: answer pings, refuse anything else.
+    def poll(self) -> Received | None:
+        """Return the next text message that has come in full, without waiting; pings are answered.
+
+        Returns:
+            The message; None where nothing has come.
 
         Raises:
-            ConnectionLost: the peer has closed, sent what nobody asked for, or more than 32 control frames
-                (``phase="idle"``). Nothing of a request has been sent.
+            ConnectionLost: the peer has closed, sent a part of a frame or message, broken the protocol, or sent more
+                than 32 frames and not one message (``phase="idle"``). Nothing of a request has been sent.
         """
         self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
+        message: bytearray | None = None
         try:
             for _ in range(_MAX_IDLE_FRAMES):
                 if not self._wire.poll():
-                    return
-                self._idle_frame()
+                    if message is None:
+                        return None
+                    break
+                first, data = self._reader.read()
+                if first & CLOSE:
+                    self._control(first, data, wait=False)
+                elif first == _WHOLE_TEXT and message is None:
+                    return data
+                else:
+                    message = self._extended(message, first, data)
+                    if first & FINAL:
+                        return message
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             _fail_idle(exc, "the connection ended while it was idle")
-        raise _unasked()
+        raise _no_message()
 
-    def ping(self, deadline: Deadline) -> None:
-        """Ping the peer of an idle connection and wait for its pong; what else comes is treated as `poll` does.
+    def ping(self, deadline: Deadline, on_message: Callable[[Received], None]) -> None:
+        """Ping the peer of an idle connection and wait for its pong.
+
+        Args:
+            deadline: of the pong.
+            on_message: called with each text message that comes before it; raises where that is one too many.
 
         Raises:
             ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
         """
         self._wire.deadline = deadline
         payload = secrets.token_bytes(8)
+        message: bytearray | None = None
         try:
             self._wire.send(control_frame(PING, payload))
             for _ in range(_MAX_IDLE_FRAMES):
-                if self._idle_frame() == (PONG, payload):
-                    return
+                first, data = self._reader.read()
+                if first & CLOSE:
+                    self._control(first, data, wait=False)
+                    if message is None and first & _OPCODE == PONG and bytes(data) == payload:
+                        return
+                else:
+                    message = self._extended(message, first, data)
+                    if first & FINAL:
+                        on_message(message)
+                        message = None
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             timed_out = isinstance(exc, TimeoutError)
             _fail_idle(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
-        raise _unasked()
-
-    def _idle_frame(self) -> tuple[int, bytes]:
-        """Take a frame that may come between two requests; return its opcode and payload."""
-        first, data = self._reader.read()
-        if not first & CLOSE:
-            raise _unasked()
-        self._control(first, data, wait=False)
-        return first & _OPCODE, bytes(data)
+        raise _no_message()
 
     def close(self, timeout: float) -> None:
         """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.
@@ -211,8 +235,10 @@ class Transport:
             self._wire.send(control_frame(CLOSE, (1000).to_bytes(2, "big")))
             while self._reader.read()[0] & _OPCODE != CLOSE:
                 deadline.for_socket()
-        except (OSError, EOFError, ProtocolError):
-            pass  # the peer is gone, slow or confused; all the same to a connection that ends
+        except (OSError, EOFError, ProtocolError) as exc:
+            if from_outside(exc):
+                raise
+            # Else the peer is gone, slow or confused; all the same to a connection that ends.
         finally:
             self.discard()
 
@@ -235,6 +261,8 @@ class Transport:
 
     def _fail(self, exc: Exception, *, phase: str) -> NoReturn:
         """Raise what happened in an exchange as an error of this library."""
+        if from_outside(exc):
+            raise exc
         sent = phase == "receive"
         if isinstance(exc, websocket.WebSocketProtocolException):
             exc = broken(str(exc))
@@ -253,6 +281,7 @@ class Transport:
         self._wire.try_send(control_frame(CLOSE, code.to_bytes(2, "big")))
 
 
+@hides_locals
 def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> tuple[Wire, dict[str, str]]:
     """Dial and upgrade; raises as `Transport.open` does.
 
@@ -272,17 +301,17 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
             suppress_origin=True,
             redirect_limit=0,
         )
-    except BaseException as exc:
+    except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
         wire.close()
+        exc = guard.failure or raised
         if not isinstance(exc, HandshakeRejected | AuthenticationError):
             endpoint.route.address = None  # a WebSocket server is not what answers there
-        if guard.struck is not None:
-            raise guard.struck from None
-        own = isinstance(exc, HumeClientException) or from_outside(exc)
-        if isinstance(exc, (OSError, EOFError, websocket.WebSocketException)) and not own:
+        if isinstance(exc, HumeClientException) or from_outside(exc):
+            raise exc from None
+        if isinstance(exc, OSError | EOFError | websocket.WebSocketException):
             # "from None": websocket-client's texts hold the whole answer, headers and all.
             raise _connect_error(exc, endpoint) from None
-        raise
+        raise exc from None
     fields = guard.head.fields if guard.head else ()
     return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
 
@@ -297,8 +326,8 @@ def _fail_idle(exc: Exception, what: str) -> NoReturn:
     raise ConnectionLost(what, phase="idle") from exc
 
 
-def _unasked() -> ConnectionLost:
-    return ConnectionLost("the server sent messages nobody asked for", phase="idle")
+def _no_message() -> ConnectionLost:
+    return ConnectionLost("the server sent frames that make no message", phase="idle")
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:

@@ -34,6 +34,9 @@ _PATIENCE = 0.5
 """Seconds for the body to come."""
 
 
+_NO_KEY = "no API key was sent: set HUME_API_KEY, or pass api_key"
+
+
 class UpgradeGuard:
     """Stands between websocket-client's handshake and the wire."""
 
@@ -42,8 +45,8 @@ class UpgradeGuard:
         self._endpoint = endpoint
         self._answer = b""
         self.head: Head | None = None
-        self.struck: BaseException | None = None
-        """What was raised from outside while the wire was waited for: websocket-client may make an error of its own of it."""
+        self.failure: BaseException | None = None
+        """What ended the handshake. websocket-client takes some exceptions for an order to wait, or to try again."""
 
     def send(self, data: bytes) -> int:
         """Send websocket-client's request, without cookies and with the private headers."""
@@ -51,8 +54,8 @@ class UpgradeGuard:
         lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
         try:
             self._wire.send(b"\r\n".join([*lines, b"", b""]))
-        except OSError as exc:
-            self._note(exc)
+        except BaseException as exc:
+            self.failure = exc
             raise
         return len(data)
 
@@ -61,8 +64,8 @@ class UpgradeGuard:
         if self.head is None:
             try:
                 self.head = self._accept(read_head(self._wire))
-            except OSError as exc:
-                self._note(exc)
+            except BaseException as exc:
+                self.failure = exc
                 raise
             # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
             lines = ["HTTP/1.1 101 Switching Protocols"]
@@ -70,10 +73,6 @@ class UpgradeGuard:
             self._answer = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
         head, self._answer = self._answer[:limit], self._answer[limit:]
         return head
-
-    def _note(self, exc: OSError) -> None:
-        if from_outside(exc):
-            self.struck = exc
 
     def _accept(self, head: Head) -> Head:
         if head.status != 101:
@@ -84,11 +83,12 @@ class UpgradeGuard:
         return head
 
     def _refusal(self, head: Head) -> HandshakeRejected | AuthenticationError:
-        retry_after = seconds_to_wait(head.get("retry-after"))
+        retry_after = seconds_to_wait(head.get("retry-after"), head.get("date"))
         if head.status == 401:
             # The official SDK's text, word for word: callers match on it.
+            wrong = "HumeStreamClient initialized with invalid API key."
             return AuthenticationError(
-                "HumeStreamClient initialized with invalid API key.",
+                wrong if self._endpoint.has_key else f"HTTP 401 from {self._endpoint.authority}: {_NO_KEY}",
                 phase="connect",
                 status=401,
                 retry_after=retry_after,
@@ -99,8 +99,9 @@ class UpgradeGuard:
             what += ", a redirect, which is never followed: give the final address as base_url"
         elif body := self._body(head):
             what += f": {body[:_SENTENCE]}"
+        hint = f"; {_NO_KEY}" if head.status == 403 and not self._endpoint.has_key else ""
         error = HandshakeRejected(
-            f"Unexpected error when creating streaming connection ({what})",
+            f"Unexpected error when creating streaming connection ({what}){hint}",
             phase="connect",
             status=head.status,
             retry_after=retry_after,
@@ -118,7 +119,8 @@ class UpgradeGuard:
                 raw += body.feed(bytes(self._wire.read()))
         except (OSError, HumeClientException) as exc:
             if from_outside(exc):
-                raise  # else what has come tells more than nothing
+                raise
+            # Else what has come tells more than nothing.
         text = raw.decode("utf-8", "replace")
         if len(raw) >= _MAX_READ:
             text = re.sub(r"\S+\Z", "", text)  # half a key is not known for one

@@ -7,12 +7,13 @@ import select
 import socket
 import ssl
 import struct
-from time import monotonic
 from typing import Final
 
+from .clock import monotonic
 from .deadline import Deadline
 from .interrupts import from_outside
 from .keepalive import allow_for_closed_window
+from .readiness import instant_poll
 
 __all__ = ["Received", "Wire", "abort_socket"]
 
@@ -40,7 +41,7 @@ class Wire:
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._surplus: Received = b""  # received, not yet asked for
-        self._readable = select.poll()
+        self._readable = instant_poll()
         self._readable.register(sock.fileno(), select.POLLIN)
         self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
         sock.settimeout(None)
@@ -150,7 +151,8 @@ class Wire:
             self._sock.send(data)
         except OSError as exc:
             if from_outside(exc):
-                raise  # else it is a courtesy to the peer; the connection ends either way
+                raise
+            # Else a courtesy that was not taken; the connection ends either way.
 
     def _tick(self, exc: OSError) -> None:
         """Go on after a wait of a second."""
@@ -217,11 +219,15 @@ class Wire:
 def abort_socket(sock: socket.socket) -> None:
     """Shut a socket down, from any thread, so that whatever waits on it wakes up."""
     try:
-        # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        if isinstance(sock, ssl.SSLSocket):
+            # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
+            super(ssl.SSLSocket, sock).shutdown(socket.SHUT_RDWR)
+        else:  # (eventlet's sockets have the method, their class has not)
+            sock.shutdown(socket.SHUT_RDWR)
     except OSError as exc:
         if from_outside(exc):
-            raise  # else it has ended already, or not begun
+            raise
+        # Else it has ended already, or not begun.
 
 
 def _only_a_tick(exc: OSError) -> None:

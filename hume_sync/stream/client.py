@@ -14,8 +14,12 @@ from ..errors import ConfigurationError, InputError, described
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.dial import Watch
-from ..net.endpoint import Endpoint, check_key, choose_proxy, default_context, private_headers, size
+from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
+from ..net.optional import NeedsExtra
+from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
+from ..net.tracebacks import hides_locals
+from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .exchange import Stream
 from .limits import Limits
@@ -42,13 +46,14 @@ _NO_SERVER = (
 )
 
 
+@safe_repr
 class HumeStreamClient:
     """Makes blocking connections to a server of Hume's v0 streaming protocol.
 
     It holds no connection and may be shared by threads. It is immutable, and not pickled: build it where it is used.
 
     Args:
-        api_key: sent in ``X-Hume-Api-Key``; default ``HUME_API_KEY``. Without one none is sent.
+        api_key: sent in ``X-Hume-Api-Key``; default ``HUME_API_KEY``, unless that is empty. Without one none is sent.
         base_url: the server, ws(s):// or http(s)://, a path prefix allowed; default ``HUME_BASE_URL``.
         timeout: seconds a call may take, connecting included, unless the call says otherwise.
         open_timeout: seconds connecting may take of that.
@@ -61,8 +66,11 @@ class HumeStreamClient:
         max_payload_size: bytes of the largest media, before encoding, text or landmarks sent.
         ssl_context: your own TLS settings; default: the system's certificates, verified. There is no switch that
             turns verification off.
-        proxy: "http://[user:password@]host[:port]"; None: as ``https_proxy``, ``http_proxy`` and ``no_proxy`` say
-            (never for this machine itself); False: none.
+        proxy: "http://[user:password@]host[:port]", for every host; False: none; None: what the environment says. That
+            is, for wss, the first of ``wss_proxy``, ``https_proxy`` and ``all_proxy`` that is set, and for ws, of
+            ``ws_proxy``, ``http_proxy`` and ``all_proxy``, each in lower case or else in upper case; ``no_proxy`` lists
+            hosts, domains, networks (10.0.0.0/8, fd00::/8), patterns (*.example.com) or all (*), each with a port or
+            without. It never counts for this machine itself. SOCKS proxies, and those spoken to over TLS, are refused.
         headers: sent on connecting besides; kept secret like the key.
         retry: how often and how patiently requests are tried again; ``RetryPolicy.none()``: never.
         allow_plaintext: let the key go over unencrypted ``ws://`` to another machine, with a warning.
@@ -72,6 +80,7 @@ class HumeStreamClient:
         InputError: a time or size that is not a number above zero.
     """
 
+    @hides_locals
     def __init__(
         self,
         api_key: str | None = None,
@@ -92,10 +101,11 @@ class HumeStreamClient:
         url = base_url if base_url is not None else os.environ.get("HUME_BASE_URL")
         if not url:
             raise ConfigurationError(_NO_SERVER)
-        key = api_key if api_key is not None else os.environ.get("HUME_API_KEY") or None
         private = private_headers(headers)
-        if key is not None:
-            private = (("X-Hume-Api-Key", check_key(key)), *private)
+        if api_key is not None:
+            private = ((API_KEY, check_key(api_key)), *private)
+        elif key := os.environ.get("HUME_API_KEY"):  # an empty one is none
+            private = ((API_KEY, check_key(key, name="HUME_API_KEY")), *private)
         own = {name.lower() for name, _ in private}
         encrypted, host, port, prefix = Endpoint.split(url, name="HUME_BASE_URL" if base_url is None else "base_url")
         if not isinstance(allow_plaintext, bool):
@@ -111,7 +121,7 @@ class HumeStreamClient:
             tls=(ssl_context or default_context()) if encrypted else None,
             headers=tuple((name, value) for name, value in _GREETING if name.lower() not in own),
             private=private,
-            proxy=choose_proxy(proxy, host, port, encrypted=encrypted),
+            proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
             max_message_size=size("max_message_size", max_message_size),
         )
@@ -209,14 +219,12 @@ class HumeStreamClient:
                 client takes the first.
 
         Raises:
-            ConfigurationError: the local server is not installed (``pip install "hume_sync[emulator]"``).
+            ConfigurationError: the local server is not installed (the extra "emulator").
         """
         if emulator_options.get("ssl_context") is not None:
             raise ConfigurationError("emulated() speaks plain ws://; for TLS make an Emulator and a client of your own")
-        try:
+        with NeedsExtra("emulator", "the local server"):
             from ..emulator import Emulator  # noqa: PLC0415 - an extra, and the one arrow that points up (see design)
-        except ImportError as exc:
-            raise ConfigurationError('the local server needs: pip install "hume_sync[emulator]"') from exc
         with Emulator(**emulator_options) as server:
             key = next(iter(emulator_options.get("api_keys") or ["emulated"]))
             yield cls(key, base_url=server.url, proxy=False)

@@ -7,13 +7,14 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Self
 
 import attrs
 import orjson
 
 from ..errors import InputError, described
+from ..reprs import safe_repr
 
 __all__ = [
     "BurstConfig",
@@ -30,8 +31,8 @@ __all__ = [
 ]
 
 
-class ModelType(Enum):
-    """The models of the protocol, by the names they have on the wire."""
+class ModelType(StrEnum):
+    """The models of the protocol, by the names they have on the wire: ``ModelType.FACE == "face"``."""
 
     BURST = "burst"
     FACE = "face"
@@ -108,6 +109,7 @@ def _refuse(config: object, attribute: attrs.Attribute[Any], value: object, acce
     raise InputError(f"{type(config).__name__}.{attribute.name} must be {accepted} or None, got {described(value)}")
 
 
+@safe_repr
 @attrs.frozen
 class ModelConfigBase(ABC):
     """Base of the configurations. ``None`` leaves a setting to the server."""
@@ -139,6 +141,7 @@ class ModelConfigBase(ABC):
         return cls(**{name: value for name, value in request_dict.items() if name in known})
 
 
+@safe_repr
 @attrs.frozen
 class BurstConfig(ModelConfigBase):
     """Vocal bursts: laughs, sighs and other sounds that are no words. Nothing to set."""
@@ -149,6 +152,7 @@ class BurstConfig(ModelConfigBase):
         return ModelType.BURST
 
 
+@safe_repr
 @attrs.frozen
 class FaceConfig(ModelConfigBase):
     """Facial expression.
@@ -177,6 +181,7 @@ class FaceConfig(ModelConfigBase):
         return ModelType.FACE
 
 
+@safe_repr
 @attrs.frozen
 class FacemeshConfig(ModelConfigBase):
     """Facial expression from landmarks alone: no image leaves the machine. Nothing to set."""
@@ -187,6 +192,7 @@ class FacemeshConfig(ModelConfigBase):
         return ModelType.FACEMESH
 
 
+@safe_repr
 @attrs.frozen
 class LanguageConfig(ModelConfigBase):
     """Emotional language.
@@ -209,6 +215,7 @@ class LanguageConfig(ModelConfigBase):
         return ModelType.LANGUAGE
 
 
+@safe_repr
 @attrs.frozen
 class NerConfig(ModelConfigBase):
     """Named entities. Batch API only: streaming servers refuse it.
@@ -225,6 +232,7 @@ class NerConfig(ModelConfigBase):
         return ModelType.NER
 
 
+@safe_repr
 @attrs.frozen
 class ProsodyConfig(ModelConfigBase):
     """Speech prosody: how something is said. Nothing to set in streaming.

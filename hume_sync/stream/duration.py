@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import attrs
 
+from ..reprs import safe_repr
 from .media import Media
 from .packets import count_seconds
 from .wav import Wav
@@ -16,6 +17,7 @@ _DOUBT = Fraction(1, 4)
 """Seconds by which a length that is not exact may be too long; where that is most of it, half of it."""
 
 
+@safe_repr
 @attrs.frozen
 class Length:
     """A length of audio."""
@@ -37,7 +39,7 @@ def measure(media: Media) -> Length | None:
     (PyAV); without it their length is unknown.
     """
     if wav := Wav.parse(media):
-        return Length(Fraction(wav.frames, wav.sample_rate), exact=True)
+        return Length(Fraction(wav.frames, wav.sample_rate), True)
     seconds = count_seconds(media)
     return None if seconds is None else Length(seconds, exact=False)
 

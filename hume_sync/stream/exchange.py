@@ -14,6 +14,7 @@ from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout,
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
+from ..net.interrupts import from_outside
 from ..net.retry import Attempts, RetryPolicy, retry
 from .duration import Length
 from .payloads import RESET_STREAM, Effect, Members, Request
@@ -127,11 +128,11 @@ class Exchanges:
             self._leave_known_faces()
         try:
             return self._attempt(request, deadline)
-        except HumeClientException as first:
+        except BaseException as first:
+            if not isinstance(first, HumeClientException) or from_outside(first):
+                self.source.gate.leave(self)
+                raise
             return self._go_on(first, request, deadline)
-        except BaseException:
-            self.source.gate.leave(self)
-            raise
 
     def _leave_known_faces(self) -> None:
         """Close a connection on which the server knows faces of the stream that ends: no reset makes it forget them."""
@@ -142,27 +143,31 @@ class Exchanges:
     def _attempt(self, request: Request, deadline: Deadline) -> StreamResponse:
         stream, source = self.stream, self.source
         stream.connection = connection = source.take(stream, self, deadline)
-        if not connection.answered:
-            return self._first_attempt_on(connection, request, deadline)
         try:
-            return _converse(stream, request, connection, source, deadline)
-        except BaseException as exc:
-            self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
-            if not isinstance(exc, HumeClientException):
-                connection.discard()  # Ctrl-C: what it holds is no longer known
-            raise
+            if not connection.answered:
+                return self._first_attempt_on(connection, request, deadline)
+            try:
+                return _converse(stream, request, connection, source, deadline)
+            except BaseException as exc:
+                self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
+                if not isinstance(exc, HumeClientException) or from_outside(exc):
+                    connection.discard()  # Ctrl-C: what it holds is no longer known
+                raise
+        finally:
+            if connection.skipped:
+                source.count(skipped=connection.skipped)
+                connection.skipped = 0
 
     def _first_attempt_on(self, connection: Connection, request: Request, deadline: Deadline) -> StreamResponse:
         """An attempt on a connection that has yet to prove that the server is well."""
         gate, self._stale = self.source.gate, False
         try:
             reply = _converse(self.stream, request, connection, self.source, deadline)
-        except HumeClientException as exc:
-            if self.source.policy.allows(exc):
+        except BaseException as exc:
+            if not isinstance(exc, HumeClientException) or from_outside(exc):
+                connection.discard()
+            elif self.source.policy.allows(exc):
                 gate.failed(self, exc)
-            raise
-        except BaseException:
-            connection.discard()
             raise
         finally:
             if connection.answered:
@@ -189,8 +194,9 @@ class Exchanges:
                 tell=source.policy.tell,
             )
         except HumeClientException as exc:
-            exc.attempts = attempts.number
-            source.count(errors=1)
+            if not from_outside(exc):
+                exc.attempts = attempts.number
+                source.count(errors=1)
             raise
         finally:
             source.gate.leave(self)
@@ -210,7 +216,7 @@ def _converse(
     """One attempt on one connection."""
     effect = request.effect
     if effect is None:
-        return _ask(stream, request.members, connection, deadline)
+        return _ask(stream, request.members, connection, deadline, any_reply=request.any_reply)
     if request is CONNECT:
         return StreamResponse()
     state, reset = None, effect.reset or request.begins_stream
@@ -224,7 +230,7 @@ def _converse(
         connection.holds = None  # the server forgets even where it then refuses the payload
     members = request.with_reset() if reset and not effect.reset else request.members
     try:
-        reply = _ask(stream, members, connection, deadline)
+        reply = _ask(stream, members, connection, deadline, any_reply=request.any_reply)
     except RequestError as exc:
         if effect.audio and is_servers_fault(exc.code):
             connection.discard()  # nobody knows whether it has kept the payload
@@ -239,13 +245,15 @@ def _converse(
     return reply
 
 
-def _ask(stream: Stream, members: Members, connection: Connection, deadline: Deadline) -> StreamResponse:
+def _ask(
+    stream: Stream, members: Members, connection: Connection, deadline: Deadline, *, any_reply: bool
+) -> StreamResponse:
     """Send a request of the caller's; an error in its reply is raised."""
     stream.sent += 1
-    reply = StreamResponse(connection.exchange(members, deadline))
+    reply = StreamResponse.received(connection.exchange(members, deadline, any_reply=any_reply))
     if connection.emulated:
         reply.emulated = True
-    if "error" in reply:
+    if reply.get("error") is not None:
         error = _request_error(reply, connection)
         if not is_servers_fault(error.code):
             connection.answered = True  # it objects to the request, and is well
@@ -293,12 +301,13 @@ def _replay(
     source.count(replays=1, replayed_bytes=item.size)
     try:
         reply = connection.exchange(members, deadline)
-        if "error" not in reply:
+        if reply.get("error") is None:
             connection.poll()  # a second reply to one item must not become the reply to the next
     except TransportError as exc:
-        exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
+        if not from_outside(exc):
+            exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
         raise
-    if "error" in reply:
+    if reply.get("error") is not None:
         if is_servers_fault(reply.get("code")):
             connection.clock = None  # nobody knows whether it has counted the payload
         return False

@@ -18,6 +18,7 @@ from ..errors import HumeClientException, PoolFull
 from ..net import clock
 from ..net.connection import Connection
 from ..net.lock import CallLock
+from ..reprs import safe_repr
 from .exchange import Stream
 
 __all__ = ["Lease", "Leases", "Place", "ThreadMark", "Waiter"]
@@ -78,6 +79,7 @@ class Lease:
         """Held by the call under way; guards ``connection``. Taken before the pool's lock, never behind it."""
 
 
+@safe_repr
 @attrs.define(eq=False)
 class Waiter:
     """One who waits for a lease. The pool sets one of the last two fields, under its lock, and then the event."""

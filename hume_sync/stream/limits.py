@@ -9,10 +9,12 @@ import attrs
 from ..net import clock
 from ..net.connection import Connection
 from ..net.deadline import Deadline
+from ..reprs import safe_repr
 
 __all__ = ["Limits"]
 
 
+@safe_repr
 @attrs.frozen
 class Limits:
     """The limits of a pool's connections, or of a socket's own, in seconds; ``math.inf``: none."""

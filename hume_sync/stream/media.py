@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pybase64
 
 from ..errors import InputError
+from .filenames import check_named_media
 
 __all__ = ["Media", "check_size", "decode_base64", "open_file", "read_file", "read_media"]
 
@@ -30,12 +31,16 @@ def read_file(filepath: object, limit: int) -> Media:
 
     Raises:
         OSError: the file is missing, a directory, or unreadable.
-        InputError: empty, too large, not a regular file, a text file object, or of no accepted type.
+        InputError: empty, too large, not a regular file, a text file object, or of no accepted type; or a path to
+            what certainly is something else than the file's name says (see `check_named_media`).
     """
     if isinstance(filepath, str | os.PathLike):
         with open_file(filepath, limit) as file:
             size = os.fstat(file.fileno()).st_size
-            return _read_object(file, limit, f"the file {os.fspath(filepath)!r}", size)
+            name = f"the file {os.fspath(filepath)!r}"
+            media = _read_object(file, limit, name, size)
+        check_named_media(os.fsdecode(filepath), media, shown=name)
+        return media
     if hasattr(filepath, "read"):
         return _read_object(filepath, limit, "filepath")
     raise InputError(f"filepath must be a path or a binary file object, got {type(filepath).__name__}")

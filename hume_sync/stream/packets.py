@@ -6,6 +6,7 @@ are there are what a decoder gets.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from fractions import Fraction
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from ..reprs import safe_repr
 from .media import Media
 
 if TYPE_CHECKING:
@@ -43,8 +45,16 @@ _STAMPED = frozenset({"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts"})
 _OF_WAV = frozenset({"adpcm_ima_wav", "adpcm_ms", "gsm_ms"})
 """What is read in WAV files by `wav`, beside all PCM: what that refuses is unknown."""
 
-_SYNC = b"\xff"
+_LINK = re.compile(
+    rb"OggS\x00\x02.{20}\x01.(?:\x01vorbis.{4}(.{5})|\x7fFLAC.{22}(.{3})|Speex.{31}(.{4})|(OpusHead))", re.DOTALL
+)
+"""Codec, channels and rate of each link of a chain. Where they change, packets are counted by the first rate."""
+
+_SYNC = 0xFF
 """What an MP3 frame begins with."""
+
+_RATES = {"aac": (0xFF, 2, 0x3C), "ac3": (0x0B, 4, 0xC0), "eac3": (0x0B, 4, 0xC0)}
+"""By format: what a frame begins with, and which bits of which of its bytes are the sample rate."""
 
 _TRIM = struct.Struct("<II")
 """Samples to leave out at the beginning and at the end of a packet."""
@@ -77,7 +87,9 @@ def count_seconds(media: Media) -> Fraction | None:
         if not isinstance(exc, av.FFmpegError) and _of_a_handler(exc):
             raise
         return None  # whatever hostile bytes do to a parser
-    return None if count is None or file.exhausted else count.seconds()
+    if count is None or file.exhausted or (count.container == "ogg" and len(set(_LINK.findall(media))) > 1):
+        return None
+    return count.seconds()
 
 
 def _count(container: InputContainer) -> _Count | None:
@@ -97,18 +109,23 @@ def _count(container: InputContainer) -> _Count | None:
     elif container.duration is not None:
         stated = Fraction(container.duration, 1_000_000)
     count = _Count(name, codec, track.time_base, track.sample_rate, stated)
+    rates: set[int] = set()
     for number, packet in enumerate(container.demux()):
         if number == _MAX_PACKETS:
             return None
         if packet.stream_index != track.index or not packet.size:
             continue  # of another track, or none: the end
-        if codec == "mp3" and bytes(memoryview(packet)[:1]) != _SYNC:
+        head = bytes(memoryview(packet)[:5])
+        if codec == "mp3" and head[0] != _SYNC:
             continue  # a tag between two files that were joined, and the frame behind it: no decoder takes them
+        if name in _RATES and len(head) == 5:
+            sync, place, bits = _RATES[name]
+            rates |= {head[place] & bits} if head[0] == sync else set()
         skip, cut = (
             _TRIM.unpack_from(packet.get_sidedata("skip_samples")) if packet.has_sidedata("skip_samples") else (0, 0)
         )
         count.add(packet.duration or 0, packet.pts, discard=packet.is_discard, skip=skip, cut=cut)
-    return count
+    return count if len(rates) <= 1 else None  # all are counted by the first rate
 
 
 def _of_a_handler(exc: BaseException) -> bool:
@@ -153,6 +170,7 @@ class _Bounded:
         return self._left == 0
 
 
+@safe_repr
 @attrs.define
 class _Count:
     """The packets of one audio track."""
@@ -205,6 +223,8 @@ class _Count:
         """Return the length of the packets, the container and their time stamps agreeing."""
         ticks = sum(duration * count for duration, count in self.durations.items())
         length = ticks * self.time_base
+        if self.container == "ogg":
+            return length  # the heads of a chain's links are packets too, of no length
         if self.container in _BARE:
             return None if self.durations[0] else length
         begin = (self.begin or 0) * self.time_base

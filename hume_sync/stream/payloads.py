@@ -14,6 +14,7 @@ import pybase64
 
 from ..errors import InputError, described
 from ..net.frames import LARGE, Part
+from ..reprs import safe_repr
 from .configs import (
     FaceConfig,
     FacemeshConfig,
@@ -58,6 +59,7 @@ class _Base64:
                 place[start : start + len(encoded)] = encoded
 
 
+@safe_repr
 @attrs.frozen
 class Effect:
     """What a request does to what the server holds."""
@@ -72,6 +74,7 @@ class Effect:
     """Whether it is a reset of the window."""
 
 
+@safe_repr
 @attrs.frozen
 class Request:
     """One request."""
@@ -81,6 +84,8 @@ class Request:
     """None: nothing is left behind. So it is for text and landmarks."""
     begins_stream: bool = False
     """Whether the request is the first of a new stream: it empties the server's window, and is heard without it."""
+    any_reply: bool = False
+    """Whether the server may answer with any object: it has no data."""
 
     def beginning_stream(self, reset: object) -> Request:
         """Return this request as the first of a new stream, where ``reset`` says so.
@@ -99,8 +104,8 @@ class Request:
         return (*RESET_STREAM.members, b",", *self.members)
 
 
-RESET_STREAM = Request((b'"reset_stream":true',), Effect(reset=True))
-GET_JOB_DETAILS = Request((b'"job_details":true',))
+RESET_STREAM = Request((b'"reset_stream":true',), Effect(reset=True), any_reply=True)
+GET_JOB_DETAILS = Request((b'"job_details":true',), any_reply=True)
 
 _AUDIO_MODELS = frozenset({ModelType.BURST, ModelType.PROSODY})
 
@@ -128,6 +133,7 @@ def check_window(stream_window_ms: object) -> int | float | None:
     return float(stream_window_ms) if isinstance(stream_window_ms, float) else stream_window_ms  # type: ignore[return-value]  # likewise
 
 
+@safe_repr
 @attrs.frozen
 class Models:
     """What every payload of a socket says besides its data: configurations and window, checked and written once."""

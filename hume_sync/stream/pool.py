@@ -15,6 +15,7 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.gate import Gate
 from ..net.retry import RetryPolicy
+from ..reprs import safe_repr
 from .exchange import Stream
 from .leases import Lease
 from .payloads import Models
@@ -27,10 +28,11 @@ __all__ = ["StreamPool"]
 _COUNTS = (
     "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
     "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
-    "wait_seconds",
+    "skipped", "wait_seconds",
 )  # fmt: skip
 
 
+@safe_repr
 class StreamPool:
     """Hands out sockets to threads, over at most ``max_size`` connections. Built by ``client.pool(...)``.
 
@@ -80,7 +82,8 @@ class StreamPool:
         ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle, or
         answered no ping),
         ``closed_evicted``, ``closed_faces``, ``closed_clock`` (nobody else may use them), ``closed_pool``,
-        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``.
+        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``,
+        ``skipped`` (messages of the server that answer no request, such as heartbeats).
         Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``. ``wait_seconds``: all waits for a lease together.
         """
         state = self._state()

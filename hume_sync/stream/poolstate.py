@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable
 
@@ -95,7 +94,7 @@ class PoolState:
 
     def _wait(self, waiter: Waiter | None, deadline: Deadline) -> Lease:
         assert waiter is not None
-        began = time.monotonic()
+        began = clock.monotonic()
         try:
             while not waiter.wait(min(deadline.remaining(), _DRAIN_EVERY)):
                 with self.lock:
@@ -105,7 +104,7 @@ class PoolState:
                 if not answered and deadline.expired():
                     raise PoolTimeout(f"no lease came free in time ({held} are held, {waiting} callers wait)")
         finally:
-            self.count(wait_seconds=time.monotonic() - began)
+            self.count(wait_seconds=clock.monotonic() - began)
         if waiter.refused is not None:
             raise waiter.refused
         assert waiter.lease is not None

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+import math
+import operator
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self, TypeGuard
+
+from ..errors import InputError, described
+from ..net.replies import MODELS
 
 __all__ = ["StreamResponse", "printable"]
 
-_MODELS = ("burst", "face", "facemesh", "language", "ner", "prosody")
 _AUDIO_MODELS = ("burst", "prosody")
+_NO_MODELS = frozenset({*MODELS, "payload_id", "job_details", "error", "warning", "code"})
+"""Members of a reply that cannot be a model of the server's own."""
+
+_LARGEST = 1023
+"""Bits of an integer that any float can be added to."""
+
 _SCORES = ("emotions", "facs", "descriptions", "sentiment", "toxicity")
 
 
@@ -19,12 +30,28 @@ class StreamResponse(dict[str, Any]):
     The readers take the reply as it is: a null model, a list where an object should be, a score that is no number
     are passed over, never an error.
 
+    Copies, ``|`` and `pickle` keep the class and the attributes below. JSON holds the received object alone, so write
+    ``emulated`` beside it, as ``hume-sync send --json`` does, and give it back when reading::
+
+        line = json.dumps({"emulated": reply.emulated, "reply": reply})
+        saved = json.loads(line)
+        reply = StreamResponse(saved["reply"], emulated=saved["emulated"])
+
+    Args:
+        body: the JSON object, or another reply, whose attributes are taken over.
+        emulated: whether the scores are invented; None: as ``body`` says, else False.
+        **members: more members of the object.
+
+    Raises:
+        InputError: ``body`` is no object, or ``emulated`` is neither True, False nor None.
+
     Scores say how likely people are to perceive an expression; they are not read-outs of what somebody feels. They
     lie mostly between 0 and 1, but need not.
 
     Attributes:
         emulated: True when the reply comes from the local server: its scores are invented.
-        attempts: how often the request was sent, or tried to be.
+        attempts: how often the request was sent, or tried to be; one more than ``max_attempts`` at most: see
+            `RetryPolicy`.
         window_state: what the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
             same, after its context was replayed on a new connection; "cold", nothing, for the context was lost.
             None without an audio model.
@@ -37,6 +64,60 @@ class StreamResponse(dict[str, Any]):
     window_state: str | None = None
     clock_offset: float | None = 0.0
 
+    def __init__(
+        self,
+        body: Mapping[str, Any] | Iterable[tuple[str, Any]] = (),
+        /,
+        *,
+        emulated: bool | None = None,
+        **members: Any,
+    ) -> None:
+        try:
+            super().__init__(body, **members)
+        except (TypeError, ValueError):
+            raise InputError(f"body must be the JSON object of a reply, got {described(body)}") from None
+        if isinstance(body, StreamResponse):
+            vars(self).update(vars(body))
+        if emulated is not None:
+            if not isinstance(emulated, bool):
+                raise InputError(f"emulated must be True, False or None, got {described(emulated)}")
+            self.emulated = emulated
+
+    @classmethod
+    def received(cls, content: dict[str, Any]) -> Self:
+        """Make a reply of a JSON object just received. (The constructor's checks would take as long again.)"""
+        reply = cls.__new__(cls)
+        reply.update(content)
+        return reply
+
+    def copy(self) -> Self:
+        """Return a shallow copy, as `copy.copy` does."""
+        return type(self)(self)
+
+    def __or__(self, other: Any) -> Self:  # type: ignore[override]  # narrower than dict's: always a reply
+        """Return a copy with the members of ``other`` put in; emulated if either of them is."""
+        if not isinstance(other, dict):
+            return NotImplemented
+        joined = self.copy()
+        joined |= other
+        return joined
+
+    def __ror__(self, other: Any) -> Self:  # type: ignore[override]  # likewise
+        """Return the members of ``other`` with this reply's put in, as a reply."""
+        if not isinstance(other, dict):
+            return NotImplemented
+        joined = self.copy()
+        joined.clear()
+        joined.update(other)
+        joined.update(self)
+        return joined
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]  # likewise
+        self.update(other)
+        if isinstance(other, StreamResponse) and other.emulated:
+            self.emulated = True
+        return self
+
     def shift_times(self, offset: Fraction) -> None:
         """Move the times of the audio models by so many seconds; what is no time is left alone."""
         self.clock_offset = float(offset)
@@ -47,25 +128,41 @@ class StreamResponse(dict[str, Any]):
                 time = prediction.get("time")
                 if isinstance(time, dict):
                     for end in ("begin", "end"):
-                        if isinstance(time.get(end), int | float):
+                        if _is_number(time.get(end)):
                             time[end] = round(time[end] + self.clock_offset, 9)
 
     def emotions(self, model: str | None = None) -> dict[str, float]:
-        """Score by emotion, each the mean over all predictions of a model (None: of all models).
+        """Return the score of each emotion: the mean over all predictions of a model (None: of all models).
 
-        Empty when nothing was predicted.
+        It is empty when nothing was predicted. NaN does not count, unless an emotion has no other score.
+
+        Args:
+            model: a model's name, or `ModelType`.
+
+        Raises:
+            InputError: there is no such model, in the protocol or in this reply.
         """
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
         for _, _, prediction in self._predictions(model):
             for name, score in _scores(prediction, "emotions"):
-                sums[name] = sums.get(name, 0.0) + score
-                counts[name] = counts.get(name, 0) + 1
-        return {name: total / counts[name] for name, total in sums.items()}
+                counted = not math.isnan(score)
+                sums[name] = sums.get(name, 0.0) + (score if counted else 0.0)
+                counts[name] = counts.get(name, 0) + counted
+        return {name: total / counts[name] if counts[name] else math.nan for name, total in sums.items()}
 
     def top(self, n: int = 5, model: str | None = None) -> list[tuple[str, float]]:
-        """The ``n`` highest of `emotions` as (name, score), highest first."""
-        return sorted(self.emotions(model).items(), key=lambda item: -item[1])[: max(n, 0)]
+        """Return the ``n`` highest of `emotions` as (name, score), highest first and NaN last.
+
+        Args:
+            n: how many at most; a whole number from 0.
+            model: as for `emotions`.
+
+        Raises:
+            InputError: ``n`` is no such number, or there is no such model.
+        """
+        ranked = sorted(self.emotions(model).items(), key=lambda item: (math.isnan(item[1]), -item[1]))
+        return ranked[: _count(n)]
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dict a score, for tables: the same keys in each, None where they do not apply.
@@ -101,13 +198,31 @@ class StreamResponse(dict[str, Any]):
             return str(text)
         models = [
             f"{model}: {self[model]['warning']}"
-            for model in _MODELS
+            for model in self._models()
             if isinstance(self.get(model), dict) and self[model].get("warning") is not None
         ]
         return "; ".join(models) or None
 
+    def _models(self) -> list[str]:
+        """The protocol's models, and those of the server's own that this reply holds."""
+        own = (name for name, body in self.items() if name not in _NO_MODELS and isinstance(body, dict | None))
+        return [*MODELS, *own]
+
+    def _check_model(self, model: object) -> None:
+        names = self._models()
+        if isinstance(model, str) and model in names:
+            return
+        near = difflib.get_close_matches(model.lower(), names, n=1) if isinstance(model, str) else []
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        held = ", ".join(name for name in names if name in self) or "none"
+        raise InputError(
+            f"no model is called {described(model)}{hint} (models: {', '.join(names)}; in this reply: {held})"
+        )
+
     def _predictions(self, model: str | None) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        for name in _MODELS if model is None else (model,):
+        if model is not None:
+            self._check_model(model)
+        for name in self._models() if model is None else (model,):
             body = self.get(name)
             predictions = body.get("predictions") if isinstance(body, dict) else None
             for segment, prediction in enumerate(predictions if isinstance(predictions, list) else ()):
@@ -117,11 +232,11 @@ class StreamResponse(dict[str, Any]):
     def __str__(self) -> str:
         """A small table: the five highest emotions of each model, warnings, and whether they are emulated."""
         lines = []
-        for model in _MODELS:
+        for model in self._models():
             if top := self.top(5, model):
                 width = max(len(name) for name, _ in top)
                 count = sum(1 for _ in self._predictions(model))
-                lines.append(f"{model} ({count} prediction{'s' if count > 1 else ''})")
+                lines.append(f"{printable(model)} ({count} prediction{'s' if count > 1 else ''})")
                 lines += [f"  {printable(name):<{width}}  {score:6.3f}" for name, score in top]
         if self.warning:
             lines.append(f"warning: {printable(self.warning)}")
@@ -137,8 +252,23 @@ def _scores(prediction: dict[str, Any], kind: str) -> Iterator[tuple[str, float]
     for item in items if isinstance(items, list) else ():
         if isinstance(item, dict):
             name, score = item.get("name"), item.get("score")
-            if isinstance(name, str) and isinstance(score, int | float) and not isinstance(score, bool):
+            if isinstance(name, str) and _is_number(score):
                 yield name, score
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether it can be calculated with; NaN can, a bool or an integer beyond the range of a float cannot."""
+    return isinstance(value, float) or (type(value) is int and value.bit_length() <= _LARGEST)
+
+
+def _count(n: object) -> int:
+    try:
+        number = operator.index(n)  # type: ignore[arg-type]  # what is no whole number raises
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(n, bool):
+        raise InputError(f"n must be a whole number from 0, got {described(n)}")
+    return number
 
 
 def _times(prediction: dict[str, Any]) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from ..net.retry import RetryPolicy
+from ..reprs import safe_repr
 from .exchange import Stream
 from .limits import Limits
 from .sole import Connect
@@ -12,6 +13,7 @@ from .sole import Connect
 __all__ = ["PoolSettings"]
 
 
+@safe_repr
 @attrs.frozen
 class PoolSettings:
     """What a client hands to its pools; times in seconds."""

@@ -9,6 +9,8 @@ from typing import Any, NoReturn, Protocol, Self
 from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
+from ..net.tracebacks import hides_locals
+from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .exchange import CONNECT, Exchanges, Source, Stream
 from .media import read_file, read_media
@@ -40,6 +42,7 @@ class SocketSource(Source, Protocol):
         """End whatever is under way, from any thread."""
 
 
+@safe_repr
 class StreamSocket:
     """Sends media and returns what is measured in it: one request, one reply, in order.
 
@@ -75,6 +78,7 @@ class StreamSocket:
         self._close_timeout = close_timeout
         self._closed = False
 
+    @hides_locals
     def send_file(
         self, filepath: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -85,7 +89,8 @@ class StreamSocket:
 
         Args:
             filepath: path, or binary file object, which is read from where it stands (reading it is not covered
-                by the timeout).
+                by the timeout). A path to what can never be what the file's name says is an `InputError`: nothing but
+                NUL bytes, a Git LFS pointer, or a text, such as an HTML page, named as audio, video or an image.
             configs: model configurations for this call alone.
             reset: begin a new stream with this payload, in the same request.
             timeout: seconds.
@@ -96,6 +101,7 @@ class StreamSocket:
             models.media(read_file(filepath, models.max_payload_size)).beginning_stream(reset), deadline
         )
 
+    @hides_locals
     def send_media(
         self, data: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -104,6 +110,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._exchange(models.media(read_media(data, models.max_payload_size)).beginning_stream(reset), deadline)
 
+    @hides_locals
     def send_bytes(
         self, bytes_data: bytes, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -112,6 +119,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._exchange(models.encoded(bytes_data).beginning_stream(reset), deadline)
 
+    @hides_locals
     def send_text(
         self, text: str, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -120,6 +128,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._exchange(models.text(text).beginning_stream(reset), deadline)
 
+    @hides_locals
     def send_facemesh(
         self, landmarks: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -136,6 +145,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._exchange(models.facemesh(landmarks).beginning_stream(reset), deadline)
 
+    @hides_locals
     def reset_stream(self, *, timeout: float | None = None) -> StreamResponse:
         """Empty the server's sliding window, so that no context crosses from one source to the next.
 
@@ -144,6 +154,7 @@ class StreamSocket:
         """
         return self._exchange(RESET_STREAM, self._deadline(timeout))
 
+    @hides_locals
     def get_job_details(self, *, timeout: float | None = None) -> StreamResponse:
         """Ask for the server's id of this connection: ``reply["job_details"]["job_id"]``."""
         return self._exchange(GET_JOB_DETAILS, self._deadline(timeout))
@@ -168,6 +179,7 @@ class StreamSocket:
         self._closed = True
         self._source.close(self._close_timeout)
 
+    @hides_locals
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)

@@ -7,12 +7,14 @@ from typing import Any, Self
 
 import attrs
 
+from ..reprs import safe_repr
 from .wavchunks import File, Memory, Rereadable, Samples, find_samples
 from .wavformat import WavFormat
 
 __all__ = ["Rereadable", "Wav", "WavStream"]
 
 
+@safe_repr
 @attrs.frozen
 class Wav:
     """A WAV file in memory, taken apart without copying its samples."""

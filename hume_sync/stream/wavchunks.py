@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Protocol
-
-import attrs
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError
 from .wavformat import WavFormat
@@ -15,6 +14,11 @@ __all__ = ["File", "Memory", "Rereadable", "Samples", "Source", "find_samples"]
 
 _ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
 _LARGE = (b"RF64", b"BW64")
+_HEADS = {order: struct.Struct(order + "4sI") for order in "<>"}
+"""Name and size of a chunk, by byte order."""
+
+_read_format = lru_cache(maxsize=32)(WavFormat.read)
+"""The payloads of a stream are of one format."""
 
 _UNKNOWN = 0xFFFFFFFF
 _TO_THE_END = 2**63
@@ -30,8 +34,7 @@ _AT_A_TIME = 2**20
 """Bytes asked of a file at a time."""
 
 
-@attrs.frozen
-class Samples:
+class Samples(NamedTuple):
     """What `find_samples` found."""
 
     format: WavFormat
@@ -69,8 +72,9 @@ class Memory:
 
     def read(self, count: int) -> bytes:
         """Read so many bytes; fewer at the end only."""
-        data = bytes(self.view[self.position : self.position + count])
-        self.position += len(data)
+        begin = self.position
+        data = bytes(self.view[begin : begin + count])
+        self.position = begin + len(data)
         return data
 
     def seek(self, position: int) -> None:
@@ -169,7 +173,7 @@ def find_samples(source: Source) -> Samples | None:
     place: tuple[int, int] | None = None
     for name, begin, size in _chunks(source, order, large):
         if name == b"fmt " and form is None:
-            form = WavFormat.read(source.read(min(size, _MAX_FORMAT)), order)
+            form = _read_format(source.read(min(size, _MAX_FORMAT)), order)
             if form is None:
                 return None
         elif name == b"ds64" or (name == b"data" and (place or size < 0)):
@@ -187,15 +191,16 @@ def find_samples(source: Source) -> Samples | None:
 def _chunks(source: Source, order: str, large: int | None) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, place and size of every chunk, the source standing at its body; -1 for a size that is not clear."""
     limit = _MAX_HEAD if source.size is None else source.size
+    unpack = _HEADS[order].unpack
     for _ in range(_MAX_CHUNKS):
         head = source.read(8)
         if len(head) < 8:
             return
         begin = source.position
-        size: int = struct.unpack_from(order + "I", head, 4)[0]
-        if head[:4] == b"data":
+        name, size = unpack(head)
+        if name == b"data":
             size = _data_size(source, order, size, large)
-        yield head[:4], begin, size
+        yield name, begin, size
         end = begin + size + size % 2  # chunks begin at even places
         if end >= limit:
             return
@@ -231,5 +236,5 @@ def _is_chunk(source: Source, order: str) -> bool:
     source.seek(begin)
     if len(head) < 8 or not all(32 <= letter < 127 for letter in head[:4]):
         return False
-    size: int = struct.unpack_from(order + "I", head, 4)[0]
+    size: int = _HEADS[order].unpack(head)[1]
     return begin + 8 + size <= source.size

@@ -7,6 +7,8 @@ from typing import Self
 
 import attrs
 
+from ..reprs import safe_repr
+
 __all__ = ["WavFormat"]
 
 _PCM, _MS_ADPCM, _FLOAT, _ALAW, _MULAW, _IMA_ADPCM, _GSM, _EXTENSIBLE = 1, 2, 3, 6, 7, 0x11, 0x31, 0xFFFE
@@ -14,8 +16,8 @@ _PCM, _MS_ADPCM, _FLOAT, _ALAW, _MULAW, _IMA_ADPCM, _GSM, _EXTENSIBLE = 1, 2, 3,
 _WIDTHS = {_PCM: (1, 2, 3, 4, 8), _FLOAT: (4, 8), _ALAW: (1,), _MULAW: (1,)}
 """Bytes a sample may have, for the tags whose blocks are frames."""
 
-_LAYOUT = "HHIIHH"
-"""Tag, channels, rate, bytes per second, bytes per block, bits per sample."""
+_LAYOUTS = {order: struct.Struct(order + "HHIIHH") for order in "<>"}
+"""Tag, channels, rate, bytes per second, bytes per block, bits per sample, by byte order."""
 
 _GUID_TAILS = frozenset(
     bytes.fromhex(tail)
@@ -30,6 +32,7 @@ _MAX_PIECE = 16 * 2**20
 a whole recording in memory."""
 
 
+@safe_repr
 @attrs.frozen
 class WavFormat:
     """A format in which every frame, or every block of frames, has one size."""
@@ -56,9 +59,9 @@ class WavFormat:
             None for formats whose frames have no fixed size, for damaged chunks, and for chunks whose fields
             contradict each other so that decoders do not agree on the size of a frame.
         """
-        if len(chunk) < struct.calcsize(order + _LAYOUT):
+        if len(chunk) < 16:
             return None
-        tag, channels, rate, byte_rate, align, bits = struct.unpack_from(order + _LAYOUT, chunk)
+        tag, channels, rate, byte_rate, align, bits = _LAYOUTS[order].unpack_from(chunk)
         if not channels or not 0 < rate <= _MAX_RATE:
             return None
         width = (bits + 7) // 8
@@ -89,7 +92,7 @@ class WavFormat:
 
     @classmethod
     def _of_blocks(cls, tag: int, chunk: bytes) -> Self | None:
-        _, channels, rate, _, align, bits = struct.unpack_from("<" + _LAYOUT, chunk)
+        _, channels, rate, _, align, bits = _LAYOUTS["<"].unpack_from(chunk)
         if tag == _GSM:
             fits = align == 65 and channels == 1
         elif tag == _MS_ADPCM:
@@ -101,12 +104,16 @@ class WavFormat:
     def frames(self, size: int) -> int:
         """Count the frames in so many bytes of samples; what is less than a frame does not count."""
         blocks, rest = divmod(size, self.block_size)
-        return blocks * self.block_frames + (_frames(self.tag, self.channels, rest) if self.block_frames > 1 else 0)
+        if self.block_frames == 1:
+            return blocks
+        return blocks * self.block_frames + _frames(self.tag, self.channels, rest)
 
     def whole(self, size: int) -> int:
         """Return how many of so many bytes hold frames: of the last block, decoders read what is there."""
         rest = size % self.block_size
-        return size if self.block_frames > 1 and _frames(self.tag, self.channels, rest) else size - rest
+        if self.block_frames > 1 and _frames(self.tag, self.channels, rest):
+            return size
+        return size - rest
 
     def step(self, seconds: float) -> int:
         """Return the bytes of the longest run of whole blocks of at most ``seconds``; one block at least."""

@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import attrs
 
+from ..reprs import safe_repr
 from .duration import Length
 from .payloads import Members
 
@@ -31,6 +32,7 @@ _MAX_PAYLOADS = 100
 """Payloads kept for one stream: ten seconds in tenths. More would cost a new connection more than they are worth."""
 
 
+@safe_repr
 @attrs.frozen
 class WindowItem:
     """One payload the server has accepted."""
@@ -47,6 +49,7 @@ class WindowItem:
         return sum(map(len, self.members))
 
 
+@safe_repr
 @attrs.frozen
 class Plan:
     """What a connection needs before the next payload of audio."""
@@ -59,6 +62,7 @@ class Plan:
     """False: part of the context is lost for good, so none of it is replayed."""
 
 
+@safe_repr
 class StreamWindow:
     """The payloads inside the server's window, and the numbers by which connections are compared.
 

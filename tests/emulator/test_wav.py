@@ -88,7 +88,7 @@ KINDS = {
     "mu-law": riff(chunk(b"fmt ", fmt(7, bits=8)), chunk(b"data", noise(8000))),
     "A-law": riff(chunk(b"fmt ", fmt(6, bits=8)), chunk(b"data", noise(8000))),
     "MS ADPCM": riff(chunk(b"fmt ", fmt(2, bits=4, align=256)), chunk(b"data", (ADPCM * 30)[:-90])),
-    "IMA ADPCM": riff(chunk(b"fmt ", fmt(17, bits=4, align=36)), chunk(b"data", bytes(36 * 30 - 9))),
+    "IMA ADPCM": riff(chunk(b"fmt ", fmt(17, bits=4, align=256)), chunk(b"data", bytes(256 * 30 - 92))),
     "GSM 6.10": riff(chunk(b"fmt ", fmt(49, bits=0, align=65)), chunk(b"data", bytes(65 * 30 - 9))),
     "no block size": riff(chunk(b"fmt ", fmt(align=0, byte_rate=32_000)), chunk(b"data", noise(8000))),
     "a wrong block size": riff(

@@ -22,8 +22,6 @@ from .rtcfake import FRAME, RTCFake, log
 MARKS = [
     pytest.mark.fastrtc,  # where aiortc is
     pytest.mark.usefixtures("webrtc", "no_thread_is_left"),
-    # A forked child has none of this process's threads, of which Python 3.12 warns.
-    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
     # aiortc 1.10 with a newer pyOpenSSL.
     pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning"),
 ]

@@ -11,7 +11,7 @@ from hume_sync.fastrtc import HookError
 from hume_sync.fastrtc.origin import Origin
 from hume_sync.fastrtc.outputs import OutputStream
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.endpoint import Proxy
+from hume_sync.net.proxies import Proxy
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer, head
 from tests.net.support import server, tls_contexts

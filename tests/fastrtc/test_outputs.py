@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import pickle
 import threading
 import warnings
@@ -18,7 +17,7 @@ from hume_sync.fastrtc.outputs import OutputStream, latest, post_input
 from hume_sync.fastrtc.sse import ServerSentEvent
 from hume_sync.net.deadline import Deadline
 from tests.faultproxy import Peer
-from tests.net.support import Script, server
+from tests.net.support import Script, in_child, server
 
 from .webtalk import answer, elapsed, http, request, says
 
@@ -203,7 +202,6 @@ def test_a_signal_in_the_middle_ends_the_stream(monkeypatch: pytest.MonkeyPatch)
         assert stream.ended
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_can_neither_read_nor_end_it() -> None:
     go = threading.Event()
 
@@ -213,17 +211,13 @@ def test_a_forked_child_can_neither_read_nor_end_it() -> None:
         peer.wait_gone()
 
     with outputs(emits(then=later)) as stream:
-        child = os.fork()
-        if not child:
-            code = 1
-            try:
-                stream.close()
+
+        def child() -> None:
+            stream.close()
+            with pytest.raises(MisuseError):
                 stream.receive(timeout=1)
-            except MisuseError:
-                code = 0
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0
+
+        in_child(child)
         go.set()
         assert next(stream) == 1
 

@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import ssl
+import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 
 import trustme
@@ -81,9 +83,22 @@ def says(*frames: bytes) -> Script:
     return upgraded(run)
 
 
+@contextlib.contextmanager
+def forking() -> Iterator[None]:
+    """Expect the warning that Python 3.12 and later give in the parent where a process with threads is forked."""
+    parent, warns = os.getpid(), sys.version_info >= (3, 12) and threading.active_count() > 1
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        warnings.filterwarnings("always", "This process .* is multi-threaded, use of fork", DeprecationWarning)
+        yield
+    if os.getpid() == parent:
+        assert bool(caught) is warns
+
+
 def in_child(work: Callable[[], object]) -> None:
     """Fork, do something in the child, and fail where it fails or hangs."""
-    child = os.fork()
+    with forking():
+        child = os.fork()
     if child == 0:
         status = 1
         try:
@@ -146,4 +161,4 @@ def deaf(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-__all__ = ["Script", "deaf", "frame", "in_child", "says", "server", "tls_contexts", "tunnel", "upgraded"]
+__all__ = ["Script", "deaf", "forking", "frame", "in_child", "says", "server", "tls_contexts", "tunnel", "upgraded"]

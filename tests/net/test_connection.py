@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -15,22 +16,27 @@ from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.route import Route
-from tests.faultproxy import PONG, Peer, read_frame
+from tests.faultproxy import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, read_frame
 
-from .support import server, upgraded
+from .support import Script, server, upgraded
 
 Request = dict[str, Any]
 
 
-def answers(*make: Callable[[Request], object]) -> Any:
-    """A server that answers each request with what is made of it."""
+def answers(*make: Callable[[Request], object], greeting: bytes = b"") -> Script:
+    """A server that sends a greeting (frames), then answers each request with what is made of it (a tuple: several)."""
 
     def script(peer: Peer) -> None:
+        peer.send(greeting)
         for reply in make:
-            _, raw, payload = read_frame(peer.file)
+            opcode, raw, payload = read_frame(peer.file)
+            while opcode != TEXT:  # the answer to a ping
+                opcode, raw, payload = read_frame(peer.file)
             key = raw[-len(payload) - 4 : -len(payload)]
             request = json.loads(bytes(byte ^ key[i % 4] for i, byte in enumerate(payload)))
-            peer.send_frame(json.dumps(reply(request)).encode())
+            made = reply(request)
+            for message in made if isinstance(made, tuple) else (made,):
+                peer.send_frame(json.dumps(message).encode())
         peer.wait_gone()
 
     return upgraded(script)
@@ -64,15 +70,16 @@ def test_epochs_number_connections() -> None:
 
 
 def test_a_server_that_never_echoes_is_taken_in_order() -> None:
-    with server(answers(lambda r: {"n": 1}, lambda r: {"n": 2})) as port:
+    first, second = {"language": {"n": 1}}, {"language": {"n": 2}}
+    with server(answers(lambda r: first, lambda r: second)) as port:
         connection = opened(port)
-        assert connection.exchange([b'"a":1'], Deadline(5)) == {"n": 1}
-        assert connection.exchange([b'"a":1'], Deadline(5)) == {"n": 2}
+        assert connection.exchange([b'"a":1'], Deadline(5)) == first
+        assert connection.exchange([b'"a":1'], Deadline(5)) == second
         connection.discard()
 
 
 def test_a_server_that_has_echoed_must_go_on() -> None:
-    with server(answers(echo, lambda r: {"n": 2})) as port:
+    with server(answers(echo, lambda r: {"language": {"n": 2}})) as port:
         connection = opened(port)
         connection.exchange([b'"a":1'], Deadline(5))
         with pytest.raises(ReplyMismatch, match="names none"):
@@ -270,3 +277,151 @@ def test_all_connections_of_an_endpoint_share_what_is_known_of_the_way_there() -
 def test_the_clock_goes_on_while_the_machine_sleeps() -> None:
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert before <= boottime() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+# --- messages that answer nothing: greetings, heartbeats
+
+BEAT: Request = {"type": "heartbeat", "payload_id": None, "detail": {"secret": 1}}
+BEAT_FRAME = frame(json.dumps(BEAT).encode())
+IN_PIECES = frame(b'{"type":', TEXT, final=False) + frame(b"", PING) + frame(b'"hello"}', CONTINUATION)
+DATA = [b'"data":"eA=="']
+RESET = [b'"reset_stream":true']
+
+NAMELESS: list[Request] = [
+    {"language": None},
+    {"gesture": {"predictions": []}},  # a model of the server's own
+    {"warning": "careful", "code": "W0105"},
+    {"error": "no", "code": "E0102"},
+    {"job_details": {"job_id": "x"}},
+]
+
+
+def wait_for_message(connection: Connection) -> None:
+    """Return once something has come on an idle connection, be it along with the upgrade's answer."""
+    wire = connection._transport._wire
+    assert wire.surplus or wire._readable.poll(5000)
+
+
+@pytest.mark.parametrize("count", [1, 32])
+def test_objects_that_answer_nothing_are_skipped_and_counted(count: int) -> None:
+    with server(answers(lambda r: (*[BEAT] * count, echo(r)), lambda r: ({}, echo(r)))) as port:
+        connection = opened(port)
+        assert connection.exchange(DATA, Deadline(5))["asked"]["data"] == "eA=="
+        assert connection.skipped == count
+        assert connection.exchange(DATA, Deadline(5))["asked"]["data"] == "eA=="
+        assert connection.skipped == count + 1
+        connection.discard()
+
+
+@pytest.mark.parametrize("reply", NAMELESS, ids=str)
+def test_a_reply_that_does_not_name_its_request_is_found_behind_a_heartbeat(reply: Request) -> None:
+    with server(answers(lambda r: (BEAT, reply))) as port:
+        connection = opened(port)
+        assert connection.exchange(DATA, Deadline(5)) == reply
+        connection.discard()
+
+
+def test_more_than_32_objects_that_answer_nothing_break_the_protocol() -> None:
+    with server(answers(lambda r: (*[BEAT] * 33, echo(r)))) as port:
+        connection = opened(port)
+        with pytest.raises(ProtocolError, match="more than 32 messages and no reply") as caught:
+            connection.exchange(DATA, Deadline(5))
+        assert (caught.value.phase, caught.value.maybe_processed) == ("receive", True)
+        assert not connection.sound
+
+
+def test_heartbeats_do_not_put_off_the_deadline() -> None:
+    def beat(peer: Peer) -> None:
+        while not peer.stop.wait(0.1):
+            peer.send(BEAT_FRAME)
+
+    with server(upgraded(beat)) as port:
+        connection = opened(port)
+        with pytest.raises(Timeout) as caught:
+            connection.exchange(DATA, Deadline(0.5))
+        assert (caught.value.phase, caught.value.maybe_processed) == ("receive", True)
+        assert 0 < connection.skipped < 32
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+@pytest.mark.parametrize("reply", [{}, {"status": "reset"}], ids=str)
+def test_the_reply_to_a_request_without_data_may_be_any_object(reply: Request, echoes: bool) -> None:
+    first: Callable[[Request], object] = echo if echoes else lambda r: {"language": None}
+    with server(answers(first, lambda r: reply, first)) as port:
+        connection = opened(port)
+        connection.exchange(DATA, Deadline(5))
+        assert connection.exchange(RESET, Deadline(5), any_reply=True) == reply
+        connection.exchange(DATA, Deadline(5))
+        assert connection.sound
+        connection.discard()
+
+
+def test_the_true_reply_behind_a_heartbeat_that_was_taken_for_it_is_skipped() -> None:
+    with server(answers(lambda r: (BEAT, echo(r)), echo, lambda r: (BEAT, echo(r)), echo)) as port:
+        connection = opened(port)
+        assert connection.exchange(RESET, Deadline(5), any_reply=True) == BEAT
+        assert "data" in connection.exchange(DATA, Deadline(5))["asked"]  # the true reply came in between
+        assert connection.exchange(RESET, Deadline(5), any_reply=True) == BEAT
+        wait_for_message(connection)
+        connection.poll()  # or while the connection was idle
+        assert "data" in connection.exchange(DATA, Deadline(5))["asked"]
+        assert connection.sound
+        connection.discard()
+
+
+@pytest.mark.parametrize("greeting", [BEAT_FRAME, IN_PIECES, BEAT_FRAME * 32], ids=["whole", "in pieces", "32"])
+def test_a_greeting_on_an_idle_connection_is_skipped(greeting: bytes) -> None:
+    with server(answers(echo, greeting=greeting)) as port:
+        connection = opened(port)
+        wait_for_message(connection)
+        connection.poll()
+        assert connection.is_quiet()
+        assert connection.skipped in (1, 32)
+        assert connection.exchange(RESET, Deadline(5), any_reply=True)["asked"]["reset_stream"] is True
+        connection.discard()
+
+
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        *(json.dumps(reply).encode() for reply in NAMELESS),
+        b'{"payload_id": "1"}', b"[]", b'"hello"', b"7", b"null", b"hello", b"", b"\xff",
+    ],
+)  # fmt: skip
+def test_any_other_message_ends_an_idle_connection(unasked: bytes) -> None:
+    with server(answers(greeting=BEAT_FRAME + frame(unasked))) as port:
+        connection = opened(port)
+        wait_for_message(connection)
+        with pytest.raises(ConnectionLost, match="nobody asked for") as caught:
+            connection.poll()
+        assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
+        assert not connection.sound
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [BEAT_FRAME * 32, BEAT_FRAME[:-1], frame(b"{", final=False), frame(b"\x03\xe9", CLOSE), frame(b"", PING) * 33],
+    ids=["too many", "half a frame", "half a message", "close", "pings"],
+)
+def test_what_comes_behind_a_greeting_may_end_an_idle_connection(behind: bytes) -> None:
+    with server(answers(greeting=BEAT_FRAME + behind)) as port:
+        connection = opened(port)
+        wait_for_message(connection)
+        with pytest.raises(ConnectionLost) as caught:
+            connection.poll()
+        assert caught.value.phase == "idle"
+        assert not connection.sound
+
+
+def test_skipped_messages_are_logged_without_their_content(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with server(answers(lambda r: (BEAT, echo(r)), greeting=BEAT_FRAME)) as port:
+        connection = opened(port)
+        wait_for_message(connection)
+        connection.poll()
+        connection.exchange(DATA, Deadline(5))
+        connection.discard()
+    skipped = [record for record in caplog.records if "skipped" in record.message]
+    assert [(record.name, record.levelname) for record in skipped] == [("hume_sync.connection", "DEBUG")] * 2
+    assert str(len(json.dumps(BEAT))) in skipped[0].message
+    assert "secret" not in caplog.text

@@ -12,7 +12,8 @@ from hume_sync import ConfigurationError, ConnectError, HumeStreamClient, Langua
 from hume_sync.emulator import Emulator
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.dial import dial
-from hume_sync.net.endpoint import Endpoint, Proxy
+from hume_sync.net.endpoint import Endpoint
+from hume_sync.net.proxies import Proxy
 from hume_sync.net.secret import Secret
 from tests.faultproxy import head
 

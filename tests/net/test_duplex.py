@@ -46,7 +46,7 @@ from tests.faultproxy import (
 
 from .support import Script, in_child, server, tls_contexts
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")]
+pytestmark = pytest.mark.slow
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 Session = Callable[..., contextlib.AbstractContextManager[Duplex]]

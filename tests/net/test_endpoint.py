@@ -5,7 +5,7 @@ import re
 import pytest
 
 from hume_sync import ConfigurationError
-from hume_sync.net.endpoint import Endpoint, Proxy, check_key, environment_proxy, private_headers
+from hume_sync.net.endpoint import Endpoint, check_key, private_headers
 from hume_sync.net.secret import Secret
 
 
@@ -98,42 +98,6 @@ def test_extra_headers_are_kept_secret() -> None:
 def test_only_headers_that_look_like_credentials_count_as_such() -> None:
     assert Endpoint("h", 80, "/", private=(("X-Hume-Api-Key", Secret("k")),)).has_credentials
     assert not Endpoint("h", 80, "/", private=(("X-Request-Id", Secret("k")),)).has_credentials
-
-
-@pytest.mark.parametrize(
-    ("url", "proxy"),
-    [
-        ("http://proxy:3128", ("proxy", 3128, None)),
-        ("proxy.example", ("proxy.example", 80, None)),
-        ("http://me:p%40ss@proxy:1", ("proxy", 1, "me:p@ss")),
-    ],
-)
-def test_a_proxy_is_read_from_its_url(url: str, proxy: tuple[str, int, str | None]) -> None:
-    read = Proxy.from_url(url)
-    assert (read.host, read.port, read.authorization and read.authorization.reveal()) == proxy
-    assert "p@ss" not in repr(read)
-
-
-@pytest.mark.parametrize("url", ["https://proxy", "socks5://proxy", "http://", "http://me:hush@", "http://p:x"])
-def test_a_proxy_of_another_kind_is_refused_without_repeating_its_password(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="only plain HTTP proxies") as caught:
-        Proxy.from_url(url)
-    assert "hush" not in str(caught.value)
-
-
-def test_the_environments_proxy_is_used_but_never_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://plain:1")
-    monkeypatch.setenv("https_proxy", "http://secure:2")
-    monkeypatch.setenv("no_proxy", "internal.example")
-    found = environment_proxy("host.example", 443, encrypted=True)
-    assert found
-    assert (found.host, found.port) == ("secure", 2)
-    found = environment_proxy("host.example", 80, encrypted=False)
-    assert found
-    assert found.host == "plain"
-    assert environment_proxy("internal.example", 80, encrypted=False) is None
-    for host in ("localhost", "127.0.0.1", "::1"):
-        assert environment_proxy(host, 80, encrypted=False) is None
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -201,6 +202,12 @@ def pings_only(peer: Peer, genuine: bytes) -> bool:
     return False
 
 
+def heartbeats_only(peer: Peer, genuine: bytes) -> bool:
+    while not peer.stop.wait(0.05):
+        peer.send_frame(b'{"type": "heartbeat"}')
+    return False
+
+
 def endless_fragments(peer: Peer, genuine: bytes) -> bool:
     peer.send_frame(b'{"', TEXT, final=False)
     peer.flood(frame(b" " * 60000, CONTINUATION, final=False), 64 * 2**20)
@@ -305,6 +312,13 @@ FAULTS = [
     reply("text that is not JSON", sends(lambda g: frame(b"<html>busy</html>")), ProtocolError),
     reply("JSON that is no object", sends(lambda g: frame(b"[1, 2]")), ProtocolError),
     reply("JSON nested without end", sends(lambda g: frame(b"[" * 100_000)), ProtocolError),
+    reply("NaN that is no object", sends(lambda g: frame(b"NaN")), ProtocolError),
+    reply("a reply with NaN", changes(lambda r: {**r, "n": [math.nan, -math.inf]}), None, None, keeps_connection=True),
+    reply(
+        "a reply behind a greeting", sends(lambda g: frame(b"{}") + frame(g), go_on), None, None, keeps_connection=True
+    ),
+    reply("33 heartbeats", sends(lambda g: frame(b"{}") * 33 + frame(g)), ProtocolError),
+    reply("nothing but heartbeats", heartbeats_only, Timeout),
     reply("another request's payload_id", changes(lambda r: {**r, "payload_id": "other"}), ReplyMismatch),
     reply("a payload_id that is no text", changes(lambda r: {**r, "payload_id": 7}), ReplyMismatch),
     *(
@@ -450,7 +464,11 @@ IDLE: list[tuple[str, Callable[[Peer, bytes], bool], bool]] = [
     # name, what comes behind a good reply, whether the connection is still good
     ("a ping", sends(lambda g: frame(g) + frame(b"", PING), go_on), True),
     ("thirty pings", sends(lambda g: frame(g) + frame(b"", PING) * 30, go_on), True),
-    ("a stray message", sends(lambda g: frame(g) + frame(b"{}"), go_on), False),
+    ("a heartbeat", sends(lambda g: frame(g) + frame(b'{"type": "heartbeat"}'), go_on), True),
+    ("32 heartbeats", sends(lambda g: frame(g) + frame(b'{"type": "heartbeat"}') * 32, go_on), True),
+    ("33 heartbeats", sends(lambda g: frame(g) + frame(b'{"type": "heartbeat"}') * 33, go_on), False),
+    ("a stray reply", sends(lambda g: frame(g) + frame(b'{"language": null}'), go_on), False),
+    ("a stray message that is no object", sends(lambda g: frame(g) + frame(b"[]"), go_on), False),
     ("half a stray message", sends(lambda g: frame(g) + frame(b"{}")[:2]), False),
     ("a clean close", sends(lambda g: frame(g) + frame(struct.pack("!H", 1001), CLOSE)), False),
     ("the end of the stream", sends(frame, hang_up), False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import multiprocessing
 import os
@@ -20,10 +21,7 @@ from hume_sync.stream.pool import StreamPool
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
 
-from .support import in_child
-
-# The test process has threads of its own (the server's), which Python 3.12 warns of at each fork.
-pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+from .support import forking, in_child
 
 AUDIO = [wav(tone(1.0, start=16_000 * i)) for i in range(2)]
 
@@ -212,7 +210,8 @@ def run_workers(context: multiprocessing.context.BaseContext, target: object, fi
     pipes = [context.Pipe(duplex=False) for _ in range(2)]
     workers = [context.Process(target=target, args=(first, end)) for _, end in pipes]  # type: ignore[attr-defined]
     for worker in workers:
-        worker.start()
+        with forking() if context.get_start_method() == "fork" else contextlib.nullcontext():
+            worker.start()
     counts = [ours.recv() for ours, _ in pipes]
     for worker in workers:
         worker.join(10)

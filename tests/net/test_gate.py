@@ -15,6 +15,8 @@ from hume_sync.errors import PoolClosed
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.gate import Gate
 
+pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
+
 AT_ONCE = RetryPolicy(initial=1e-9)  # a back-off that is over before anybody looks
 
 

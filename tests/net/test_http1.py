@@ -6,7 +6,7 @@ import pytest
 
 from hume_sync import ProtocolError
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.http1 import Head, read_head
+from hume_sync.net.http1 import Head, read_head, seconds_to_wait
 from hume_sync.net.wire import Wire
 
 
@@ -50,3 +50,17 @@ def test_what_is_no_http_head_is_refused(data: bytes) -> None:
 def test_a_head_that_breaks_off_is_the_end_of_the_stream() -> None:
     with pytest.raises(EOFError):
         read(b"HTTP/1.1 200 OK\r\nX-A: b")
+
+
+@pytest.mark.parametrize(
+    ("value", "date", "seconds"),
+    [
+        ("Wed, 21 Oct 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT", 30.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:28:30 GMT", 0.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", "no date", 0.0),
+        ("Wed, 21 Oct 2015 07:28:30 GMT", None, 0.0),
+        ("7", "no date", 7.0),
+    ],
+)
+def test_a_date_to_wait_for_is_measured_by_the_servers_own_clock(value: str, date: str | None, seconds: float) -> None:
+    assert seconds_to_wait(value, date) == seconds

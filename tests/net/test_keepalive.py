@@ -109,7 +109,7 @@ def test_a_peer_that_takes_nothing_for_longer_than_the_limit_is_not_given_up(
 def test_a_peer_that_vanishes_is_a_lost_connection_within_a_minute_though_the_call_has_no_limit() -> None:
     namespace = ["unshare", "--user", "--map-root-user", "--net"]
     try:
-        subprocess.run([*namespace, "ip", "link", "add", "a", "type", "veth"], check=True, capture_output=True)
+        subprocess.run([*namespace, "ip", "link", "add", "near", "type", "veth"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as exc:
         pytest.skip(f"no network namespace with a cable may be made here: {exc}")
     script = subprocess.run(

@@ -39,6 +39,8 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.retry import Attempts, RetryEvent, retry
 from tests.faultproxy import FaultProxy, Peer
 
+pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
+
 QUICK = {"initial": 0.001, "maximum": 0.001}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import socket
 import ssl
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
@@ -87,9 +89,13 @@ def port() -> Iterator[int]:
 
 def connected(port: int, route: Route | None = None, timeout: float = 10.0) -> str:
     """Connect; return the address that answered."""
-    sockets = Sockets(lambda abort: None)
+    sockets = Sockets()
     try:
-        return str(connect("many.example", port, Deadline(timeout), sockets, route or Route()).getpeername()[0])
+        return str(
+            connect(
+                "many.example", port, Deadline(timeout), sockets, route=route or Route(), watch=lambda abort: None
+            ).getpeername()[0]
+        )
     finally:
         sockets.close()
 
@@ -128,8 +134,8 @@ def test_an_address_that_drops_packets_costs_no_more_than_a_moment(names: Names,
 def test_the_attempts_that_lost_are_closed_at_once(names: Names, made: type[Made], port: int) -> None:
     names.addresses = ("127.0.0.2", "127.0.0.1")
     with deaf("127.0.0.2", port):
-        sockets = Sockets(lambda abort: None)
-        winner = connect("many.example", port, Deadline(10), sockets, Route())
+        sockets = Sockets()
+        winner = connect("many.example", port, Deadline(10), sockets, route=Route(), watch=lambda abort: None)
         assert still_open(made) == [winner]
         sockets.close()
         assert still_open(made) == []
@@ -234,7 +240,7 @@ def test_without_time_nothing_is_tried(names: Names, made: type[Made], port: int
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
 def test_a_name_that_cannot_be_encoded_is_named(host: str) -> None:
     with pytest.raises(ConnectError, match="cannot look up the host"):
-        connect(host, 1, Deadline(1), Sockets(lambda abort: None), Route())
+        connect(host, 1, Deadline(1), Sockets(), route=Route(), watch=lambda abort: None)
 
 
 def test_where_there_is_no_poll_select_does(names: Names, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,6 +365,23 @@ def greeter() -> Iterator[tuple[int, ssl.SSLContext]]:
         yield listener.getsockname()[1], trusting
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(5)
+
+
+def test_whoever_watches_is_not_kept_alive(port: int) -> None:
+    class Watcher:
+        def watch(self, abort: Callable[[], None]) -> None:
+            self.abort = abort
+
+    watcher = Watcher()
+    wire = dial(Endpoint("127.0.0.1", port, "/"), Deadline(5), watcher.watch)
+    gone = weakref.ref(watcher)
+    gc.disable()
+    try:
+        del watcher
+        assert gone() is None  # by its references alone
+    finally:
+        gc.enable()
+        wire.close()
 
 
 class Alarm(TimeoutError):

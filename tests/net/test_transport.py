@@ -15,6 +15,11 @@ from tests.faultproxy import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer
 from .support import Script, says, server, upgraded
 
 
+def unasked(message: object) -> None:
+    """Refuse a message that comes before a pong."""
+    raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
+
+
 def opened(port: int, **more: int) -> Transport:
     return Transport.open(Endpoint("127.0.0.1", port, "/", **more), Deadline(5))  # type: ignore[arg-type]
 
@@ -182,7 +187,12 @@ def test_pings_that_came_while_idle_are_answered() -> None:
 @pytest.mark.parametrize(
     "unasked",
     [
-        frame(b"{}"),
+        frame(b"{}", BINARY),
+        frame(b"{}", CONTINUATION),
+        frame(b"{", final=False),
+        frame(b"", CONTINUATION, final=False),
+        frame(b"{", final=False) + frame(b"{}"),
+        frame(b"", final=False) + frame(b"", CONTINUATION, final=False) * 32,
         frame(b"{}")[:2],
         frame(b"", PING) * 33,
         frame(b"", PING)[:1],
@@ -190,8 +200,11 @@ def test_pings_that_came_while_idle_are_answered() -> None:
         frame(b"x", reserved=1),
         b"",
     ],
-    ids=["message", "half-a-message", "many-pings", "half-a-ping", "close", "nonsense", "end-of-stream"],
-)
+    ids=[
+        "binary", "continuation", "half-a-message", "half-of-nothing", "message-in-message", "many-fragments",
+        "half-a-frame", "many-pings", "half-a-ping", "close", "nonsense", "end-of-stream",
+    ],
+)  # fmt: skip
 def test_anything_else_on_an_idle_connection_ends_it(unasked: bytes) -> None:
     done = threading.Event()
 
@@ -236,7 +249,7 @@ def pinged(before: bytes = b"", after: bytes | None = b"", *, mistaken: bytes = 
 def test_a_ping_that_is_answered_leaves_a_connection_that_works(before: bytes) -> None:
     with server(pinged(before, frame(b"reply"))) as port:
         transport = opened(port)
-        transport.ping(Deadline(5))
+        transport.ping(Deadline(5), unasked)
         assert transport.receive(Deadline(5)) == b"reply"
         transport.discard()
 
@@ -254,7 +267,7 @@ def test_pings_of_the_servers_own_are_answered_while_a_pong_is_waited_for() -> N
 
     with server(upgraded(script)) as port:
         transport = opened(port)
-        transport.ping(Deadline(5))
+        transport.ping(Deadline(5), unasked)
         transport.discard()
     assert pongs == [b"are you there"]
 
@@ -267,7 +280,7 @@ def test_pings_of_the_servers_own_are_answered_while_a_pong_is_waited_for() -> N
         (pinged(mistaken=b"!"), "no ping"),
         (says(frame(b"")[:1]), "no ping"),
         (pinged(frame(b"{}")), "nobody asked for"),
-        (pinged(frame(b"", PING) * 33), "nobody asked for"),
+        (pinged(frame(b"", PING) * 33), "make no message"),
         (pinged(frame(b"\x03\xe8", CLOSE)), "1000"),
         (pinged(frame(b"x", reserved=1)), "ended"),
         (upgraded(lambda peer: None), "ended"),
@@ -290,7 +303,7 @@ def test_a_ping_that_is_not_answered_right_ends_the_connection(script: Script, w
     with server(script) as port:
         transport = opened(port)
         with pytest.raises(ConnectionLost, match=why) as caught:
-            transport.ping(Deadline(0.3))
+            transport.ping(Deadline(0.3), unasked)
         assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
         transport.discard()
 
@@ -307,10 +320,20 @@ def test_two_pings_are_told_apart() -> None:
 
     with server(upgraded(script)) as port:
         transport = opened(port)
-        transport.ping(Deadline(5))
-        transport.ping(Deadline(5))
+        transport.ping(Deadline(5), unasked)
+        transport.ping(Deadline(5), unasked)
         transport.discard()
     assert seen[0] != seen[1]
+
+
+def test_messages_that_came_while_idle_are_returned_one_by_one() -> None:
+    pieces = frame(b"b", final=False) + frame(b"", PING) + frame(b"c", CONTINUATION)
+    with server(says(frame(b"a") + frame(b"", PING) + pieces + frame(b""))) as port:
+        transport = opened(port)
+        assert transport._wire.surplus or transport._wire._readable.poll(5000)
+        assert [bytes(transport.poll() or b"") for _ in range(3)] == [b"a", b"bc", b""]
+        assert transport.poll() is None
+        transport.discard()
 
 
 # --- closing

@@ -130,8 +130,26 @@ def test_a_redirect_is_refused_and_its_target_never_called(status: int) -> None:
 def test_a_401_has_the_official_text_word_for_word() -> None:
     with server(refuse("HTTP/1.1 401 Unauthorized\r\n\r\n")) as port:
         with pytest.raises(AuthenticationError) as caught:
-            Transport.open(endpoint(port), Deadline(5))
+            Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
     assert str(caught.value) == "HumeStreamClient initialized with invalid API key."
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, AuthenticationError), (403, HandshakeRejected)])
+def test_a_refusal_where_no_key_was_sent_says_so(status: int, error: type[Exception]) -> None:
+    other = (("Authorization", Secret("Bearer hush")),)
+    for private in ((), other):
+        with server(refuse(f"HTTP/1.1 {status} No\r\n\r\nwho are you?")) as port:
+            with pytest.raises(error, match="no API key was sent: set HUME_API_KEY, or pass api_key$") as caught:
+                Transport.open(endpoint(port, private=private), Deadline(5))
+        assert f"HTTP {status}" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 404, 429, 503])
+def test_another_refusal_says_nothing_of_keys(status: int) -> None:
+    with server(refuse(f"HTTP/1.1 {status} No\r\n\r\n")) as port:
+        with pytest.raises(HandshakeRejected) as caught:
+            Transport.open(endpoint(port), Deadline(5))
+    assert "key" not in str(caught.value)
 
 
 def test_another_refusal_begins_with_the_official_text_and_says_what_the_server_said() -> None:

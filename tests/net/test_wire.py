@@ -14,6 +14,8 @@ from hume_sync.net import wire as module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.wire import Wire
 
+pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
+
 
 @pytest.fixture
 def pair() -> Iterator[tuple[Wire, socket.socket]]:

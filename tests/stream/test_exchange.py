@@ -553,3 +553,44 @@ def test_times_are_as_received_once_nobody_knows_whether_the_server_counted_a_re
         reply = socket.send_media(pieces[3])
     assert reply.window_state == "cold"
     assert reply.clock_offset is None
+
+
+# --- messages that answer nothing
+
+
+def behind_a_heartbeat(peer: Peer, genuine: bytes) -> bool:
+    peer.send_frame(b'{"type": "heartbeat"}')
+    return go_on(peer, genuine)
+
+
+def test_a_heartbeat_in_a_replay_answers_no_payload(proxy: FaultProxy) -> None:
+    with connect(proxy) as socket:
+        socket.send_media(A)
+        cut_by(proxy, socket, then=behind_a_heartbeat)
+        reply = socket.send_media(B)
+    assert (reply.window_state, times(reply), reply.attempts) == ("rebuilt", (0.0, 2.0), 1)
+
+
+def test_a_pool_counts_the_messages_that_were_skipped(proxy: FaultProxy) -> None:
+    client = HumeStreamClient("k", base_url=proxy.url, timeout=10, retry=QUICK)
+    with client.pool([LanguageConfig()]) as pool, pool.socket() as socket:
+        for text in ("a", "b"):
+            proxy.on_reply(behind_a_heartbeat)
+            assert socket.send_text(text)["language"]["predictions"][0]["text"] == text
+        assert pool.stats()["skipped"] == 2
+
+
+def test_a_null_error_is_none(proxy: FaultProxy) -> None:
+    def with_nulls(peer: Peer, genuine: bytes) -> bool:
+        peer.send_frame(json.dumps({**json.loads(genuine), "error": None, "code": None, "warning": None}).encode())
+        return True
+
+    with connect(proxy) as socket:
+        for clip in (A, B):
+            proxy.on_reply(with_nulls)
+            reply = socket.send_media(clip)
+        cut_by(proxy, socket, then=with_nulls)
+        replies = [reply, socket.send_media(C)]
+    assert [reply.window_state for reply in replies] == ["warm", "rebuilt"]
+    assert times(replies[1]) == (0.0, 3.0)
+    assert replies[0].warning is None

@@ -128,9 +128,9 @@ def meet(first: Callable[[], _T], second: Callable[[], _T]) -> tuple[_T, _T]:
     """Do both, each of one request, so that both are under way at one time; the second in another thread."""
     exchange, barrier = Connection.exchange, threading.Barrier(2)
 
-    def together(*args: Any) -> Any:
+    def together(*args: Any, **more: Any) -> Any:
         barrier.wait(5)
-        return exchange(*args)
+        return exchange(*args, **more)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as aside:
         patch.setattr(Connection, "exchange", together)
@@ -942,8 +942,8 @@ def test_a_reply_that_beats_the_abort_leaves_no_connection_behind(
     replied, go = threading.Event(), threading.Event()
     exchange = Connection.exchange
 
-    def late(*args: Any) -> Any:
-        reply = exchange(*args)
+    def late(*args: Any, **more: Any) -> Any:
+        reply = exchange(*args, **more)
         replied.set()
         assert go.wait(5)
         return reply

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+import operator
 import pickle
 import pprint
-from typing import Any
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, cast
 
+import numpy as np
 import orjson
 import pytest
 
-from hume_sync import StreamResponse
+from hume_sync import InputError, ModelType, StreamResponse
 from hume_sync.stream.responses import printable
 
 
@@ -38,27 +43,191 @@ def test_a_reply_is_the_dict_that_was_received() -> None:
     assert repr(reply) == repr(REPLY)
 
 
-def test_a_reply_keeps_what_it_knows_of_itself_when_copied_or_pickled() -> None:
-    reply = StreamResponse(REPLY)
-    reply.emulated = True
-    for twin in (pickle.loads(pickle.dumps(reply)), copy.copy(reply), copy.deepcopy(reply)):
-        assert type(twin) is StreamResponse
-        assert twin == reply
-        assert twin.emulated
+MARKS: dict[str, Any] = {"emulated": True, "attempts": 3, "window_state": "rebuilt", "clock_offset": None}
+
+
+def marked(body: dict[str, Any]) -> StreamResponse:
+    reply = StreamResponse(body)
+    for name, value in MARKS.items():
+        setattr(reply, name, value)
+    return reply
+
+
+def marks_of(reply: StreamResponse) -> dict[str, Any]:
+    assert type(reply) is StreamResponse
+    return {name: getattr(reply, name) for name in MARKS}
+
+
+@pytest.mark.parametrize(
+    "twin_of",
+    [
+        StreamResponse,
+        StreamResponse.copy,
+        copy.copy,
+        copy.deepcopy,
+        lambda reply: reply | {},
+        lambda reply: {} | reply,
+        lambda reply: reply | StreamResponse(),
+        lambda reply: operator.ior(reply, {}),  # type: ignore[no-untyped-call]  # typeshed leaves it so
+        *(lambda reply, p=protocol: pickle.loads(pickle.dumps(reply, p)) for protocol in range(6)),
+    ],
+)
+def test_a_reply_keeps_its_class_and_marks_when_copied_joined_or_pickled(
+    twin_of: Callable[[StreamResponse], StreamResponse],
+) -> None:
+    reply = marked(REPLY)
+    twin = twin_of(reply)
+    assert twin == reply == REPLY
+    assert marks_of(twin) == marks_of(reply) == MARKS
+
+
+def test_a_copy_is_one_of_its_own() -> None:
+    reply = marked({"face": {"predictions": []}})
+    shallow, deep = reply.copy(), copy.deepcopy(reply)
+    shallow["more"] = deep["more"] = 1
+    shallow.emulated = False
+    reply["face"]["predictions"].append(1)
+    assert (list(reply), reply.emulated) == (["face"], True)
+    assert (shallow["face"], deep["face"]) == ({"predictions": [1]}, {"predictions": []})
+
+
+def test_replies_are_joined_as_dicts_are() -> None:
+    left, right = {"a": 1, "b": 1}, {"b": 2, "c": 2}
+    for joined in (
+        StreamResponse(left) | right,
+        left | StreamResponse(right),
+        StreamResponse(left) | StreamResponse(right),
+    ):
+        assert list(joined.items()) == list((left | right).items())
+    reply = same = StreamResponse(left)
+    reply |= [("b", 2)]
+    assert reply is same
+    assert reply == {"a": 1, "b": 2}
+    with pytest.raises(TypeError):
+        reply | 7
+    with pytest.raises(TypeError):
+        [] | reply
+
+
+def test_what_is_joined_of_replies_is_emulated_if_one_of_them_is() -> None:
+    real = StreamResponse(REPLY)
+    assert (real | marked({})).emulated
+    assert (marked({}) | real).emulated
+    assert not real.emulated
+    real |= marked({})
+    assert real.emulated
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_a_reply_written_as_json_with_its_mark_is_read_again_with_it(emulated: bool) -> None:
+    reply = StreamResponse(REPLY, emulated=emulated)
+    saved = json.loads(json.dumps({"emulated": reply.emulated, "reply": reply}))
+    again = StreamResponse(saved["reply"], emulated=saved["emulated"])
+    assert again == reply
+    assert again.emulated is emulated
+    assert {record["emulated"] for record in again.to_records()} == {emulated}
+    assert StreamResponse(again).emulated is emulated
+    assert StreamResponse(again, emulated=not emulated).emulated is not emulated
+
+
+@pytest.mark.parametrize("emulated", ["false", 1, 0, math.nan])
+def test_a_mark_that_is_no_bool_is_refused(emulated: Any) -> None:
+    with pytest.raises(InputError, match="emulated must be True, False or None, got"):
+        StreamResponse(REPLY, emulated=emulated)
+
+
+@pytest.mark.parametrize("body", [None, 7, "text", [1], ["abc"]])
+def test_what_is_no_object_makes_no_reply(body: Any) -> None:
+    with pytest.raises(InputError, match="body must be the JSON object of a reply, got"):
+        StreamResponse(body)
+
+
+def test_a_reply_is_made_as_a_dict_is() -> None:
+    assert StreamResponse() == {}
+    assert StreamResponse(face=1) == StreamResponse([("face", 1)]) == {"face": 1}
 
 
 def test_emotions_are_means_over_the_predictions_of_a_model_or_of_all() -> None:
     reply = StreamResponse(REPLY)
     assert reply.emotions("prosody") == pytest.approx({"Joy": 0.6, "Awe": 0.2})
     assert reply.emotions() == pytest.approx({"Joy": 0.4, "Awe": 0.2})
-    assert reply.emotions("burst") == reply.emotions("no such model") == {}
+    assert reply.emotions("burst") == reply.emotions("language") == {}
 
 
 def test_the_top_is_sorted_and_cut() -> None:
     reply = StreamResponse(REPLY)
-    assert [name for name, _ in reply.top(1)] == ["Joy"]
+    assert [name for name, _ in reply.top(1)] == [name for name, _ in reply.top(cast(int, np.int64(1)))] == ["Joy"]
     assert [name for name, _ in reply.top(model="prosody")] == ["Joy", "Awe"]
-    assert reply.top(0) == reply.top(-3) == []
+    assert reply.top(0) == []
+
+
+@pytest.mark.parametrize("n", [-1, True, False, 1.0, math.nan, "3", None, np.float64(1), np.True_])
+def test_how_many_of_the_top_is_a_whole_number(n: Any) -> None:
+    with pytest.raises(InputError, match="n must be a whole number from 0, got"):
+        StreamResponse(REPLY).top(n)
+
+
+@pytest.mark.parametrize("model", list(ModelType))
+def test_a_model_may_be_named_by_its_type(model: ModelType) -> None:
+    reply = StreamResponse(REPLY)
+    assert reply.top(3, model) == reply.top(3, model.value)
+    assert reply.emotions(model) == reply.emotions(model.value)
+    assert reply.get(model) == reply.get(model.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("langauge", "no model is called 'langauge'; did you mean 'language'?"),
+        ("Prosody", "did you mean 'prosody'?"),
+        ("gestures", "did you mean 'gesture'?"),
+        (
+            "xyz",
+            "no model is called 'xyz' (models: burst, face, facemesh, language, ner, prosody, gesture; in this reply: ",
+        ),
+        ("", "no model is called ''"),
+        ("payload_id", "no model is called 'payload_id'"),
+        (7, "no model is called 7"),
+        (["face"], "no model is called ['face']"),
+        (ModelType, "no model is called <enum 'ModelType'>"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("read", [lambda reply, model: reply.top(3, model), lambda reply, model: reply.emotions(model)])
+def test_a_name_that_no_model_has_is_refused_with_the_nearest(read: Any, model: Any, text: str) -> None:
+    reply = StreamResponse({**REPLY, "gesture": {"predictions": []}})
+    with pytest.raises(InputError) as caught:
+        read(reply, model)
+    assert text in str(caught.value)
+    assert str(caught.value).endswith("in this reply: burst, face, prosody, gesture)")
+
+
+def test_models_of_the_servers_own_are_read_like_the_others() -> None:
+    reply = StreamResponse({"trace": "x", "gesture": {"predictions": [{"emotions": scores(Joy=0.5)}], "warning": "w"}})
+    assert reply.top(1, "gesture") == reply.top(1) == [("Joy", 0.5)]
+    assert [record["model"] for record in reply.to_records()] == ["gesture"]
+    assert reply.warning == "gesture: w"
+    assert str(reply).splitlines()[0] == "gesture (1 prediction)"
+
+
+def test_scores_that_are_no_numbers_rank_last_and_do_not_count_in_means() -> None:
+    predictions = [
+        {"emotions": scores(Joy=math.nan, Awe=0.2, Fear=math.nan, Pain=-math.inf, Love=math.inf)},
+        {"emotions": scores(Joy=0.4, Awe=0.4, Pride=10**400)},
+    ]
+    reply = StreamResponse({"face": {"predictions": predictions}})
+    top = reply.top(9)
+    assert [name for name, _ in top] == ["Love", "Joy", "Awe", "Pain", "Fear"]
+    assert dict(top[:4]) == pytest.approx({"Love": math.inf, "Joy": 0.4, "Awe": 0.3, "Pain": -math.inf})
+    assert math.isnan(top[4][1])
+    assert "nan" in str(reply)
+    assert len(reply.to_records()) == 7
+
+
+@pytest.mark.parametrize("begin", [math.nan, math.inf, 10**400, True, "1", None])
+def test_times_that_cannot_be_moved_are_left_alone(begin: Any) -> None:
+    reply = StreamResponse({"burst": {"predictions": [{"time": {"begin": begin, "end": 1.0}}]}})
+    reply.shift_times(Fraction(1, 2))
+    assert reply["burst"]["predictions"][0]["time"] == {"begin": pytest.approx(begin, nan_ok=True), "end": 1.5}
 
 
 def test_records_are_flat_and_all_alike() -> None:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import base64
 import copy
+import errno
 import io
 import math
-import os
 import pickle
 import threading
 import tracemalloc
@@ -40,6 +40,7 @@ from hume_sync.net.wire import Wire
 from hume_sync.stream.wav import Wav
 
 from ..faultproxy import FaultProxy, Peer
+from ..net.support import in_child
 from .support import DATA, FACE, SPEECH, landmarks
 
 AUDIO = next(parsed.cut(2.0)) if (parsed := Wav.parse(SPEECH)) else b""
@@ -391,17 +392,15 @@ def test_a_socket_opened_before_a_fork_is_refused_in_the_child_and_goes_on_in_th
     with hume_client.connect([LanguageConfig()]) as socket:
         socket.send_text("before")
         epoch = socket.epoch
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
+
+        def child() -> None:
+            with pytest.raises(MisuseError):
                 socket.send_text("child")
-            except MisuseError:
-                socket.close()
-                status = 0 if words(hume_client.connect([LanguageConfig()]).send_text("own")) == ["own"] else 2
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            socket.close()
+            with hume_client.connect([LanguageConfig()]) as own:
+                assert words(own.send_text("own")) == ["own"]
+
+        in_child(child)
         assert words(socket.send_text("parent")) == ["parent"]
         assert socket.epoch == epoch
 
@@ -440,6 +439,7 @@ def test_the_repr_tells_models_and_state_and_nothing_else(hume_client: HumeStrea
     assert repr(socket) == "<StreamSocket [language, face] closed>"
 
 
+@pytest.mark.usefixtures("errors_of_fakes_are_own")
 @pytest.mark.parametrize(
     ("config", "most"),
     [
@@ -457,7 +457,7 @@ def test_a_large_file_is_never_in_memory_more_than_twice(
 
     def watched(wire: Wire, data: bytes) -> int:
         peaks.append(tracemalloc.get_traced_memory()[1])
-        raise BrokenPipeError  # the server shares this memory, so it is not to have it
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # the server shares this memory, so it is not to have it
 
     client = HumeStreamClient("k", base_url=hume_emulator.url, proxy=False, retry=RetryPolicy.none())
     with client.connect([config], preserve_window=False) as socket:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hume_sync import (
+    ConnectionLost,
     HumeStreamClient,
     InputError,
     LanguageConfig,
@@ -273,7 +274,7 @@ def test_ctrl_c_while_a_pong_is_awaited_is_raised_and_discards(hole: Hole, monke
         epoch = socket.epoch
         with monkeypatch.context() as patch:
 
-            def interrupted(self: Transport, deadline: Deadline) -> None:
+            def interrupted(self: Transport, deadline: Deadline, *_: object) -> None:
                 raise KeyboardInterrupt
 
             patch.setattr(Transport, "ping", interrupted)
@@ -284,7 +285,7 @@ def test_ctrl_c_while_a_pong_is_awaited_is_raised_and_discards(hole: Hole, monke
         assert socket.epoch != epoch
 
 
-@pytest.mark.parametrize("error", [TimeoutError, ConnectionResetError, EOFError])
+@pytest.mark.parametrize("error", [TimeoutError, ConnectionResetError, EOFError, ConnectionLost, Timeout])
 def test_what_a_signal_handler_raises_while_a_pong_is_awaited_comes_out_as_it_is(
     hole: Hole, pings: Pings, error: type[Exception]
 ) -> None:

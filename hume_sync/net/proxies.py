@@ -1,0 +1,203 @@
+"""Which proxy leads to a host: the caller's, or the environment's, by the rules that curl has.
+
+==============  ===============================================================================
+address          the first of these variables that is set decides; an empty one means: no proxy
+==============  ===============================================================================
+wss              ``wss_proxy``, ``https_proxy``, ``all_proxy``
+ws               ``ws_proxy``, ``http_proxy``, ``all_proxy``
+https, http      the same without the first (FastRTC's hooks, outputs and offers)
+==============  ===============================================================================
+
+Each is looked for in lower case, then in upper case; but ``HTTP_PROXY`` counts for nothing in a CGI script, where any
+client can set it (CVE-2016-5385). ``no_proxy`` (then ``NO_PROXY``) lists hosts that are reached without, separated by
+commas or blanks:
+
+==============================================  ==============================================================
+``*``                                            every host
+``example.com``, ``.example.com``                the host and all below it
+``*.example.com``, ``10.1.*``                    what fits the pattern
+``10.0.0.0/8``, ``fd00::/8``, ``[fd00::]/8``     addresses of that network (names are not looked up for it)
+``::1``, ``[::1]``, ``fe80::1%eth0``             an address, however it is spelt
+any of them with ``:8080`` behind                that port alone
+==============================================  ==============================================================
+
+This machine itself (localhost, 127.0.0.0/8, ::1) is never reached through a proxy of the environment.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+import attrs
+
+from ..errors import ConfigurationError
+from ..reprs import safe_repr
+from .secret import Secret
+from .urls import split_url
+
+__all__ = ["Proxy", "choose_proxy", "environment_proxy"]
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_VARIABLES = {
+    "ws": ("ws_proxy", "http_proxy", "all_proxy"),
+    "wss": ("wss_proxy", "https_proxy", "all_proxy"),
+    "http": ("http_proxy", "all_proxy"),
+    "https": ("https_proxy", "all_proxy"),
+}
+
+_ACCEPTED = "http://[user:password@]host[:port], user and password percent-encoded"
+
+_PORT = re.compile(r"(?P<host>\[[^]]*\](?:/[0-9]+)?|[^:]*):(?P<port>[0-9]{1,5})")
+"""A port behind a name, an IPv4 address, or an IPv6 one in brackets: without them a colon says nothing."""
+
+
+@safe_repr
+@attrs.frozen
+class Proxy:
+    """An HTTP proxy that is asked for a tunnel (CONNECT)."""
+
+    host: str
+    port: int
+    authorization: Secret | None = attrs.field(default=None, repr=False)
+    """ "user:password", as the URL gave it."""
+
+    @classmethod
+    def from_url(cls, url: str, *, name: str = "proxy") -> Proxy:
+        """Read ``http://[user:password@]host[:port]`` (port 80 by default; a missing scheme is http).
+
+        Raises:
+            ConfigurationError: another scheme or no host; the text never repeats the URL, which may hold a password.
+        """
+        url = url.strip()
+        parts = split_url(url if "://" in url else f"http://{url}")
+        if parts is None:
+            raise ConfigurationError(f"{name} cannot be read as a URL; accepted: {_ACCEPTED}")
+        host, port = parts.hostname or "", parts.port
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if parts.scheme.startswith("socks"):
+            raise ConfigurationError(
+                f"{name} names a SOCKS proxy, and those are not supported; accepted: {_ACCEPTED}."
+                " Pass proxy=False to connect without one, or list the host in no_proxy"
+            )
+        if parts.scheme == "https":
+            raise ConfigurationError(
+                f"{name} names a proxy that is itself spoken to over TLS (https://), and those are not supported;"
+                f" accepted: {_ACCEPTED}. What goes through the tunnel is encrypted end to end all the same"
+            )
+        if parts.scheme != "http" or not host or port == 0 or re.search(r"[\s\x00-\x1f]", host):
+            raise ConfigurationError(f"{name} must be a proxy's URL; accepted: {_ACCEPTED}")
+        return cls(host, 80 if port is None else port, Secret(f"{user}:{password}") if user or password else None)
+
+    @property
+    def authority(self) -> str:
+        """Host and port as an error shows them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def choose_proxy(proxy: object, scheme: str, host: str, port: int) -> Proxy | None:
+    """Return what a client's ``proxy`` argument means for an address.
+
+    Args:
+        proxy: a URL, which counts for every host; False: no proxy; None: the environment's.
+        scheme: ws, wss, http or https.
+        host: where to.
+        port: likewise.
+
+    Raises:
+        ConfigurationError: it is none of these, or a proxy that is not supported; the argument or variable is named.
+    """
+    if proxy is None:
+        return environment_proxy(scheme, host, port)
+    if proxy is False:
+        return None
+    if not isinstance(proxy, str):
+        raise ConfigurationError(f"proxy must be a URL, False (none) or None (environment), got {type(proxy).__name__}")
+    return Proxy.from_url(proxy)
+
+
+def environment_proxy(scheme: str, host: str, port: int) -> Proxy | None:
+    """Return the proxy that the environment names for an address; None: there is none.
+
+    Raises:
+        ConfigurationError: one that is not supported; the variable is named.
+    """
+    target = _plain(host)
+    address = _address(target)
+    if _is_this_machine(target, address):
+        return None
+    name = next((name for variable in _VARIABLES[scheme] for name in _spellings(variable) if name in os.environ), None)
+    if name is None or not os.environ[name].strip() or _is_excepted(target, address, port):
+        return None
+    return Proxy.from_url(os.environ[name], name=name)
+
+
+def _spellings(variable: str) -> Iterator[str]:
+    yield variable
+    if variable != "http_proxy" or "REQUEST_METHOD" not in os.environ:
+        yield variable.upper()
+
+
+def _is_excepted(target: str, address: _Address | None, port: int) -> bool:
+    """Whether ``no_proxy`` lists a host."""
+    name = next((name for name in _spellings("no_proxy") if name in os.environ), None)
+    return name is not None and any(
+        _fits(entry, target, address, port) for entry in re.split(r"[\s,]+", os.environ[name]) if entry
+    )
+
+
+def _fits(entry: str, target: str, address: _Address | None, port: int) -> bool:
+    if match := _PORT.fullmatch(entry):
+        if int(match["port"]) != port:
+            return False
+        entry = match["host"]
+    entry = _plain(entry.replace("[", "").replace("]", "").replace("%25", "%"))
+    if address is not None and (network := _network(entry)) is not None:
+        return address.version == network.version and address in network
+    if "*" in entry:
+        return fnmatch.fnmatchcase(target, entry)
+    if (listed := _address(entry)) is not None:
+        zone = entry.partition("%")[2]
+        return listed == address and zone in {"", target.partition("%")[2]}
+    entry = entry.lstrip(".")
+    return bool(entry) and address is None and (target == entry or target.endswith(f".{entry}"))
+
+
+def _plain(host: str) -> str:
+    """A host in the one spelling in which hosts are compared."""
+    host = host.lower().rstrip(".")
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+def _address(host: str) -> _Address | None:
+    """The address that a host is, without its zone; None: a name."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        try:  # spellings that the system takes besides: 127.1, 0x7f000001
+            return ipaddress.IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
+        except (OSError, UnicodeError):
+            return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(entry, strict=False) if "/" in entry else None
+    except ValueError:
+        return None
+
+
+def _is_this_machine(target: str, address: _Address | None) -> bool:
+    if address is not None:
+        return address.is_loopback or address.is_unspecified
+    return target == "localhost" or target.endswith(".localhost")
