@@ -37,6 +37,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final, Self
 
+import attrs
+
 __all__ = [
     "AuthenticationError",
     "CertificateRejected",
@@ -49,6 +51,7 @@ __all__ = [
     "HumeClientException",
     "InboxOverflow",
     "InputError",
+    "LeaseHolder",
     "MessageTooLarge",
     "MisuseError",
     "PoolClosed",
@@ -216,8 +219,38 @@ class HookError(HumeClientException):
         return self._passes or super().retryable
 
 
+@attrs.frozen
+class LeaseHolder:
+    """A lease that was held when another one could not be given."""
+
+    file: str
+    """The file in which it was taken."""
+    line: int
+    """The line, of the ``with`` statement as a rule."""
+    thread: str
+    """Name of the thread that took it. (Another one may use it, or end it.)"""
+    seconds: float
+    """How long it has been held."""
+    stream: str | None = None
+    """The ``repr`` of its stream's name, cut at 100 characters; None: the stream has none."""
+    thread_ended: bool = False
+    """Whether that thread has ended; something still refers to the socket then."""
+
+    def __str__(self) -> str:
+        """Say where, by whom, for how long."""
+        ended = ", which has ended" if self.thread_ended else ""
+        stream = "" if self.stream is None else f", stream {self.stream}"
+        return f"{self.file}:{self.line} in thread {self.thread}{ended}, for {self.seconds:.1f} s{stream}"
+
+
 class PoolError(HumeClientException):
-    """The pool has no lease to give."""
+    """The pool has no lease to give.
+
+    Attributes:
+        holders: who holds the leases, at most ten: those in the way first, then the oldest first. The text names them.
+    """
+
+    holders: tuple[LeaseHolder, ...] = ()
 
 
 class PoolClosed(PoolError):

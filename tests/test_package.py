@@ -66,7 +66,7 @@ def test_the_public_names_are_these() -> None:
         "AuthenticationError", "BurstConfig", "CertificateRejected", "ConfigurationError", "ConnectError",
         "ConnectionAlreadyExists", "ConnectionLost", "FaceConfig", "FacemeshConfig", "HandshakeRejected",
         "HookError", "HumeClientException", "HumeStreamClient", "InboxOverflow", "InputError",
-        "LanguageConfig", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig",
+        "LanguageConfig", "LeaseHolder", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig",
         "PoolClosed", "PoolError", "PoolFull", "PoolTimeout", "ProsodyConfig", "ProtocolError",
         "ReplyMismatch", "ReplyTimeout", "RequestError", "RetryEvent", "RetryPolicy", "ServerError", "StreamPool",
         "StreamResponse", "StreamSocket", "Timeout", "TooManyConnections", "TransportError", "__version__",

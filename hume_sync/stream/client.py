@@ -174,6 +174,8 @@ class HumeStreamClient:
         max_idle: float = 50.0,
         max_lifetime: float | None = None,
         max_stream_idle: float = 600.0,
+        max_streams: int | None = 10_000,
+        max_stream_bytes: int | None = 64 * 2**20,
         check_after: float | None = None,
     ) -> StreamPool:
         """A pool of connections for any number of threads. Nothing is dialled before the first request.
@@ -189,6 +191,12 @@ class HumeStreamClient:
                 the machine counts, for ``max_lifetime`` too.
             max_lifetime: seconds after which a connection is closed; None: never.
             max_stream_idle: seconds without use after which a named stream is forgotten.
+            max_streams: the most named streams. When there are more, the one that has been idle longest is dropped.
+                Should it come again, times go on, but its context is gone: its next audio reply says "cold". None: no
+                limit. A stream in use is never dropped, here and below.
+            max_stream_bytes: the most memory for the windows of all named streams together. When they take more, the
+                stream that has been idle longest loses its window, and its next audio reply says "cold". None: no
+                limit.
             check_after: None: the client's.
 
         Raises:
@@ -204,6 +212,8 @@ class HumeStreamClient:
             timeout=seconds("timeout", timeout),
             limits=self._limits(max_idle, max_lifetime, check_after),
             max_stream_idle=seconds("max_stream_idle", max_stream_idle),
+            max_streams=math.inf if max_streams is None else _count("max_streams", max_streams, 1),
+            max_stream_bytes=math.inf if max_stream_bytes is None else _count("max_stream_bytes", max_stream_bytes, 0),
             preserve_window=_flag("preserve_window", preserve_window),
             window_ms=models.stream_window_ms,
         )

@@ -40,12 +40,16 @@ class Stream:
         preserve: whether the window is kept, so that it can be replayed.
     """
 
-    __slots__ = ("__weakref__", "_preserve", "_window", "_window_ms", "clock", "connection", "sent", "token")
+    __slots__ = (
+        "__weakref__", "_preserve", "_window", "_window_ms", "clock", "connection", "context_lost", "sent", "token",
+    )  # fmt: skip
 
     def __init__(self, window_ms: float | None = None, *, preserve: bool = True) -> None:
         self._window_ms = window_ms
         self._preserve = preserve
         self._window: StreamWindow | None = None  # made when it is asked for: text and faces have none
+        self.context_lost = False
+        """Whether its window was dropped while it was not in use: its next audio is heard without context."""
         self.clock: Fraction | None = _NO_TIME
         """Seconds of audio accepted; None after audio whose length nobody knows."""
         self.token = object()
@@ -60,11 +64,28 @@ class Stream:
         """What would be replayed on a new connection."""
         if self._window is None:
             self._window = StreamWindow(self._window_ms, preserve=self._preserve)
+            if self.context_lost:
+                self._window.give_up()  # the next reply to audio says so
+                self.context_lost = False
         return self._window
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that its window takes, about."""
+        return 0 if self._window is None else self._window.memory
+
+    def drop_window(self) -> None:
+        """Free the window; the clock runs on. No connection knows the stream any more."""
+        if self._window is not None:
+            self.context_lost = self._window.has_context
+            self._window = None
+        self.token = object()
+        self.connection = None
 
     def begin(self) -> None:
         """Begin again as a new stream, of which no connection knows anything."""
         self._window = None
+        self.context_lost = False
         self.clock = _NO_TIME
         self.token = object()
 
@@ -196,7 +217,6 @@ class Exchanges:
         except HumeClientException as exc:
             if not from_outside(exc):
                 exc.attempts = attempts.number
-                source.count(errors=1)
             raise
         finally:
             source.gate.leave(self)

@@ -10,114 +10,134 @@ from collections.abc import Hashable
 
 from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
 from ..net import clock, fork
+from ..net.condition import Condition
 from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
 from ..net.interrupts import from_outside
 from ..net.latch import Latch
 from ..net.pending import Pending
-from .leases import Lease, Leases, Place, ThreadMark, Waiter
+from .holders import Crowd
+from .leases import Lease, Leases, PoolThread, ThreadLife, Waiter
+from .named import NamedStreams
 from .settings import PoolSettings
 from .shelf import Closed, Shelf
 
 __all__ = ["PoolState", "closed_error"]
 
-_DRAIN_EVERY = 1.0
-"""Seconds between two looks at what finalisers have given back, while somebody waits."""
+_LOOK_EVERY = 0.5
+"""Seconds between two looks at what finalisers have given back, and at the pool's end, while somebody waits."""
+
+_FIRST_LOOK = 0.1
+"""Seconds until the first: another thread that was handed a lease has begun to use it by then."""
 
 
 class PoolState:
     """A pool in one process.
 
     `lock` guards it all, but for what a lease has of its own, and is never held over I/O or a caller's code. Who needs
-    both takes the lease's lock first.
+    both takes the lease's lock first. Finalisers and signal handlers may run in the middle of what it guards, in the
+    very thread that holds it: what they call asks for that (`_is_inside`), and leaves the work to others then.
     """
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
         self.pid = os.getpid()
-        self.lock = threading.Lock()
-        self.calm = threading.Condition(self.lock)  # told, once closing, whenever a connection stops being busy
-        self.closing = Latch()
+        self.lock = threading.RLock()
+        self.changed = Condition(self.lock)  # told of the pool's end, and then when a connection stops being busy
+        self.closing = False
         self.patient = True  # False once closing has run out of time: no new socket is begun
         self.gate = Gate(settings.policy)
         self.shelf = Shelf(settings.max_size, settings.limits)
         self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
         self.counts: defaultdict[str, float] = defaultdict(float)
-        self._marks = threading.local()
+        self._threads = threading.local()
+        self._aborts: dict[object, Callable[[], None]] = {}  # of sockets being dialled, by the call that dials
         self.leases = Leases(
             settings.max_size,
             settings.max_waiting,
-            settings.max_stream_idle,
             settings.new_stream,
+            NamedStreams(
+                settings.new_stream, settings.max_stream_idle, settings.max_streams, settings.max_stream_bytes
+            ),
         )
         fork.watch(self)
 
     # --- leases
 
-    def acquire(self, key: Hashable | None, timeout: float, where: Place) -> Lease:
-        """Wait for a lease."""
-        mark = self.mark()
-        if mark.lease is not None:
-            self._refuse_second(mark)
-        waiter = None
+    def acquire(self, key: Hashable | None, timeout: float, frame: FrameType) -> Lease:
+        """Wait for a lease, for the ``with`` block in that frame."""
+        lease, waiter, full = Lease(key, self.thread(), frame), None, None
         try:
             with self.lock:
-                if self.closing.is_set():
+                if self.closing:
                     raise closed_error()
-                closed = self.drain() if self.returned else []
-                self.leases.forget_idle()
-                lease = self.leases.begin(key, mark, where)
-                if lease is None:
-                    waiter = Waiter(key, mark, where)
-                    self.leases.queue(waiter)
+                closed = self.drain() if self.returned else None
+                self.leases.named.forget_idle()
+                if not self.leases.begin(lease):
+                    if self.leases.is_full:
+                        full = Crowd.around(lease, self.leases)
+                        self.counts["rejected"] += 1
+                    else:
+                        waiter = self.leases.queue(lease)
             if closed:
                 self.close_all(closed)
-            return lease or self._wait(waiter, Deadline(timeout))
+            if full is not None:
+                raise full.full()
+            if waiter is not None:
+                self._wait(waiter, Deadline(timeout))
         except BaseException:  # Ctrl-C too: whatever it had come to is given back
             with self.lock:
                 if waiter is not None:
                     self.leases.leave_queue(waiter)
-                if mark.lease is not None:
-                    self.leases.end(mark.lease)
+                self.leases.end(lease)
             raise
+        return lease
 
-    def _refuse_second(self, mark: ThreadMark) -> None:
-        with self.lock:
-            closed = self.drain()  # a socket that was just dropped is no lease any more
-            lease = mark.lease
-        self.close_all(closed)
-        if lease is not None:
-            file, line = lease.where
-            raise MisuseError(
-                f"this thread has a lease of this pool already, taken at {file}:{line}: end that one first"
-            )
-
-    def _wait(self, waiter: Waiter | None, deadline: Deadline) -> Lease:
-        assert waiter is not None
-        began = clock.monotonic()
+    def _wait(self, waiter: Waiter, deadline: Deadline) -> None:
+        began, pause = clock.monotonic(), _FIRST_LOOK
         try:
-            while not waiter.wait(min(deadline.remaining(), _DRAIN_EVERY)):
+            while not waiter.wait(min(deadline.remaining(), pause)):
+                pause = _LOOK_EVERY
+                self._search()
                 with self.lock:
                     closed = self.drain()
-                    answered, held, waiting = waiter.came.is_set(), len(self.leases.out), self.leases.waiting
+                    if waiter.answered:  # (its wake-up call was interrupted)
+                        break
+                    if self.closing:
+                        raise closed_error()
+                    crowd = Crowd.around(waiter.lease, self.leases)
                 self.close_all(closed)
-                if not answered and deadline.expired():
-                    raise PoolTimeout(f"no lease came free in time ({held} are held, {waiting} callers wait)")
+                if crowd.would_wait_for_itself:
+                    raise self._timed_out(crowd.dead_lock())
+                if deadline.expired():
+                    raise self._timed_out(crowd.timeout())
         finally:
             self.count(wait_seconds=clock.monotonic() - began)
         if waiter.refused is not None:
             raise waiter.refused
-        assert waiter.lease is not None
-        return waiter.lease
 
-    def mark(self) -> ThreadMark:
+    def _timed_out(self, error: PoolTimeout) -> PoolTimeout:
+        self.count(timeouts=1)
+        return error
+
+    def _search(self) -> None:
+        """Have garbage collected, once, for each lease whose thread has ended: its socket may be part of it."""
+        with self.lock:
+            lost = [lease for lease in self.leases.out if not lease.searched and lease.thread.ended]
+            for lease in lost:
+                lease.searched = True
+        if lost:
+            gc.collect()
+
+    def thread(self) -> PoolThread:
         """The calling thread, as this pool knows it."""
         try:
-            return self._marks.mark  # type: ignore[no-any-return]  # a thread-local has no types
+            return self._threads.thread  # type: ignore[no-any-return]  # a thread-local has no types
         except AttributeError:
-            mark = self._marks.mark = ThreadMark(self.returned)
-            return mark
+            life = self._threads.life = ThreadLife()
+            thread = self._threads.thread = PoolThread(life)
+            return thread
 
     def check(self, lease: Lease) -> None:
         """Before a call on a lease that was flagged.
@@ -127,21 +147,20 @@ class PoolState:
         """
         if not lease.active or lease.ending:
             raise MisuseError("this lease has ended: its socket was given back to the pool")
-        if self.closing.is_set():
+        if self.closing:
             raise closed_error()
+
+    def _is_inside(self) -> bool:
+        """Whether this thread was interrupted, by a finaliser or a signal handler, while it holds the pool's lock."""
+        return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # what threading.Condition asks it
 
     def end_lease(self, lease: Lease) -> None:
         """Give a lease back, from any thread; where a call is under way, at its end."""
-        if lease.lock.holder is not None or lease.owner is not self.mark().name:
-            lease.ending = lease.flagged = True
+        lease.ending = lease.flagged = True
+        if self._is_inside():
+            self.returned.append(lease)
+        else:
             self.settle(lease)
-            return
-        with self.lock:  # its own thread, which is in no call: nobody else can begin one
-            closed = self._take_back(lease)
-            if self.returned:
-                closed += self.drain()
-        if closed:
-            self.close_all(closed)
 
     def settle(self, lease: Lease) -> None:
         """Do what a lease was flagged for, unless a call is under way: the end of that one comes here too."""
@@ -154,7 +173,7 @@ class PoolState:
             if closed:
                 self.close_all(closed)
             # Whoever flags it while we hold its lock cannot take that, and so leaves it to us.
-            if not (lease.ending and lease.active) and not (lease.connection and self.closing.is_set()):
+            if not (lease.ending and lease.active) and not (lease.connection and self.closing):
                 return
 
     def _settle(self, lease: Lease) -> Closed:
@@ -163,15 +182,15 @@ class PoolState:
         lease.flagged = False  # before it is looked at: who flags it from now on is seen above
         if lease.interrupted:
             lease.interrupted = False
-            closed += self.shelf.left_by(lease.owner, lease.connection)
+            closed += self.shelf.left_by(lease, lease.connection)
         if lease.ending:
             closed += self._take_back(lease)
-        if self.closing.is_set():
+        if self.closing:
             lease.flagged = True
             closed += self._unhand(lease)
             if not self.patient:  # `close` is over: nobody else will let go of it
                 closed += [(idle, "pool") for idle in self.shelf.clear()]
-            self.calm.notify_all()
+            self.changed.notify_all()
         return closed
 
     def count(self, **changes: float) -> None:
@@ -182,33 +201,29 @@ class PoolState:
 
     def _take_back(self, lease: Lease) -> Closed:
         """End a lease; returns what is to be closed. The caller holds the lock."""
-        if not lease.active:
+        if not self.leases.end(lease):
             return []
         self.counts["requests"] += lease.stream.sent
         lease.stream.sent = 0
-        closed = self._unhand(lease)
-        self.leases.end(lease)
-        return closed
+        return self._unhand(lease)
 
     def _unhand(self, lease: Lease) -> Closed:
         """Part a lease from its connection; returns what is to be closed. The caller holds the lock."""
         connection, lease.connection = lease.connection, None
-        if connection is None:
-            return []
-        try:
-            return self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
-        except BaseException:
-            self.shelf.abandon(connection)
-            raise
+        return [] if connection is None else self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
 
     def drain(self) -> Closed:
-        """Take back the leases that finalisers and dead threads have left; returns what is to be closed.
-
-        The caller holds the lock, and no call of these can be under way: its socket or its thread is gone.
-        """
+        """Take back the leases that finalisers have left; returns what is to be closed. The caller holds the lock."""
         closed: Closed = []
         while self.returned:
-            closed += self._take_back(self.returned.popleft())
+            lease = self.returned.popleft()
+            if lease.dropped:  # nobody can be in a call
+                closed += self._take_back(lease)
+            elif lease.lock.seize():  # else the end of the call under way is its end
+                try:
+                    closed += self._take_back(lease)
+                finally:
+                    lease.lock.release()
         return closed
 
     # --- connections
@@ -253,25 +268,27 @@ class PoolState:
 
     def _find(self, lease: Lease, caller: object, deadline: Deadline, *, checked: bool) -> Connection:
         """Find or dial a connection. After a check in vain no other is checked: a call waits for one pong at most."""
-        check_after = self.settings.limits.check_after
+        check_after, thread = self.settings.limits.check_after, self.thread()
+        if thread is not lease.thread:
+            lease.shared = True
         while True:
             with self.lock:
-                if not lease.active:  # a signal handler has just ended it
+                if not lease.active:  # another thread, or a signal handler, has just ended it
                     self.check(lease)
-                if not self.patient:
-                    raise closed_error()
-                connection, closed = self.shelf.pick(lease.stream, lease.owner, unchecked=checked)
+                connection, closed = self.shelf.pick(lease.stream, thread, lease, unchecked=checked)
                 lease.connection = connection
             if closed:
                 self.close_all(closed)
+            if not self.patient:  # looked at last: `abort` does not see what is taken after it
+                raise closed_error()
             if connection is None:
-                return self._dial(lease, caller, deadline)
+                return self._dial(lease, thread, caller, deadline)
             suspect = connection.may_be_dead(connection.taken, check_after)
             if (not suspect and connection.is_quiet()) or self._is_there(lease, connection, deadline):
                 return connection
             checked = checked or suspect
 
-    def _dial(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
+    def _dial(self, lease: Lease, thread: PoolThread, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
         try:
             connection = self.gate.dial(functools.partial(self._connect, lease), caller, deadline)
@@ -319,34 +336,56 @@ class PoolState:
     def close(self, timeout: float) -> None:
         """See `StreamPool.close`."""
         deadline = Deadline(timeout)
+        self._refuse_newcomers()
+        for connection in self._clear():
+            connection.close(max(min(deadline.remaining(), 1.0), 0.05))
+        self.changed.wait_for(lambda: True if self.is_calm or not self.patient else None, deadline)
+        self.patient = False
+        self._cut_off()
+        for connection in self._clear():
+            connection.retire()
+
+    def abort(self) -> None:
+        """See `StreamPool.abort`. May be called by a signal handler or a finaliser, whatever that interrupts."""
+        self.closing = True
+        self.patient = False
+        self._cut_off()
+        if self._is_inside():
+            return  # who waits looks twice a second; what is idle ends with the pool
+        idle = self._clear()
+        self._refuse_newcomers()
+        for connection in idle:
+            connection.discard()
+        self._cut_off()  # what began meanwhile
+
+    def _refuse_newcomers(self) -> None:
         with self.lock:
             for lease in self.leases.out:
                 lease.flagged = True  # before `closing` is to be seen
-            self.closing.set()
+            self.closing = True
             self.leases.refuse_all(closed_error)
             closed = self.drain()
             out = list(self.leases.out)
+            self.changed.notify_all()
         self.close_all(closed)
         self.gate.end(closed_error())
         for lease in out:
             self.settle(lease)
-        for connection in self._clear():
-            connection.close(max(min(deadline.remaining(), 1.0), 0.05))
-            self.shelf.doomed.pop(connection, None)
-        with self.lock:
-            while self.shelf.leased or self.shelf.dialling:
-                left = deadline.remaining()
-                if left == 0.0:
-                    break
-                self.calm.wait(min(left, threading.TIMEOUT_MAX))
-            self.patient = False
-            late = [connection.abort for connection in self.shelf.leased]
-            late += [lease.pending.abort for lease in self.leases.out if lease.pending is not None]
-        for abort in late:
+
+    def _cut_off(self) -> None:
+        """End the calls under way. Takes no lock: each step is a single one."""
+        for abort in [*(connection.abort for connection in list(self.shelf.leased)), *list(self._aborts.values())]:
             abort()
-        for connection in self._clear():
-            connection.retire()
-            self.shelf.doomed.pop(connection, None)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no connection is in use or being dialled. The caller holds the lock."""
+        return not self.shelf.leased and not self.shelf.dialling
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or raise `PoolClosed` as soon as the pool is closed."""
+        if self.changed.wait_for(lambda: self.closing or None, Deadline(seconds)):
+            raise closed_error()
 
     def _clear(self) -> list[Connection]:
         """Take out what is idle, and what a signal has kept from being closed."""

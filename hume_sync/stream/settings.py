@@ -26,6 +26,9 @@ class PoolSettings:
     timeout: float
     limits: Limits
     max_stream_idle: float
+    max_streams: float
+    """``math.inf``: no limit; so for the next."""
+    max_stream_bytes: float
     preserve_window: bool
     window_ms: float | None
     """Length of the server's window."""

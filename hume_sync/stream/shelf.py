@@ -46,7 +46,9 @@ class Shelf:
         """Connections that are open or being made."""
         return len(self.idle) + len(self.leased) + len(self.dialling)
 
-    def pick(self, stream: Stream, thread: object, *, unchecked: bool = False) -> tuple[Connection | None, Closed]:
+    def pick(
+        self, stream: Stream, thread: object, lease: object, *, unchecked: bool = False
+    ) -> tuple[Connection | None, Closed]:
         """The best connection for a stream, now leased; None: one may be dialled, and counts from now on.
 
         The one that holds the stream, else the one this thread used last, else the one used last at all; of these
@@ -55,6 +57,7 @@ class Shelf:
         Args:
             stream: the stream.
             thread: who asks.
+            lease: for what.
             unchecked: pass over those that have to be checked first.
         """
         now = clock.boottime()
@@ -62,7 +65,7 @@ class Shelf:
         best = self._best(stream, thread, now, unchecked=unchecked)
         if best is not None:
             del self.idle[best]
-            self.leased.add(best)
+            self.leased[best] = lease
             best.last_user, best.taken = thread, now
             return best, closed
         if self.total >= self._size:
@@ -71,7 +74,7 @@ class Shelf:
             self.doomed[victim] = "evicted"
             del self.idle[victim]
             closed.append((victim, "evicted"))
-        self.dialling.add(thread)
+        self.dialling.add(lease)
         return None, closed
 
     def _best(self, stream: Stream, thread: object, now: float, *, unchecked: bool) -> Connection | None:
@@ -91,22 +94,22 @@ class Shelf:
                     break
         return best
 
-    def dialled(self, connection: Connection | None, thread: object) -> None:
+    def dialled(self, connection: Connection | None, thread: object, lease: object) -> None:
         """A dial has ended: with a connection, now leased, or without one."""
-        self.dialling.discard(thread)
+        self.dialling.discard(lease)
         if connection is not None:
             connection.last_user = thread
-            self.leased.add(connection)
+            self.leased[connection] = lease
 
     def drop(self, connection: Connection) -> None:
         """A leased connection is no more."""
-        self.leased.discard(connection)
+        self.leased.pop(connection, None)
 
     def abandon(self, connection: Connection) -> None:
         """A signal has struck while it changed hands."""
         self.doomed[connection] = "error"
         self.idle.pop(connection, None)
-        self.leased.discard(connection)
+        self.leased.pop(connection, None)
 
     def put_back(self, connection: Connection, stream: Stream, *, kept: bool) -> Closed:
         """A lease has ended; ``kept`` says whether its stream will come again."""
@@ -119,10 +122,10 @@ class Shelf:
             why = "clock"
         if why is not None:
             self.doomed[connection] = why
-            self.leased.discard(connection)
+            self.leased.pop(connection, None)
             return [(connection, why)]
         self.idle[connection] = None
-        self.leased.discard(connection)
+        self.leased.pop(connection, None)
         if self._look_at == math.inf or self._limits.max_lifetime != math.inf:
             self._look_at = min(self._look_at, self._limits.ends(connection))
         now = clock.boottime()

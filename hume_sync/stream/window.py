@@ -31,6 +31,12 @@ _MAX_BYTES = 8 * 2**20
 _MAX_PAYLOADS = 100
 """Payloads kept for one stream: ten seconds in tenths. More would cost a new connection more than they are worth."""
 
+_OVERHEAD = 1000
+"""Bytes of memory of a window without payloads, about."""
+
+_OVERHEAD_OF_A_PAYLOAD = 200
+"""Bytes of memory of a payload beyond those that are sent, about."""
+
 
 @safe_repr
 @attrs.frozen
@@ -148,6 +154,16 @@ class StreamWindow:
 
     def _drop_oldest(self) -> None:
         self._bytes -= self._items.popleft().size
+
+    @property
+    def has_context(self) -> bool:
+        """Whether there is anything to lose, if it were only the fact that something was lost before."""
+        return bool(self._items) or self._lost or self._given_up
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that it takes, about. They are not counted anew: this costs nothing."""
+        return _OVERHEAD + self._bytes + len(self._items) * _OVERHEAD_OF_A_PAYLOAD
 
     def __bool__(self) -> bool:
         """Whether anything would be replayed."""

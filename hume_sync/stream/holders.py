@@ -1,0 +1,116 @@
+"""Who holds the leases of a pool: for the errors of those who get none."""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType
+from typing import TypeVar
+
+import attrs
+
+from ..errors import LeaseHolder, PoolError, PoolFull, PoolTimeout, described
+from ..net import clock
+from ..reprs import safe_repr
+from .leases import Lease, Leases
+
+__all__ = ["Crowd"]
+
+_E = TypeVar("_E", bound=PoolError)
+
+_MOST = 10
+"""Holders that an error names."""
+
+
+@safe_repr
+@attrs.frozen
+class Crowd:
+    """Who holds leases and who waits, at a moment when a lease cannot be given."""
+
+    wanted: Lease
+    size: int
+    held: int
+    waiting: int
+    first: tuple[Lease, ...]
+    """Some of those that are held: those in the way first, then the oldest first."""
+    in_the_way: tuple[Lease, ...]
+    """Those of which one has to end first."""
+
+    @classmethod
+    def around(cls, wanted: Lease, leases: Leases) -> Crowd:
+        """Look around; the pool's lock is held."""
+        in_the_way = tuple(leases.in_the_way(wanted))
+        held = sorted(leases.out, key=lambda lease: (lease not in in_the_way, lease.since))
+        return cls(wanted, leases.size, len(held), leases.waiting, tuple(held[:_MOST]), in_the_way)
+
+    @property
+    def would_wait_for_itself(self) -> bool:
+        """Whether the calling thread waits for ``with`` blocks of its own, which cannot end before its wait does.
+
+        That is certain where their frames are on its stack. Blocks of generators that it has left, as frameworks enter
+        and leave them in whatever thread is free, are not; and a lease that another thread was seen to use may be ended
+        by that one.
+        """
+        if not self.in_the_way or any(
+            lease.thread is not self.wanted.thread or lease.shared for lease in self.in_the_way
+        ):
+            return False
+        frame, stack = sys._getframe(), set()
+        while frame is not None:
+            stack.add(id(frame))
+            frame = frame.f_back  # type: ignore[assignment]  # None at the end
+        return all(lease.frame_id in stack for lease in self.in_the_way)
+
+    def timeout(self) -> PoolTimeout:
+        """Build the error for one who has waited in vain. Without the pool's lock, as for the others below."""
+        what = "no lease" if self._stream is None else f"the stream {self._stream} is in use: no lease"
+        return self._error(
+            PoolTimeout, f"{what} came free in time ({self.held} are held, {self.waiting} callers wait)"
+        )
+
+    def dead_lock(self) -> PoolTimeout:
+        """Build the error for one who `would_wait_for_itself`."""
+        if self._stream is not None:
+            what = f"the stream {self._stream}"
+        else:
+            what = "the pool's only lease" if self.size == 1 else f"all {self.size} leases of the pool"
+        return self._error(PoolTimeout, f"this thread waits for itself: it holds {what}")
+
+    def full(self) -> PoolFull:
+        """Build the error for one who may not even wait."""
+        return self._error(PoolFull, f"max_waiting is {self.waiting}, and as many wait for a lease already")
+
+    @property
+    def _stream(self) -> str | None:
+        """The name of the stream that is waited for, where that is in use."""
+        key = self.wanted.key
+        in_use = key is not None and any(lease.key == key for lease in self.in_the_way)
+        return described(key) if in_use else None
+
+    def _error(self, kind: type[_E], text: str) -> _E:
+        now = clock.monotonic()
+        holders = tuple(_holder(lease, now) for lease in self.first)
+        listed = [str(holder) for holder in holders]
+        if self.held > len(listed):
+            listed.append(f"and {self.held - len(listed)} more")
+        error = kind(": ".join([text, "; ".join(listed)] if listed else [text]))
+        error.holders = holders
+        return error
+
+
+def _holder(lease: Lease, now: float) -> LeaseHolder:
+    return LeaseHolder(
+        file=lease.code.co_filename,
+        line=_line(lease.code, lease.instruction),
+        thread=lease.thread.name,
+        seconds=max(0.0, now - lease.since),
+        stream=None if lease.key is None else described(lease.key),
+        thread_ended=lease.thread.ended,
+    )
+
+
+def _line(code: CodeType, instruction: int) -> int:
+    """The line of an instruction. (A frame could tell it at once, but that takes longer than a whole lease.)"""
+    for begin, end, line in code.co_lines():
+        if begin <= instruction < end and line is not None:
+            return line
+    return code.co_firstlineno
