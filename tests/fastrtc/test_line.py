@@ -20,6 +20,8 @@ from hume_sync.net.pending import Sockets, Watch
 
 from .talk import SPEECH
 
+pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
+
 pytestmark = pytest.mark.usefixtures("own_fakes")
 
 
