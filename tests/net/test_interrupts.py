@@ -46,13 +46,17 @@ def strike() -> None:
 
 @pytest.mark.parametrize("module", ["hume_sync.net.x", "websocket._core", "ssl", "concurrent.futures", "http.client"])
 def test_an_error_of_the_calls_own_is_none_from_outside(module: str) -> None:
-    own = raised(through("hume_sync.net.x", through(module, through("hume_sync.net.y", too_late_of_ours))), "hume_sync.x")
+    own = raised(
+        through("hume_sync.net.x", through(module, through("hume_sync.net.y", too_late_of_ours))), "hume_sync.x"
+    )
     assert not from_outside(own)
 
 
 def test_nor_where_others_watch_the_calls_on_their_way() -> None:
     """As Sentry does those of http.client."""
-    watched = through("sentry_sdk.integrations.stdlib", through("http.client", through("hume_sync.y", too_late_of_ours)))
+    watched = through(
+        "sentry_sdk.integrations.stdlib", through("http.client", through("hume_sync.y", too_late_of_ours))
+    )
     assert not from_outside(raised(watched, "hume_sync.x"))
 
 
