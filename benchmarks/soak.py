@@ -30,7 +30,7 @@ from hume_sync import HumeClientException, HumeStreamClient, LanguageConfig, Ret
 from hume_sync.emulator.knobs import Knobs
 from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.dial import Watch
+from hume_sync.net.pending import Watch
 
 from .traffic import TIMEOUT, WINDOW_MS, Tally, Traffic
 from .weather import EMULATOR_SEED, FAULTS, REFUSED

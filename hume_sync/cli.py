@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return interrupted
     except BrokenPipeError:
         # Whoever read our output has gone; what is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, and no path of anybody's
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 0
     except (HumeClientException, OSError) as exc:
         print(one_line(exc), file=sys.stderr)

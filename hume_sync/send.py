@@ -46,7 +46,8 @@ inputs:
 environment:
   HUME_BASE_URL                       the server, where --url is not given
   HUME_API_KEY                        the key, where the server wants one; there is no option for it
-  http_proxy, https_proxy, no_proxy   proxies for ws:// and wss://, and the hosts without one
+  wss_proxy, https_proxy, all_proxy   proxies for wss://, the first that is set; no_proxy: hosts without one
+  ws_proxy, http_proxy, all_proxy     likewise for ws://
   SSL_CERT_FILE, SSL_CERT_DIR         certificates of authorities, where the system's are not to be used
 
 exit status:

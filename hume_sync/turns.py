@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from .errors import InputError, described
 from .net.deadline import Deadline
 from .net.optional import NeedsExtra
+from .net.pending import open_into
 
 __all__ = ["add_arguments", "run"]
 
@@ -20,7 +22,8 @@ _AFTERMATH = 0.5
 
 _EPILOG = """\
 environment:
-  http_proxy, https_proxy, no_proxy   proxies for ws:// and wss://, and the hosts without one
+  wss_proxy, https_proxy, all_proxy   proxies for wss://, the first that is set; no_proxy: hosts without one
+  ws_proxy, http_proxy, all_proxy     likewise for ws://
   SSL_CERT_FILE, SSL_CERT_DIR         certificates of authorities, where the system's are not to be used
   HUME_BASE_URL and HUME_API_KEY are not read: they are for v0 servers, and the application is named by URL.
 """
@@ -92,13 +95,17 @@ def _check_writable(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"--out is a directory: {path}")
     existed = path.exists()
+    descriptors: list[int] = []
     try:
         if not existed or path.is_file():  # a FIFO would be waited for
-            path.open("ab").close()
-        if not existed:
-            path.unlink()
+            open_into(descriptors, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     except OSError as exc:
         raise InputError(f"--out cannot be written: {exc.strerror}: {path}") from None
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+            if not existed:
+                path.unlink()
 
 
 def _shown_outputs(outputs: Any, timeout: float) -> Iterator[str]:

@@ -234,7 +234,8 @@ def test_a_closed_standard_input_is_bad_input(
     assert "standard input is closed" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_at_once_with_status_130(tmp_path: Path) -> None:
+def test_ctrl_c_ends_at_once_with_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUME_API_KEY", "k")
     with Emulator(latency=600) as slow:
         command = [
             sys.executable,

@@ -12,6 +12,7 @@ from benchmarks.cases import Case, make, url_of
 from benchmarks.checks import Checker, check_receipt
 from hume_sync import HumeStreamClient, LanguageConfig
 from hume_sync.net.deadline import Deadline
+from hume_sync.net.pending import Pending
 from hume_sync.stream.payloads import Models
 
 __all__ = ["Probe", "probe"]
@@ -28,7 +29,7 @@ def _beyond(greater: list[float], smaller: list[float]) -> float:
     return median(a - b for a, b in zip(greater, smaller, strict=True))
 
 
-def _unwatched(_abort: Callable[[], None]) -> None:
+def _unwatched(_pending: Pending) -> None:
     """Nobody aborts this dial."""
 
 

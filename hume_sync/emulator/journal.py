@@ -78,35 +78,37 @@ class Journal:
         self._requests: deque[RequestSeen] = deque(maxlen=size)
         self._ends: deque[ConnectionEnded] = deque(maxlen=size)
         self._counts = dict.fromkeys(("handshakes", "refused", "requests", "ended", "open", "peak"), 0)
-        self._changed = threading.Condition()
+        # Taken by itself, and not by way of the condition, whose Python code a signal handler may interrupt.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
 
     @property
     def handshakes(self) -> tuple[HandshakeSeen, ...]:
         """Handshakes, oldest first."""
-        with self._changed:
+        with self._lock:
             return tuple(self._handshakes)
 
     @property
     def requests(self) -> tuple[RequestSeen, ...]:
         """Requests, in the order they were answered."""
-        with self._changed:
+        with self._lock:
             return tuple(self._requests)
 
     @property
     def ends(self) -> tuple[ConnectionEnded, ...]:
         """Ended connections, oldest first."""
-        with self._changed:
+        with self._lock:
             return tuple(self._ends)
 
     @property
     def counts(self) -> dict[str, int]:
         """Totals: handshakes, refused, requests, ended; connections open now; the peak of that."""
-        with self._changed:
+        with self._lock:
             return dict(self._counts)
 
     def clear(self) -> None:
         """Forget all entries and totals, but not how many connections are open."""
-        with self._changed:
+        with self._lock:
             for entries in (self._handshakes, self._requests, self._ends):
                 entries.clear()
             now_open = self._counts["open"]
@@ -115,12 +117,12 @@ class Journal:
     def wait_for(self, condition: Callable[[Journal], bool], timeout: float = 5.0) -> bool:
         """Wait until ``condition(journal)`` holds, at most ``timeout`` seconds; return whether it does."""
         # The condition's lock is re-entrant, so the predicate may read the journal.
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: condition(self), timeout)
 
     def add_handshake(self, seen: HandshakeSeen) -> None:
         """Record a handshake."""
-        with self._changed:
+        with self._lock:
             self._handshakes.append(seen)
             self._counts["handshakes"] += 1
             if seen.status == 101:
@@ -146,14 +148,14 @@ class Journal:
             code=code,
             audio=audio,
         )
-        with self._changed:
+        with self._lock:
             self._requests.append(seen)
             self._counts["requests"] += 1
             self._changed.notify_all()
 
     def add_end(self, ended: ConnectionEnded) -> None:
         """Record the end of a connection that had been let in."""
-        with self._changed:
+        with self._lock:
             self._ends.append(ended)
             self._counts["ended"] += 1
             self._counts["open"] -= 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Collection
-from concurrent.futures import Future
 from functools import partial
 from http import HTTPStatus
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -88,12 +89,17 @@ class Emulator:
 
         Raises RuntimeError if it is started already, OSError if the address cannot be bound.
         """
-        with self._lifecycle:
-            if self._running is not None:
-                raise RuntimeError("The emulator is already started")
-            running = _Running(self)
+        running = None
+        try:
+            with self._lifecycle:
+                if self._running is not None:
+                    raise RuntimeError("The emulator is already started")
+                running = self._running = _Running(self)
             running.begin()
-            self._running = running
+        except BaseException:  # Ctrl-C too, which may come while the thread starts
+            if running is not None:
+                self.close()
+            raise
         return self
 
     def close(self, timeout: float = 5.0) -> None:
@@ -139,7 +145,11 @@ class Emulator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except BaseException:
+            self.close()  # a signal's handler has raised in the middle of it
+            raise
 
     def __repr__(self) -> str:
         running = self._running
@@ -147,7 +157,7 @@ class Emulator:
 
     def _require_running(self) -> _Running:
         running = self._running
-        if running is None:
+        if running is None or not running.listens:
             raise RuntimeError("The emulator is not started: use 'with Emulator() as server', or start()")
         return running
 
@@ -173,44 +183,71 @@ class _Running:
         self.host = emulator._host
         self.port = 0
         self._emulator = emulator
-        self._ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event, Front]] = Future()
+        self._state: tuple[asyncio.AbstractEventLoop, asyncio.Event, Front] | None = None  # once it listens
+        self._told: SimpleQueue[BaseException | None] = SimpleQueue()  # that it does, or why it cannot
+        self._given_up = False
+        self._dropping: asyncio.Task[None] | None = None
         # A daemon, so that a program that forgets to close the emulator can still end.
         self._thread = threading.Thread(target=self._run, name="hume-emulator", daemon=True)
 
+    @property
+    def listens(self) -> bool:
+        return self._state is not None
+
     def begin(self) -> None:
         self._thread.start()
-        try:
-            self._ready.result()
-        except BaseException:
-            self._thread.join()
-            raise
+        if (error := self._told.get()) is not None:
+            raise error
 
     def end(self, timeout: float) -> bool:
-        loop, stop, _ = self._ready.result()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
-        self._thread.join(timeout)
+        self._given_up = True  # before the look: a thread that listens only now sees it
+        if self._state is not None:
+            loop, stop, _ = self._state
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(stop.set)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def drop(self, code: int | None) -> None:
-        loop, _, front = self._ready.result()
-        asyncio.run_coroutine_threadsafe(front.drop(code), loop).result(_ANSWER)
+        assert self._state is not None
+        loop, _, front = self._state
+        done: SimpleQueue[BaseException | None] = SimpleQueue()
+
+        async def drop() -> None:
+            try:
+                await front.drop(code)
+            finally:
+                done.put(sys.exception())
+
+        def begin() -> None:
+            self._dropping = loop.create_task(drop())  # kept: the loop itself may forget a task
+
+        loop.call_soon_threadsafe(begin)
+        try:
+            error = done.get(timeout=_ANSWER)
+        except Empty:
+            raise TimeoutError("the emulator's thread does not answer") from None
+        if error is not None:
+            raise error
 
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=_Loop) as runner:
                 runner.run(self._main())
         except BaseException as error:
-            if self._ready.done():
+            if self._state is not None:
                 raise
-            self._ready.set_exception(error)
+            self._told.put(error)
 
     async def _main(self) -> None:
         stop = asyncio.Event()
         front, server = await self._emulator._open()
         self.host, self.port = _address(self.host, server)
-        self._ready.set_result((asyncio.get_running_loop(), stop, front))
-        await stop.wait()
+        self._state = asyncio.get_running_loop(), stop, front
+        self._told.put(None)
+        if not self._given_up:
+            await stop.wait()
         server.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):

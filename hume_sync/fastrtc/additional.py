@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from ..errors import ConnectError, ConnectionLost, HookError, InputError, ProtocolError, described
 from ..net.clock import monotonic
 from ..net.deadline import Deadline
-from ..net.dial import Watch
 from ..net.interrupts import from_outside
+from ..net.pending import Watch
 from .events import Event, SendInput
 from .line import Line
 from .link import Link
@@ -99,10 +99,14 @@ class Additional:
         while True:
             link = line.living(deadline)
             stream = self._open_outputs(line, link, deadline)
-            with self._streams_lock:
-                if line.link is link and link.ended is None and not line.closed:
-                    self._streams.add(stream)
-                    return stream
+            try:
+                with self._streams_lock:
+                    if line.link is link and link.ended is None and not line.closed:
+                        self._streams.add(stream)
+                        return stream
+            except BaseException:
+                stream.close()  # nobody else knows it yet
+                raise
             stream.close()  # it is of a connection that is none any more, and nobody else would end it
             line.check()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -14,6 +15,7 @@ from typing import Any, Final
 from ..errors import InputError, described
 from ..net.interrupts import from_outside
 from ..net.optional import loaded_numpy
+from ..net.pending import open_into
 from .samples import Check, check_rate, check_whole, mean, mix_down, resample
 
 __all__ = ["check_rate", "silence", "to_samples", "write_wav"]
@@ -160,20 +162,27 @@ def _name_of(path: str | os.PathLike[str]) -> str:
 
 
 def _read_path(path: str | os.PathLike[str], check: Check) -> bytes:
+    descriptors: list[int] = []
     try:
-        # Without O_NONBLOCK a FIFO would be waited for, and for ever.
-        file = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115 - closed below; here its errors are told
-    except ValueError as exc:  # a NUL, or what the file system cannot write
-        if from_outside(exc):
-            raise
-        raise InputError(f"{_name_of(path)} cannot exist: {exc}") from None
-    with file:
-        status = os.fstat(file.fileno())
+        try:
+            # Without O_NONBLOCK a FIFO would be waited for, and for ever.
+            descriptor = open_into(descriptors, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except ValueError as exc:  # a NUL, or what the file system cannot write
+            if from_outside(exc):
+                raise
+            raise InputError(f"{_name_of(path)} cannot exist: {exc}") from None
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{_name_of(path)} is no regular file; pass an open file object")
         if status.st_size > _MAX_FILE:
             raise InputError(f"{_name_of(path)} holds {status.st_size} bytes; the limit is {_MAX_FILE}")
-        return _read_object(file, _name_of(path), check)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            return _read_object(file, _name_of(path), check)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _read_object(file: Any, name: str, check: Check) -> bytes:

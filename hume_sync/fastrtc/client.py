@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
-from ..net.dial import Watch
 from ..net.endpoint import Endpoint, default_context, private_headers, size
 from ..net.interrupts import from_outside
+from ..net.pending import Watch
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
 from ..net.tracebacks import hides_locals

@@ -30,11 +30,12 @@ from ..errors import (
 )
 from ..net.body import framing
 from ..net.deadline import Deadline
-from ..net.dial import Watch, dial
+from ..net.dial import dial
 from ..net.endpoint import Endpoint, default_context
 from ..net.http1 import seconds_to_wait
 from ..net.interrupts import from_outside
 from ..net.optional import NeedsExtra
+from ..net.pending import Watch, unwatched
 from ..net.proxies import environment_proxy
 from ..net.tracebacks import hides_locals
 from ..net.urls import host_of, split_url
@@ -109,10 +110,10 @@ class Http:
         origin, target = self._locate(url, name)
         return f"http{'s' if origin.tls else ''}://{origin.authority}{target}"
 
-    def post_json(self, url: str, payload: Any, deadline: Deadline, *, watch: Watch | None = None) -> Answer:
+    def post_json(self, url: str, payload: Any, deadline: Deadline, *, watch: Watch = unwatched) -> Answer:
         """POST a value as JSON, and read the whole answer, whatever its status, but a redirect.
 
-        ``watch`` is told how to interrupt it from another thread: it then raises ConnectError or ConnectionLost.
+        ``watch`` is told of it. Aborted, it raises ConnectError or ConnectionLost.
 
         Raises:
             InputError: the value is not JSON.
@@ -130,11 +131,11 @@ class Http:
             raise InputError(f"this cannot be sent as JSON: {exc}") from None
         return self._open(url, None, deadline, watch, body=body).answer(deadline)
 
-    def get(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch | None = None) -> Answer:
+    def get(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch = unwatched) -> Answer:
         """GET the URL, with these fields in its query; otherwise as `post_json`."""
         return self._open(url, fields, deadline, watch).answer(deadline)
 
-    def stream(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch | None = None) -> OpenResponse:
+    def stream(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch = unwatched) -> OpenResponse:
         """GET a stream of events: the response with its body still to come; to be closed. Raises as `post_json`."""
         return self._open(url, fields, deadline, watch, accept="text/event-stream")
 
@@ -181,7 +182,7 @@ class Http:
         url: str,
         fields: Fields,
         deadline: Deadline,
-        watch: Watch | None,
+        watch: Watch,
         *,
         body: bytes | None = None,
         accept: str = "application/json",
@@ -190,7 +191,7 @@ class Http:
         if fields:
             target += ("&" if "?" in target else "?") + urlencode(fields)
         try:
-            wire = dial(origin, deadline, watch) if watch else dial(origin, deadline)
+            wire = dial(origin, deadline, watch)
         except ConfigurationError as exc:  # it speaks of keys and wss://
             if from_outside(exc):
                 raise
@@ -266,6 +267,11 @@ class OpenResponse:
     def abort(self) -> None:
         """From any thread: end it; whoever reads gets what has come, and then the end or ConnectionLost."""
         self._wire.abort()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was let go."""
+        return self._wire.fileno() == -1
 
     def close(self) -> None:
         """Let the connection go. Idempotent."""

@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, copy_of
 from ..net.condition import Condition
 from ..net.deadline import Deadline
-from ..net.dial import Watch
 from ..net.interrupts import from_outside
 from ..net.lock import CallLock
+from ..net.pending import Pending, Watch
 from .events import Event, Reconnected
 from .link import Connect, Link
 
@@ -51,7 +51,7 @@ class Line:
         self._closing = False
         self._lock = threading.RLock()
         self._woken = Condition(self._lock)  # who waits between two attempts, once it is closed
-        self._interrupts: set[Callable[[], None]] = set()  # of requests that are under way
+        self._pending: set[Pending] = set()  # what requests that are under way have acquired
         self._waiting: deque[Event] = deque()  # to be received before what the link has
         self._reading = CallLock()  # held while events are taken off a link, or out of what waits
         self._changing = CallLock()  # held while the link is made anew, and by what that would disturb
@@ -127,22 +127,25 @@ class Line:
 
     def ask(self, request: Callable[[Watch], _T]) -> _T:
         """Make a request, which `close` interrupts."""
-        mine: list[Callable[[], None]] = []
+        mine: list[Pending] = []
 
-        def watch(abort: Callable[[], None]) -> None:
-            mine.append(abort)
-            self._interrupts.add(abort)
+        def watch(pending: Pending) -> None:
+            mine.append(pending)
+            self._pending.add(pending)
             if self.closed:  # whoever closed it may not have seen this one
                 raise _closed()
 
         try:
-            return request(watch)
-        except TransportError as exc:
-            if self.closed and not from_outside(exc):
+            answer = request(watch)
+            self._pending.difference_update(mine)
+        except BaseException as exc:
+            for pending in reversed(mine):  # what was made of the others comes first
+                pending.release()
+            self._pending.difference_update(mine)
+            if self.closed and isinstance(exc, TransportError) and not from_outside(exc):
                 raise _closed() from None
             raise
-        finally:
-            self._interrupts.difference_update(mine)
+        return answer
 
     def living(self, deadline: Deadline) -> Link:
         """The link; raises what has ended it."""
@@ -175,8 +178,8 @@ class Line:
         with self._lock:
             self._closing = True
             self._woken.notify_all()
-        for interrupt in list(self._interrupts):
-            interrupt()
+        for pending in list(self._pending):
+            pending.abort()
 
     def _renew(self, lost: Link, why: ConnectionLost, deadline: Deadline) -> None:
         def renew(link: Link) -> None:

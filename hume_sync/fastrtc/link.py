@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..errors import HumeClientException
 from ..net.deadline import Deadline
-from ..net.dial import Watch
+from ..net.pending import Watch
 from .events import Event
 
 __all__ = ["Connect", "Link", "Sleep"]

@@ -14,9 +14,9 @@ from typing import Any, NoReturn, Self
 from ..errors import HookError, InputError, MisuseError, Timeout, TransportError, described
 from ..net import fork
 from ..net.deadline import Deadline, seconds
-from ..net.dial import Watch
 from ..net.interrupts import from_outside
 from ..net.lock import CallLock
+from ..net.pending import Watch, unwatched
 from ..reprs import safe_repr
 from .events import json_or_text
 from .http import Answer, Http, OpenResponse
@@ -54,7 +54,7 @@ class OutputStream:
         webrtc_id: str,
         deadline: Deadline,
         *,
-        watch: Watch | None = None,
+        watch: Watch = unwatched,
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         url = http.resolve(url, name="outputs")
@@ -71,8 +71,12 @@ class OutputStream:
         self._ended = False
         self.last_event: ServerSentEvent | None = None
         """The event that the last output came in: its name, its identifier, its data as text."""
-        self._forgotten = weakref.finalize(self, _forgotten, response, self._pid)
-        fork.watch(self)
+        try:
+            self._forgotten = weakref.finalize(self, _forgotten, response, self._pid)
+            fork.watch(self)
+        except BaseException:
+            response.close()  # a signal struck: this one is not the caller's to close
+            raise
 
     @property
     def ended(self) -> bool:
@@ -126,7 +130,11 @@ class OutputStream:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except BaseException:
+            self.close()  # a signal struck in the middle of it
+            raise
 
     def __repr__(self) -> str:
         return f"<OutputStream{' ended' if self.ended else ''}>"
@@ -185,6 +193,8 @@ def _forgotten(response: OpenResponse, pid: int) -> None:
     if pid != os.getpid():
         response.let_go(close=False)
         return
+    if response.closed:
+        return
     response.close()
     warnings.warn("a stream of outputs was not closed", ResourceWarning, stacklevel=1)
 
@@ -201,7 +211,7 @@ def latest(
     webrtc_id: str,
     deadline: Deadline,
     *,
-    watch: Watch | None = None,
+    watch: Watch = unwatched,
 ) -> Any:
     """Ask the ``latest`` URL for the oldest output that nobody has fetched: JSON where it is JSON, else text.
 
@@ -222,7 +232,7 @@ def post_input(  # noqa: PLR0917 - in the order in which they are told
     shape: Callable[[str, Mapping[str, Any]], Any] | None,
     deadline: Deadline,
     *,
-    watch: Watch | None = None,
+    watch: Watch = unwatched,
 ) -> Answer:
     """Give a connection's handler additional inputs: POST them to the application's hook.
 

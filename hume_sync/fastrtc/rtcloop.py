@@ -87,7 +87,7 @@ class RTCLoop:
         self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: set[asyncio.Task[None]] = set()
         self._sent = 0  # samples
-        self._due = -math.inf  # when the next frame is to be sent, on the loop's clock; not one was yet
+        self._due = -math.inf  # when the next frame is to be sent, on the loop's clock
         # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
         # move a few bytes. It is reentrant: a signal's handler may use the session that its own thread is just using.
         self._lock = threading.RLock()
@@ -220,6 +220,14 @@ class RTCLoop:
     def stop(self) -> None:
         """End it at once, from any thread or finaliser: no lock is taken, and nothing waited for."""
         self._tell(_stopped())
+
+    def abort(self) -> None:
+        """See `Pending`."""
+        self.stop()
+
+    def release(self) -> None:
+        """See `Pending`: the thread gives everything back."""
+        self.abandon()
 
     def _tell(self, why: HumeClientException) -> None:
         self._told = self._told or why

@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import ConfigurationError
 from ..net.deadline import Deadline
-from ..net.dial import Watch
+from ..net.pending import Watch
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .http import Http

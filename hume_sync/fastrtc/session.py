@@ -228,10 +228,14 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, Exception) and self._line.is_mine:
-            self._line.interrupt()  # first: nobody is to make it anew
-            self._line.link.abort()  # Ctrl-C: do not wait for a server's goodbye
-        self.close()
+        try:
+            if kind is not None and not issubclass(kind, Exception) and self._line.is_mine:
+                self._line.interrupt()  # first: nobody is to make it anew
+                self._line.link.abort()  # Ctrl-C: do not wait for a server's goodbye
+            self.close()
+        except BaseException:
+            self.close()  # a signal struck in the middle of it
+            raise
 
     def __repr__(self) -> str:
         return f"<Session {self.webrtc_id}{' closed' if self._line.closed else ''}>"

@@ -12,8 +12,8 @@ from typing import Any, Final, Self
 from ..errors import ConfigurationError, HumeClientException, MisuseError, ProtocolError
 from ..net import fork
 from ..net.deadline import Deadline
-from ..net.dial import Watch
 from ..net.optional import NeedsExtra
+from ..net.pending import Watch
 from .events import Event
 from .http import Answer
 from .ice import IceServer, check_ice_servers
@@ -98,8 +98,8 @@ class WebRTCLink:
         webrtc_id = str(uuid.uuid4())
         loop = RTCLoop(configuration, input_rate=input_sample_rate, output_rate=output_sample_rate, inbox=inbox_bytes)
         try:
+            watch(loop)
             loop.start()
-            watch(loop.stop)
             sdp = _local_sdp(loop, deadline)
             answer = _sdp(offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline), scrub)
             loop.accept(answer, deadline)

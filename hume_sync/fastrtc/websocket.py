@@ -19,10 +19,10 @@ from ..errors import (
     Timeout,
 )
 from ..net.deadline import Deadline
-from ..net.dial import Watch
 from ..net.duplex import Beat, Duplex
 from ..net.endpoint import Endpoint
 from ..net.interrupts import from_outside
+from ..net.pending import Watch
 from . import mulaw
 from .events import AudioChunk, Custom, Event, json_or_text, to_event
 from .refusals import refusal, refused

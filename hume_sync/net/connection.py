@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import ConnectionLost, ProtocolError, ReplyMismatch, Timeout
 from . import clock
 from .deadline import Deadline
-from .dial import Watch
 from .endpoint import Endpoint
 from .frames import Part
+from .pending import Watch, unwatched
 from .replies import decode, is_reply
 from .route import Route
 from .wire import Received
@@ -85,7 +85,7 @@ class Connection:
         """Messages that answered no request, such as heartbeats. Whoever keeps statistics takes them out."""
 
     @classmethod
-    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Connection:
+    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Connection:
         """Dial and upgrade; raises as `Transport.open` does."""
         from .transport import Transport  # noqa: PLC0415 - 10 ms of imports, which a first connection does not notice
 
@@ -260,17 +260,23 @@ class Connection:
 
     def close(self, timeout: float) -> None:
         """Close in order, at most ``timeout`` seconds long, but without waiting for a server that is likely gone."""
-        if self.heard <= self.route.suspect_before:
-            self.retire()
-        elif self.sound:
-            self.sound = False
-            self._transport.close(timeout)
+        try:
+            if self.heard <= self.route.suspect_before:
+                self.retire()
+            elif self.sound:
+                self.sound = False
+                self._transport.close(timeout)
+        finally:
+            self._transport.discard()
 
     def retire(self) -> None:
         """Close without waiting for the server's answer."""
-        if self.sound:
-            self.sound = False
-            self._transport.retire()
+        try:
+            if self.sound:
+                self.sound = False
+                self._transport.retire()
+        finally:
+            self._transport.discard()
 
     def discard(self) -> None:
         """Let go of the connection at once. Idempotent."""

@@ -7,7 +7,6 @@ import socket
 import ssl
 import warnings
 from base64 import b64encode
-from collections.abc import Callable
 
 from ..errors import (
     CertificateRejected,
@@ -21,20 +20,17 @@ from .deadline import Deadline
 from .endpoint import Endpoint
 from .http1 import read_head
 from .interrupts import from_outside
+from .pending import Sockets, Watch, unwatched
 from .proxies import Proxy
 from .readiness import check_green_threads
-from .tcp import Sockets, Watch, connect
+from .tcp import connect
 from .tracebacks import hides_locals
 from .wire import Wire
 
 __all__ = ["Watch", "dial"]
 
 
-def _unwatched(abort: Callable[[], None]) -> None:
-    """Nobody wants to know."""
-
-
-def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> Wire:
+def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Wire:
     """Connect to an endpoint, through its proxy and TLS where it has them.
 
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
@@ -48,24 +44,21 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = _unwatched) -> W
     check_green_threads()
     via, route = endpoint.proxy, endpoint.route
     sockets = Sockets()
+    watch(sockets)
     host, port = (via.host, via.port) if via else (endpoint.host, endpoint.port)
-    encrypted: ssl.SSLSocket | None = None
     try:
-        sock = connect(host, port, deadline, sockets, route=route, watch=watch)
+        sock = connect(host, port, deadline, sockets, route)
         if via:
             _open_tunnel(sock, via, endpoint, deadline)
         if not endpoint.tls:
             _check_plaintext(sock, endpoint)
             return Wire(sock, deadline)
         sock.settimeout(deadline.for_socket())
-        encrypted = endpoint.tls.wrap_socket(sock, server_hostname=endpoint.host, do_handshake_on_connect=False)
-        sockets.add(encrypted, watch)  # it has taken the descriptor over
+        encrypted = sockets.encrypt(sock, endpoint.tls, endpoint.host)
         encrypted.do_handshake()
         return Wire(encrypted, deadline)
     except BaseException as exc:
-        if encrypted is not None:
-            encrypted.close()
-        sockets.close()
+        sockets.release()
         route.address = None  # it answered, and was no good all the same
         if isinstance(exc, OSError) and not isinstance(exc, HumeClientException) and not from_outside(exc):
             raise _explain(exc, endpoint) from exc

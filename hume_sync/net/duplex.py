@@ -17,10 +17,10 @@ from typing import Self
 from ..errors import HumeClientException, MisuseError
 from . import fork
 from .deadline import Deadline
-from .dial import Watch
 from .endpoint import Endpoint
 from .frames import FrameWriter
 from .owner import Beat, Owner
+from .pending import Watch, unwatched
 from .transport import upgrade
 
 __all__ = ["Beat", "Duplex"]
@@ -53,7 +53,7 @@ class Duplex:
         beat: Beat | None = None,
         inbox: int = 64 * 2**20,
         outbox: int = 2**20,
-        watch: Watch | None = None,
+        watch: Watch = unwatched,
     ) -> Self:
         """Dial and upgrade; raises as `Transport.open` does.
 
@@ -63,13 +63,14 @@ class Duplex:
             beat: as for `Owner`.
             inbox: as for `Owner`.
             outbox: as for `Owner`.
-            watch: told how to interrupt it from another thread.
+            watch: told of it.
         """
         owner: Owner | None = None
         wire, _ = upgrade(endpoint, deadline, watch)
         try:
             sock, surplus = wire.detach()
             owner = Owner(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
+            watch(owner)
             return cls(owner)
         except BaseException:
             if owner is None:

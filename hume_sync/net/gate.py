@@ -33,7 +33,8 @@ class Gate:
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._changed = threading.Condition(threading.Lock())  # guards everything below; never held over I/O
+        self._lock = threading.Lock()  # guards everything below; never held over I/O
+        self._changed = threading.Condition(self._lock)
         self._failures = 0  # in a row, since the last good reply; above zero the gate is closed
         self._last: HumeClientException = _too_late()  # the failure that keeps it closed
         self._prober: object | None = None
@@ -57,7 +58,7 @@ class Gate:
         """
         if self._failures == 0 and self._ended is None:  # the usual way takes no lock
             return
-        with self._changed:
+        with self._lock:
             arrived = self._round
             while True:
                 if self._ended is not None:
@@ -99,7 +100,7 @@ class Gate:
         """A connection that had never answered failed in a way that may be tried again: close the gate."""
         if self._policy.max_attempts == 1:
             return  # who never tries again has nobody wait
-        with self._changed:
+        with self._lock:
             self._last = copy_of(error)
             if self._prober is None:
                 self._prober = caller
@@ -112,19 +113,19 @@ class Gate:
 
     def delay(self, caller: object) -> float:
         """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
-        with self._changed:
+        with self._lock:
             return max(0.0, self._not_before - clock.monotonic()) if self._prober in (None, caller) else 0.0
 
     def open(self) -> None:
         """A good reply has come."""
         if self._failures == 0:  # the usual way takes no lock
             return
-        with self._changed:
+        with self._lock:
             self._reopen()
 
     def condemn(self, caller: object, error: HumeClientException) -> None:
         """The failure will not go away: give it to all who wait. Newcomers may try for themselves."""
-        with self._changed:
+        with self._lock:
             if self._failures and self._prober is caller:
                 self._fatal = (self._round, copy_of(error))
                 self._reopen()
@@ -132,12 +133,12 @@ class Gate:
     def leave(self, caller: object) -> None:
         """This caller will not try again: if it was the prober, the next one is."""
         if self._prober is caller:
-            with self._changed:
+            with self._lock:
                 self._hand_on(caller)
 
     def end(self, error: HumeClientException) -> None:
         """Nobody comes through any more: wake all who wait."""
-        with self._changed:
+        with self._lock:
             self._ended = error
             self._changed.notify_all()
 

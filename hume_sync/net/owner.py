@@ -104,8 +104,9 @@ class Owner:
         self._beat = beat
         self._inbox_limit = inbox
         self._outbox_limit = outbox
-        # A byte, or the end of the stream, wakes the thread. It alone closes the bell, and never touches the button: no
-        # caller can ring at a number that was given to another file meanwhile.
+        # A byte, or the end of the stream, wakes the thread. It alone closes the bell, and all use the button under the
+        # lock: no caller can ring at a number that was given to another file meanwhile. The thread makes them, since no
+        # signal handler runs there, which could strike between making and keeping them.
         self._bell: socket.socket | None = None
         self._button: socket.socket | None = None
         self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
@@ -138,9 +139,6 @@ class Owner:
     def start(self) -> None:
         """Start the thread. Where that fails nothing stays open."""
         try:
-            self._bell, self._button = socket.socketpair()
-            self._bell.setblocking(False)
-            self._button.setblocking(False)
             self.thread.start()
         except BaseException:
             self.abandon()
@@ -151,6 +149,15 @@ class Owner:
         self.stop()
         if self._claim.acquire(False):  # the thread has not begun, and never will
             self.let_go(close=True)
+
+    def abort(self) -> None:
+        """See `Pending`."""
+        self.stop()
+
+    def release(self) -> None:
+        """See `Pending`."""
+        self.abandon()
+        self._join(_GRACE)
 
     # --- the callers' side
 
@@ -221,8 +228,8 @@ class Owner:
     def forget(self) -> None:
         """For the finaliser, once there are no callers any more: as `stop`, but no lock is taken."""
         self.stopped = True
-        if self._button is not None:
-            self._button.close()  # the end of the stream rings too, for good
+        if (button := self._button) is not None:  # else the thread looks before it waits for the first time
+            button.close()  # the end of the stream rings too, for good
 
     def let_go(self, *, close: bool) -> None:
         """Drop the descriptors in silence: in a forked child, or where the thread never runs."""
@@ -244,10 +251,9 @@ class Owner:
     def _run(self) -> None:
         if not self._claim.acquire(False):  # it was abandoned before it had begun
             return
-        assert self._bell is not None
         error: HumeClientException = ConnectionLost("the session failed", close_code=_LOST)
         try:
-            error = self._converse(self._bell)
+            error = self._converse(self._make_bell())
         except HumeClientException as exc:
             error = copy_of(exc.with_traceback(None))  # tracebacks, and their circles, would keep all of this alive
         except OSError as exc:
@@ -262,7 +268,18 @@ class Owner:
                 self._outbox_bytes = 0
                 self._changed.notify_all()
                 self._room.notify_all()
-            self._bell.close()
+                if self.stopped and self._button is not None:
+                    self._button.close()
+            if self._bell is not None:
+                self._bell.close()
+
+    def _make_bell(self) -> socket.socket:
+        bell, button = socket.socketpair()
+        bell.setblocking(False)
+        button.setblocking(False)
+        with self._lock:
+            self._bell, self._button = bell, button
+        return bell
 
     def _converse(self, bell: socket.socket) -> HumeClientException:
         """Read and write until either side ends it; returns why."""

@@ -12,7 +12,7 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -23,14 +23,11 @@ from .clock import monotonic
 from .deadline import Deadline
 from .interrupts import from_outside
 from .keepalive import set_keepalive
+from .pending import Sockets
 from .readiness import waiting_poll
 from .route import Route, SocketAddress
-from .wire import abort_socket
 
-__all__ = ["Sockets", "Watch", "connect"]
-
-Watch = Callable[[Callable[[], None]], object]
-"""Told, for each socket made while dialling, how to make whatever waits on it fail: from any thread."""
+__all__ = ["connect"]
 
 _STAGGER: Final = 0.25
 """Seconds from one attempt to the next (RFC 8305, 5: recommended)."""
@@ -42,44 +39,6 @@ _LEAST_STAGGER: Final = 0.01
 _BEGUN: Final = (0, errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR)
 
 
-class Sockets:
-    """The sockets made while dialling: aborted together, from any thread, and closed together."""
-
-    def __init__(self) -> None:
-        self._all: list[socket.socket] = []
-        self._aborted = False
-
-    def new(self, family: int, watch: Watch) -> socket.socket:
-        """Make a TCP socket; what ``watch`` raises ends the dialling."""
-        # In one step: a signal must not find a socket that is not in the list yet.
-        self._all.append(socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP))
-        watch(self.abort)
-        return self._all[-1]
-
-    def add(self, sock: socket.socket, watch: Watch) -> None:
-        """Add a socket that has taken over the descriptor of another one."""
-        self._all.append(sock)
-        watch(self.abort)
-        self.check()
-
-    def abort(self) -> None:
-        """End the dialling, from any thread."""
-        self._aborted = True  # before the sockets: one that has not begun to connect yet feels no shutdown
-        for sock in list(self._all):
-            abort_socket(sock)
-
-    def check(self) -> None:
-        """Raise `ConnectError` if the dialling was aborted."""
-        if self._aborted:
-            raise ConnectError("the connection was closed while it was being made", phase="connect")
-
-    def close(self, *, but: socket.socket | None = None) -> None:
-        """Close all, but for one."""
-        for sock in self._all:
-            if sock is not but:
-                sock.close()
-
-
 @safe_repr
 @attrs.frozen(eq=False)
 class _Attempt:
@@ -87,16 +46,15 @@ class _Attempt:
     sock: socket.socket
 
 
-def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, *, route: Route, watch: Watch) -> socket.socket:
+def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: Route) -> socket.socket:
     """Connect to the first address of a host that answers. The socket is non-blocking.
 
     Args:
         host: a name or an address.
         port: of all its addresses.
         deadline: of all attempts together. The operating system's name look-up knows none.
-        sockets: all that are made; the caller closes them if this raises.
+        sockets: all that are made; the caller releases them if this raises.
         route: whose address is tried first; it is told which one answered.
-        watch: told, with each socket, how to abort all of them.
 
     Raises:
         ConnectError: no address answered, or the host could not be looked up. The text names each and its reason.
@@ -120,7 +78,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, *, route
             stagger = max(_LEAST_STAGGER, min(_STAGGER, deadline.remaining() / (len(waiting) + 1)))
             next_start = monotonic() + stagger
             try:
-                pending.append(_Attempt(address, _begin(address, sockets, watch)))
+                pending.append(_Attempt(address, _begin(address, sockets)))
             except OSError as exc:
                 if from_outside(exc):
                     raise
@@ -132,7 +90,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, *, route
         for attempt in ended:
             error = attempt.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not error:
-                sockets.close(but=attempt.sock)
+                sockets.release(but=attempt.sock)
                 route.address = attempt.address
                 return attempt.sock
             pending.remove(attempt)
@@ -172,9 +130,9 @@ def _in_order(addresses: Iterable[SocketAddress], first: SocketAddress | None) -
     return order
 
 
-def _begin(address: SocketAddress, sockets: Sockets, watch: Watch) -> socket.socket:
+def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
     """Begin to connect, without waiting."""
-    sock = sockets.new(address[0], watch)
+    sock = sockets.new(address[0])
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is one write, and its reply is waited for
     set_keepalive(sock)
     sock.setblocking(False)

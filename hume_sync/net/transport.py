@@ -27,10 +27,11 @@ from ..errors import (
     TransportError,
 )
 from .deadline import Deadline
-from .dial import Watch, dial
+from .dial import dial
 from .endpoint import Endpoint
 from .frames import FINAL, FrameReader, FrameWriter, Part, broken
 from .interrupts import from_outside
+from .pending import Watch, unwatched
 from .tracebacks import hides_locals
 from .upgrade import UpgradeGuard
 from .wire import Received, Wire
@@ -80,7 +81,7 @@ class Transport:
         """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
 
     @classmethod
-    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> Transport:
+    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Transport:
         """Dial and upgrade; ``watch`` as for `dial`.
 
         Raises:
@@ -282,17 +283,18 @@ class Transport:
 
 
 @hides_locals
-def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) -> tuple[Wire, dict[str, str]]:
+def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> tuple[Wire, dict[str, str]]:
     """Dial and upgrade; raises as `Transport.open` does.
 
     Returns:
         The wire, and the fields of the server's answer, names in lower case, without cookies.
     """
     check_websocket_client()
-    wire = dial(endpoint, deadline, watch) if watch else dial(endpoint, deadline)
-    guard = UpgradeGuard(wire, endpoint)
-    ws = websocket.WebSocket(enable_multithread=False)
+    wire = guard = None
     try:
+        wire = dial(endpoint, deadline, watch)
+        guard = UpgradeGuard(wire, endpoint)
+        ws = websocket.WebSocket(enable_multithread=False)
         ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
             endpoint.url,
             socket=guard,
@@ -301,9 +303,14 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
             suppress_origin=True,
             redirect_limit=0,
         )
+        fields = guard.head.fields if guard.head else ()
+        return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
     except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
-        wire.close()
-        exc = guard.failure or raised
+        if wire is not None:
+            wire.close()
+        # websocket-client may have made another error of what the guard met; an interrupt behind that goes before it.
+        interrupted = not isinstance(raised, Exception) or from_outside(raised)
+        exc = raised if interrupted else (guard and guard.failure) or raised
         if not isinstance(exc, HandshakeRejected | AuthenticationError):
             endpoint.route.address = None  # a WebSocket server is not what answers there
         if isinstance(exc, HumeClientException) or from_outside(exc):
@@ -312,8 +319,6 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch | None = None) 
             # "from None": websocket-client's texts hold the whole answer, headers and all.
             raise _connect_error(exc, endpoint) from None
         raise exc from None
-    fields = guard.head.fields if guard.head else ()
-    return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
 
 
 def _fail_idle(exc: Exception, what: str) -> NoReturn:

@@ -13,9 +13,9 @@ from .._version import __version__
 from ..errors import ConfigurationError, InputError, described
 from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
-from ..net.dial import Watch
 from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
 from ..net.optional import NeedsExtra
+from ..net.pending import Watch
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
 from ..net.tracebacks import hides_locals

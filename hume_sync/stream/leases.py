@@ -17,7 +17,9 @@ import attrs
 from ..errors import HumeClientException, PoolFull
 from ..net import clock
 from ..net.connection import Connection
+from ..net.latch import Latch
 from ..net.lock import CallLock
+from ..net.pending import Pending
 from ..reprs import safe_repr
 from .exchange import Stream
 
@@ -36,8 +38,9 @@ class ThreadMark:
         left: takes the lease of a thread that has ended. That happens anywhere, so it takes no lock and calls nobody.
     """
 
+    lease: Lease | None = None  # of the class: what a signal has left half made is finalised, too
+
     def __init__(self, left: deque[Lease]) -> None:
-        self.lease: Lease | None = None
         self.name = object()
         """The thread's name on connections, which must not keep the mark alive."""
         self.weakly = weakref.ref(self)
@@ -61,6 +64,8 @@ class Lease:
     # Defaults live in the class: a lease that is used for one request only sets little.
     connection: Connection | None = None
     """Its own for as long as the lease lasts: a request looks for none, and takes no lock of the pool."""
+    pending: Pending | None = None
+    """The connection that is being made for it."""
     active = True
     ending = False
     """Whether it was given back: the end of the call under way is its end."""
@@ -87,7 +92,7 @@ class Waiter:
     key: Hashable | None
     mark: ThreadMark
     where: Place
-    came: threading.Event = attrs.field(factory=threading.Event)
+    came: Latch = attrs.field(factory=Latch)
     lease: Lease | None = None
     refused: HumeClientException | None = None
 
@@ -179,15 +184,17 @@ class Leases:
         """Give a lease back, no call of which is under way; False if that was done before."""
         if not lease.active:
             return False
-        lease.active, lease.flagged = False, True
+        lease.flagged = True
         mark = lease.thread()
         if mark is not None and mark.lease is lease:
             mark.lease = None
         self.out.discard(lease)
         if lease.key is not None:
-            stream = self._held.pop(lease.key)
+            stream = self._held.get(lease.key)
             if stream is not None:
                 self._resting[lease.key] = stream, clock.boottime()
+            self._held.pop(lease.key, None)
+        lease.active = False  # last: what a signal interrupts is done again
         if self._waiters:
             self._serve()
         return True

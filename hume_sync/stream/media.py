@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pybase64
 
 from ..errors import InputError
+from ..net.pending import open_into
 from .filenames import check_named_media
 
 __all__ = ["Media", "check_size", "decode_base64", "open_file", "read_file", "read_media"]
@@ -95,12 +96,13 @@ def check_size(name: str, size: int, limit: int) -> None:
 def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
     """Open a regular file of 1 to ``limit`` bytes; errors as for `read_file`. Never waits, as a FIFO would have it."""
     name = f"the file {os.fspath(path)!r}"
-    # Opened first and looked at then: a name may change between two looks.
+    descriptors: list[int] = []
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except ValueError as exc:  # a NUL, or what the file system cannot write
-        raise InputError(f"{name} cannot exist: {exc}") from None
-    try:
+        # Opened first and looked at then: a name may change between two looks.
+        try:
+            descriptor = open_into(descriptors, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except ValueError as exc:  # a NUL, or what the file system cannot write
+            raise InputError(f"{name} cannot exist: {exc}") from None
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
@@ -110,7 +112,8 @@ def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             yield file
     finally:
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _read_object(file: Any, limit: int, name: str, expected: int = _CHUNK) -> Media:

@@ -117,7 +117,11 @@ class StreamPool:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except BaseException:
+            self._state().close(0.0)  # a signal struck in the middle of it, or while it waited: nothing is waited for
+            raise
 
     def __repr__(self) -> str:
         stats = self.stats()
@@ -170,7 +174,11 @@ class LeasedSocket:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._socket is not None:
-            self._socket.close()
+            try:
+                self._socket.close()
+            except BaseException:
+                self._socket.close()  # a signal struck in the middle of it
+                raise
 
 
 class LeaseSource:
@@ -185,8 +193,9 @@ class LeaseSource:
         self.lock = lease.lock
 
     def __del__(self) -> None:
-        if self._lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
-            self._state.returned.append(self._lease)
+        lease = getattr(self, "_lease", None)  # none: a signal struck while this was made
+        if lease is not None and lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
+            self._state.returned.append(lease)
 
     @property
     def policy(self) -> RetryPolicy:

@@ -6,7 +6,7 @@ import functools
 import os
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
 from ..net import clock, fork
@@ -14,6 +14,8 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
 from ..net.interrupts import from_outside
+from ..net.latch import Latch
+from ..net.pending import Pending
 from .leases import Lease, Leases, Place, ThreadMark, Waiter
 from .settings import PoolSettings
 from .shelf import Closed, Shelf
@@ -36,14 +38,13 @@ class PoolState:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.calm = threading.Condition(self.lock)  # told, once closing, whenever a connection stops being busy
-        self.closing = threading.Event()
+        self.closing = Latch()
         self.patient = True  # False once closing has run out of time: no new socket is begun
         self.gate = Gate(settings.policy)
         self.shelf = Shelf(settings.max_size, settings.limits)
         self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
         self.counts: defaultdict[str, float] = defaultdict(float)
         self._marks = threading.local()
-        self._aborts: dict[object, Callable[[], None]] = {}  # of sockets being dialled, by the call that dials
         self.leases = Leases(
             settings.max_size,
             settings.max_waiting,
@@ -181,16 +182,24 @@ class PoolState:
 
     def _take_back(self, lease: Lease) -> Closed:
         """End a lease; returns what is to be closed. The caller holds the lock."""
-        if not self.leases.end(lease):
+        if not lease.active:
             return []
         self.counts["requests"] += lease.stream.sent
         lease.stream.sent = 0
-        return self._unhand(lease)
+        closed = self._unhand(lease)
+        self.leases.end(lease)
+        return closed
 
     def _unhand(self, lease: Lease) -> Closed:
         """Part a lease from its connection; returns what is to be closed. The caller holds the lock."""
         connection, lease.connection = lease.connection, None
-        return [] if connection is None else self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
+        if connection is None:
+            return []
+        try:
+            return self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
+        except BaseException:
+            self.shelf.abandon(connection)
+            raise
 
     def drain(self) -> Closed:
         """Take back the leases that finalisers and dead threads have left; returns what is to be closed.
@@ -265,23 +274,33 @@ class PoolState:
     def _dial(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
         try:
-            connection = self.gate.dial(functools.partial(self._connect, caller), caller, deadline)
-            return connection
-        finally:
-            with self.lock:
-                self._aborts.pop(caller, None)
-                self.shelf.dialled(connection, lease.owner)
-                lease.connection = connection
-                self.counts["created"] += connection is not None
-                if self.closing.is_set():
-                    self.calm.notify_all()
+            connection = self.gate.dial(functools.partial(self._connect, lease), caller, deadline)
+            self._dialled(lease, connection)
+        except BaseException:
+            if lease.pending is not None:
+                lease.pending.release()
+            if connection is not None:
+                connection.discard()
+            self._dialled(lease, None)
+            raise
+        return connection
 
-    def _connect(self, caller: object, deadline: Deadline) -> Connection:
-        def watch(abort: Callable[[], None]) -> None:
+    def _dialled(self, lease: Lease, connection: Connection | None) -> None:
+        """A dial has ended, with a connection or without one."""
+        with self.lock:
+            self.shelf.dialled(connection, lease.owner)
+            lease.connection = connection
+            lease.pending = None
+            self.counts["created"] += connection is not None
+            if self.closing.is_set():
+                self.calm.notify_all()
+
+    def _connect(self, lease: Lease, deadline: Deadline) -> Connection:
+        def watch(pending: Pending) -> None:
             with self.lock:
                 if self.closing.is_set() and not self.patient:
                     raise closed_error()
-                self._aborts[caller] = abort
+                lease.pending = pending
 
         return self.settings.connect(deadline, watch)
 
@@ -291,6 +310,7 @@ class PoolState:
             return
         for connection, _ in closed:
             connection.retire()
+            self.shelf.doomed.pop(connection, None)
         for _, reason in closed:
             self.count(**{f"closed_{reason}": 1})
 
@@ -312,6 +332,7 @@ class PoolState:
             self.settle(lease)
         for connection in self._clear():
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))
+            self.shelf.doomed.pop(connection, None)
         with self.lock:
             while self.shelf.leased or self.shelf.dialling:
                 left = deadline.remaining()
@@ -319,17 +340,19 @@ class PoolState:
                     break
                 self.calm.wait(min(left, threading.TIMEOUT_MAX))
             self.patient = False
-            late = [connection.abort for connection in self.shelf.leased] + list(self._aborts.values())
+            late = [connection.abort for connection in self.shelf.leased]
+            late += [lease.pending.abort for lease in self.leases.out if lease.pending is not None]
         for abort in late:
             abort()
         for connection in self._clear():
             connection.retire()
+            self.shelf.doomed.pop(connection, None)
 
     def _clear(self) -> list[Connection]:
+        """Take out what is idle, and what a signal has kept from being closed."""
         with self.lock:
-            idle = self.shelf.clear()
-            self.counts["closed_pool"] += len(idle)
-        return idle
+            self.counts["closed_pool"] += len(self.shelf.clear())
+            return list(self.shelf.doomed)
 
     @property
     def running(self) -> int:

@@ -37,6 +37,8 @@ class Shelf:
         self._look_at = math.inf  # the time before which nothing here can have had its time
         self.idle: dict[Connection, None] = {}  # in the order of their last use
         self.leased: set[Connection] = set()
+        self.doomed: dict[Connection, str] = {}
+        """Handed out to be closed, until they are: so that a signal cannot make the pool forget one."""
         self.dialling: set[object] = set()  # the threads that dial
 
     @property
@@ -66,6 +68,7 @@ class Shelf:
         if self.total >= self._size:
             # Every lease has a slot, and each other one has at most one connection: so one is here.
             victim = next(iter(self.idle))
+            self.doomed[victim] = "evicted"
             del self.idle[victim]
             closed.append((victim, "evicted"))
         self.dialling.add(thread)
@@ -99,16 +102,27 @@ class Shelf:
         """A leased connection is no more."""
         self.leased.discard(connection)
 
+    def abandon(self, connection: Connection) -> None:
+        """A signal has struck while it changed hands."""
+        self.doomed[connection] = "error"
+        self.idle.pop(connection, None)
+        self.leased.discard(connection)
+
     def put_back(self, connection: Connection, stream: Stream, *, kept: bool) -> Closed:
         """A lease has ended; ``kept`` says whether its stream will come again."""
-        self.leased.discard(connection)
+        why = None
         if not connection.sound:
-            return [(connection, "error")]
-        if connection.faces_of is not None:
-            return [(connection, "faces")]  # the server would tell the next one of them
-        if connection.clock is None and not (kept and _holds(connection, stream)):
-            return [(connection, "clock")]
+            why = "error"
+        elif connection.faces_of is not None:
+            why = "faces"  # the server would tell the next one of them
+        elif connection.clock is None and not (kept and _holds(connection, stream)):
+            why = "clock"
+        if why is not None:
+            self.doomed[connection] = why
+            self.leased.discard(connection)
+            return [(connection, why)]
         self.idle[connection] = None
+        self.leased.discard(connection)
         if self._look_at == math.inf or self._limits.max_lifetime != math.inf:
             self._look_at = min(self._look_at, self._limits.ends(connection))
         now = clock.boottime()
@@ -118,17 +132,20 @@ class Shelf:
         """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
         self.dialling.discard(thread)
         left = [other for other in self.leased if other.last_user is thread and other is not connection]
+        self.doomed.update(dict.fromkeys(left, "error"))
         self.leased.difference_update(left)
         return [(other, "error") for other in left]
 
     def clear(self) -> list[Connection]:
         """Take out all that are idle."""
+        self.doomed.update(dict.fromkeys(self.idle, "pool"))
         idle, self.idle = list(self.idle), {}
         return idle
 
     def _expired(self, now: float) -> Closed:
         """Take out those that have had their time. Not called before one can have."""
         closed = [(connection, why) for connection in self.idle if (why := self._limits.expired(connection, now))]
+        self.doomed.update(closed)
         for connection, _ in closed:
             del self.idle[connection]
         self._look_at = min(map(self._limits.ends, self.idle), default=math.inf)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
-from ..errors import Timeout
+from ..errors import HumeClientException, Timeout
 from ..net.deadline import Deadline, seconds
+from ..net.interrupts import from_outside
 from ..net.lock import CallLock
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
@@ -183,15 +184,24 @@ class StreamSocket:
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)
-        self._exchange(CONNECT, deadline)
+        try:
+            self._exchange(CONNECT, deadline)
+        except BaseException as exc:
+            if not isinstance(exc, HumeClientException) or from_outside(exc):
+                self.close()  # nobody else will: a block that was not entered is not left
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, Exception):
-            self._source.abort()  # Ctrl-C: do not wait for a server's goodbye
-        self.close()
+        try:
+            if kind is not None and not issubclass(kind, Exception):
+                self._source.abort()  # Ctrl-C: do not wait for a server's goodbye
+            self.close()
+        except BaseException:
+            self.close()  # a signal struck in the middle of it
+            raise
 
     def __repr__(self) -> str:
         models = ", ".join(config.get_model_type().value for config in self._models.configs)

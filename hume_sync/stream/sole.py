@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 from ..errors import ConnectionLost, MisuseError
 from ..net import clock, fork
 from ..net.connection import Connection
 from ..net.deadline import Deadline
-from ..net.dial import Watch
 from ..net.gate import Gate
 from ..net.interrupts import from_outside
+from ..net.latch import Latch
 from ..net.lock import CallLock
+from ..net.pending import Pending, Watch
 from ..net.retry import RetryPolicy
 from .exchange import Stream
 from .limits import Limits
@@ -21,7 +21,7 @@ from .limits import Limits
 __all__ = ["Connect", "SoleSource"]
 
 Connect = Callable[[Deadline, Watch], Connection]
-"""Makes a connection; the second argument is told how to abort each socket on the way."""
+"""Makes a connection; the second argument is told of it before there is anything of it."""
 
 _LEAST_CLOSE_TIMEOUT = 0.05
 """Seconds for a goodbye when waiting for another thread has used up the time."""
@@ -37,8 +37,8 @@ class SoleSource:
         self.lock = CallLock()
         self._connect = connect
         self._connection: Connection | None = None
-        self._abort: Callable[[], None] | None = None  # of the socket being dialled, or in use
-        self._closing = threading.Event()
+        self._pending: Pending | None = None  # the sockets of the connection, while it is dialled and then in use
+        self._closing = Latch()
         self._pid: int | None = None  # of the process that connected
 
     @property
@@ -62,7 +62,11 @@ class SoleSource:
         connection = self._connection
         if connection is not None and connection.sound and self._is_usable(connection, deadline):
             return connection
-        self._connection = connection = self.gate.dial(self._dial, caller, deadline)
+        try:
+            self._connection = connection = self.gate.dial(self._dial, caller, deadline)
+        except BaseException:
+            self._release()
+            raise
         if self._closing.is_set():  # closed while it was being made: nobody else will let go of it
             connection.discard()
             raise _closed()
@@ -84,12 +88,18 @@ class SoleSource:
     def _dial(self, deadline: Deadline) -> Connection:
         self._pid = os.getpid()
         fork.watch(self)
-        connection = self._connect(deadline, self._watch)
-        self._abort = connection.abort
-        return connection
+        self._release()  # what a signal may have left
+        return self._connect(deadline, self._watch)
 
-    def _watch(self, abort: Callable[[], None]) -> None:
-        self._abort = abort
+    def _release(self) -> None:
+        """Close the connection, whole or half made."""
+        if self._connection is not None:
+            self._connection.sound = False
+        if self._pending is not None:
+            self._pending.release()
+
+    def _watch(self, pending: Pending) -> None:
+        self._pending = pending
         if self._closing.is_set():
             raise _closed()
 
@@ -109,20 +119,22 @@ class SoleSource:
         deadline = Deadline(timeout)
         self._closing.set()
         self.gate.end(_closed())
-        if not self.lock.acquire(deadline):
-            if self._abort:
-                self._abort()  # whoever waits on it fails at once, and lets go of it
-            return
+        mine = False
         try:
-            if self._connection:
+            mine = self.lock.acquire(deadline)
+            if mine and self._connection:
                 self._connection.close(max(deadline.remaining(), _LEAST_CLOSE_TIMEOUT))
+            elif not mine:
+                self.abort()  # whoever waits on it fails at once, and lets go of it
         finally:
+            if mine:
+                self._release()
             self.lock.release()
 
     def abort(self) -> None:
         """End whatever is under way, from any thread."""
-        if self._abort:
-            self._abort()
+        if self._pending is not None:
+            self._pending.abort()
 
     def let_go(self, *, hooked: bool) -> None:
         """In a forked child: the connection is the parent's."""

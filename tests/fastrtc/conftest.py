@@ -16,7 +16,7 @@ from hume_sync.fastrtc.session import Inputs
 from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net import interrupts
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.dial import Watch
+from hume_sync.net.pending import Watch
 
 from .fake import FakeFastRTC
 from .rtcfake import RTCFake

@@ -15,7 +15,7 @@ from hume_sync.fastrtc.events import AudioChunk, Event
 from hume_sync.fastrtc.http import Answer
 from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.dial import Watch
+from hume_sync.net.pending import Watch
 
 from .rtcfake import FRAME, RTCFake, log
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pickle
 import socket
 import warnings
-from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +17,7 @@ from hume_sync import (
 from hume_sync.errors import HookError
 from hume_sync.fastrtc import http as module
 from hume_sync.net.deadline import Deadline
+from hume_sync.net.pending import Pending
 from tests.faultproxy import Peer
 from tests.net.support import server
 
@@ -119,16 +119,16 @@ def test_a_server_that_is_not_there_is_named() -> None:
 
 
 def test_a_request_is_interrupted_from_another_thread() -> None:
-    aborts: list[Callable[[], None]] = []
+    pending: list[Pending] = []
 
     def interrupt(peer: Peer) -> None:
         request(peer)
-        aborts[-1]()
+        pending[-1].abort()
         peer.wait_gone()
 
     with server(interrupt) as port:
         with pytest.raises(ConnectionLost):
-            http(port).get("/", None, Deadline(5), watch=aborts.append)
+            http(port).get("/", None, Deadline(5), watch=pending.append)
 
 
 def test_no_connection_is_left_open() -> None:

@@ -19,6 +19,7 @@ from hume_sync.fastrtc.rtcloop import RTCLoop
 from hume_sync.fastrtc.tidyloop import TidyLoop
 from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net.deadline import Deadline
+from hume_sync.net.pending import Pending
 from tests.net.support import server
 
 from .rtcfake import RTCFake
@@ -61,12 +62,12 @@ def hole() -> Iterator[Hole]:
 
 def interrupted(rtc: RTCFake, until: Callable[[], object], **options: Any) -> None:
     """Connect, and have another thread end that once it has come so far: nothing is left of it within a second."""
-    stops: list[Callable[[], None]] = []
+    pending: list[Pending] = []
     with ThreadPoolExecutor(1) as threads:
-        opening = threads.submit(WebRTCLink.open, rtc.offer, **settings() | {"watch": stops.append} | options)
+        opening = threads.submit(WebRTCLink.open, rtc.offer, **settings() | {"watch": pending.append} | options)
         until()
-        for stop in stops:
-            stop()
+        for one in pending:
+            one.abort()
         assert isinstance(opening.exception(1), ConnectionLost)
     for thread in threading.enumerate():
         if thread.name == "hume_sync webrtc":
@@ -132,17 +133,17 @@ def test_it_can_be_interrupted_while_the_server_makes_up_its_answer(rtc: RTCFake
 def test_it_can_be_interrupted_while_the_answer_is_taken_in(rtc: RTCFake, monkeypatch: pytest.MonkeyPatch) -> None:
     from aiortc.sdp import SessionDescription
 
-    stops: list[Callable[[], None]] = []
+    pending: list[Pending] = []
     parse = SessionDescription.parse
 
     def interrupt(text: str) -> Any:
         if rtc.offers and threading.current_thread().name == "hume_sync webrtc":
-            stops[0]()  # before sockets that the answer makes needless are closed
+            pending[0].abort()  # before sockets that the answer makes needless are closed
         return parse(text)
 
     monkeypatch.setattr(SessionDescription, "parse", interrupt)
     with pytest.raises(ConnectionLost):
-        WebRTCLink.open(rtc.offer, **settings() | {"watch": stops.append})
+        WebRTCLink.open(rtc.offer, **settings() | {"watch": pending.append})
 
 
 def test_what_fails_because_of_the_end_is_the_end(rtc: RTCFake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +213,7 @@ def test_it_can_be_interrupted_while_the_server_says_nothing_more(rtc: RTCFake) 
 def test_it_can_be_interrupted_before_it_has_begun(rtc: RTCFake) -> None:
     def open_it() -> None:
         with pytest.raises(ConnectionLost):
-            WebRTCLink.open(rtc.offer, **settings() | {"watch": lambda stop: stop()})
+            WebRTCLink.open(rtc.offer, **settings() | {"watch": lambda pending: pending.abort()})
 
     assert took(open_it) < 1
     assert rtc.offers == []

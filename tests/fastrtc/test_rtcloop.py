@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from hume_sync.errors import ConnectionLost, HumeClientException, InboxOverflow, MisuseError
 from hume_sync.fastrtc.events import Custom
 from hume_sync.fastrtc.rtcloop import RTCLoop
+from hume_sync.fastrtc.tidyloop import TidyLoop
 from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net.deadline import Deadline
 from tests.net.support import in_child
@@ -216,9 +218,8 @@ def test_a_thread_that_cannot_be_started_leaves_nothing_open(rtc: RTCFake, monke
 
 def test_the_first_frame_is_due_at_once_even_where_the_clock_has_just_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = RTCLoop(None, input_rate=16000, output_rate=16000, inbox=1000)
-    monkeypatch.setattr(loop._loop, "time", lambda: 0.1)
-    try:
-        asyncio.run(loop._next_frame())
-    finally:
-        loop._loop.close()
+    with asyncio.Runner(loop_factory=TidyLoop) as runner:
+        loop._loop = cast("TidyLoop", runner.get_loop())
+        monkeypatch.setattr(loop._loop, "time", lambda: 0.1)
+        runner.run(loop._next_frame())
     assert loop._due == pytest.approx(0.12)  # a frame later, and not the five that the clock has seen before

@@ -14,7 +14,7 @@ from hume_sync import MisuseError, Timeout
 from hume_sync.fastrtc import Custom, LogMessage, Reconnected
 from hume_sync.fastrtc.http import Answer
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.dial import Watch
+from hume_sync.net.pending import Watch
 from tests.faultproxy import Peer
 from tests.net.support import server
 

@@ -12,7 +12,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import attrs
@@ -28,8 +27,8 @@ from tests.net.support import server, tls_contexts
 from .fake import FakeFastRTC
 from .real.turns import message
 from .striking import KINDS, Silent, struck, thrown, unanswering
-from .talk import SPEECH, client, say
-from .webtalk import EVENTS, request
+from .talk import client, say
+from .webtalk import EVENTS
 
 pytestmark = pytest.mark.usefixtures("no_thread_is_left", "no_descriptor_is_left")
 
@@ -340,7 +339,7 @@ def place(strike: Strike, transport: str, certified: Contexts) -> Place:
 
 
 NOT_INTERRUPTED = {dialling, encrypting, making_inputs}
-"""Phases in which a thread waits in the interpreter's own code until that is over, which other threads cannot interrupt."""
+"""Phases in which a thread waits in the interpreter's own code: other threads cannot interrupt that."""
 
 SHORT = {replying, awaiting_outputs}
 """Phases in which each kind of exception is tried by each run of the tests."""

@@ -23,8 +23,8 @@ AT_ONCE = RetryPolicy(initial=1e-9)  # a back-off that is over before anybody lo
 class Waiting(threading.Condition):
     """The gate's condition, which tells how many wait in it."""
 
-    def __init__(self) -> None:
-        super().__init__(threading.Lock())
+    def __init__(self, lock: threading.Lock) -> None:
+        super().__init__(lock)
         self.count = 0
         self.more = threading.Semaphore(0)
 
@@ -58,8 +58,8 @@ class Scene:
 @pytest.fixture
 def scene(request: pytest.FixtureRequest) -> Callable[..., Scene]:
     def make(policy: RetryPolicy = AT_ONCE) -> Scene:
-        gate, changed = Gate(policy), Waiting()
-        gate._changed = changed
+        gate = Gate(policy)
+        gate._changed = changed = Waiting(gate._lock)
         pool = ThreadPoolExecutor(8)
         request.addfinalizer(pool.shutdown)
         request.addfinalizer(lambda: gate.end(PoolClosed("over")))

@@ -8,8 +8,9 @@ import socket
 import ssl
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,9 @@ from hume_sync.net import wire as wire_module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.dial import dial
 from hume_sync.net.endpoint import Endpoint
+from hume_sync.net.pending import Pending, Sockets
 from hume_sync.net.route import Route
-from hume_sync.net.tcp import Sockets, connect
+from hume_sync.net.tcp import connect
 
 from .support import deaf, tls_contexts
 
@@ -60,7 +62,7 @@ class Made(socket.socket):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        if sys._getframe(1).f_globals["__name__"] == module.__name__:  # not those of the test
+        if sys._getframe(1).f_globals["__name__"] == Sockets.__module__:  # not those of the test
             self.all.append(self)
 
     def connect_ex(self, address: Any) -> int:
@@ -91,13 +93,9 @@ def connected(port: int, route: Route | None = None, timeout: float = 10.0) -> s
     """Connect; return the address that answered."""
     sockets = Sockets()
     try:
-        return str(
-            connect(
-                "many.example", port, Deadline(timeout), sockets, route=route or Route(), watch=lambda abort: None
-            ).getpeername()[0]
-        )
+        return str(connect("many.example", port, Deadline(timeout), sockets, route or Route()).getpeername()[0])
     finally:
-        sockets.close()
+        sockets.release()
 
 
 # --- the order
@@ -135,9 +133,9 @@ def test_the_attempts_that_lost_are_closed_at_once(names: Names, made: type[Made
     names.addresses = ("127.0.0.2", "127.0.0.1")
     with deaf("127.0.0.2", port):
         sockets = Sockets()
-        winner = connect("many.example", port, Deadline(10), sockets, route=Route(), watch=lambda abort: None)
+        winner = connect("many.example", port, Deadline(10), sockets, Route())
         assert still_open(made) == [winner]
-        sockets.close()
+        sockets.release()
         assert still_open(made) == []
 
 
@@ -240,7 +238,7 @@ def test_without_time_nothing_is_tried(names: Names, made: type[Made], port: int
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
 def test_a_name_that_cannot_be_encoded_is_named(host: str) -> None:
     with pytest.raises(ConnectError, match="cannot look up the host"):
-        connect(host, 1, Deadline(1), Sockets(), route=Route(), watch=lambda abort: None)
+        connect(host, 1, Deadline(1), Sockets(), Route())
 
 
 def test_where_there_is_no_poll_select_does(names: Names, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,22 +295,19 @@ def test_a_failure_of_another_address_does_not_make_it_forgotten() -> None:
 
 def test_an_abort_from_another_thread_ends_all_attempts(names: Names, made: type[Made], port: int) -> None:
     names.addresses = ("127.0.0.2", "127.0.0.3")
-    aborts: list[Callable[[], None]] = []
-    both = threading.Event()
-
-    def watch(abort: Callable[[], None]) -> None:
-        aborts.append(abort)
-        if len(aborts) == 2:
-            both.set()
+    watched: list[Pending] = []
 
     def abort() -> None:
-        assert both.wait(5)
-        aborts[0]()  # the first knows of those that came later
+        until = time.monotonic() + 5
+        while len(made.tried) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        watched[0].abort()
 
     with deaf("127.0.0.2", port), deaf("127.0.0.3", port), ThreadPoolExecutor(1) as aside:
         aborting = aside.submit(abort)
         with pytest.raises(ConnectError, match="closed while it was being made"):
-            dial(Endpoint("many.example", port, "/"), Deadline(1000), watch)
+            dial(Endpoint("many.example", port, "/"), Deadline(1000), watched.append)
         aborting.result(5)
     assert still_open(made) == []
 
@@ -320,12 +315,12 @@ def test_an_abort_from_another_thread_ends_all_attempts(names: Names, made: type
 def test_an_abort_before_the_attempt_has_begun_ends_it_too(names: Names, made: type[Made], port: int) -> None:
     names.addresses = ("127.0.0.2",)
     with deaf("127.0.0.2", port), pytest.raises(ConnectError, match="closed while it was being made"):
-        dial(Endpoint("many.example", port, "/"), Deadline(1000), lambda abort: abort())
+        dial(Endpoint("many.example", port, "/"), Deadline(1000), lambda pending: pending.abort())
     assert still_open(made) == []
 
 
 def test_what_watch_raises_ends_the_dialling(made: type[Made], port: int) -> None:
-    def closed(abort: Callable[[], None]) -> None:
+    def closed(pending: Pending) -> None:
         raise PoolClosed("the pool is closed")
 
     with pytest.raises(PoolClosed):
@@ -369,8 +364,8 @@ def greeter() -> Iterator[tuple[int, ssl.SSLContext]]:
 
 def test_whoever_watches_is_not_kept_alive(port: int) -> None:
     class Watcher:
-        def watch(self, abort: Callable[[], None]) -> None:
-            self.abort = abort
+        def watch(self, pending: Pending) -> None:
+            self.pending = pending
 
     watcher = Watcher()
     wire = dial(Endpoint("127.0.0.1", port, "/"), Deadline(5), watcher.watch)

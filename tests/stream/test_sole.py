@@ -14,7 +14,7 @@ from hume_sync import HumeStreamClient, MisuseError, RetryPolicy
 from hume_sync.emulator import Emulator
 from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.dial import Watch
+from hume_sync.net.pending import Sockets, Watch
 from hume_sync.stream.exchange import Stream
 from hume_sync.stream.limits import Limits
 from hume_sync.stream.sole import SoleSource
@@ -113,7 +113,7 @@ def test_a_connection_made_while_it_is_closed_is_let_go_of(hume_client: HumeStre
 def test_a_socket_that_begins_to_dial_after_the_close_is_refused(stream: Stream) -> None:
     def dial(deadline: Deadline, watch: Watch) -> Connection:
         sole._closing.set()
-        watch(lambda: None)
+        watch(Sockets())
         raise AssertionError("watch lets nobody on")
 
     sole = SoleSource(dial, RetryPolicy(), Limits())
