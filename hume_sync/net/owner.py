@@ -46,7 +46,7 @@ _LONGEST: Final = 3600.0
 """Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
 
 _BLOCKED: Final = 5.0
-"""Seconds of one sleep at most while the server takes nothing: how long it may do that is for `Beat` to say, and not for
+"""Seconds of one sleep at most while the server takes nothing: how long it may do that is for `Beat` to say, not for
 the system, whose own limit is put off."""
 
 _FAREWELLS: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
@@ -268,7 +268,7 @@ class Owner:
                 self._outbox_bytes = 0
                 self._changed.notify_all()
                 self._room.notify_all()
-                if self.stopped and self._button is not None:
+                if self._button is not None:  # nobody rings any more
                     self._button.close()
             if self._bell is not None:
                 self._bell.close()

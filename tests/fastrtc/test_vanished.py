@@ -129,7 +129,9 @@ def test_outputs_whose_own_connection_has_vanished_are_probed(hole: Hole) -> Non
 
 
 @pytest.mark.parametrize("call", ["set_input", "latest_output", "outputs"])
-def test_hooks_keep_to_their_deadline(hole: Hole, fake: FakeFastRTC, call: str) -> None:
+def test_hooks_keep_to_their_deadline(
+    hole: Hole, fake: FakeFastRTC, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     near = {"input_hook": f"{hole.url.replace('ws', 'http')}/input_hook"}
     with (
         Hole(fake.port) as another,
@@ -138,12 +140,12 @@ def test_hooks_keep_to_their_deadline(hole: Hole, fake: FakeFastRTC, call: str) 
         for flow in hole.flows:
             flow.forgotten = True
         fake.knobs.latest_wait = 20.0
-        silence(another if call != "set_input" else hole)
+        silence(another if call != "set_input" else hole, monkeypatch)
         with pytest.raises(Timeout):
             session.set_input(scale=2) if call == "set_input" else getattr(session, call)()
 
 
-def silence(hole: Hole) -> None:
+def silence(hole: Hole, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have it forget new connections as well."""
     start = hole._pump
 
@@ -151,4 +153,4 @@ def silence(hole: Hole) -> None:
         args[2].forgotten = True
         start(*args)
 
-    hole._pump = pump  # type: ignore[method-assign]
+    monkeypatch.setattr(hole, "_pump", pump)
