@@ -7,6 +7,7 @@ import threading
 import time
 
 from ..errors import InputError, described
+from .number import plain_number
 
 __all__ = ["Deadline", "seconds"]
 
@@ -17,10 +18,12 @@ _ENDLESS = 2e6
 def seconds(name: str, value: object) -> float:
     """Return ``value`` as a time-out in seconds, or raise `InputError` naming the argument.
 
-    Accepted: any number above zero; ``math.inf`` is no limit. Refused: zero, negative, NaN, bool, anything else.
+    Accepted: any real number above zero, of any type; ``math.inf`` is no limit. Refused: zero, negative, NaN, bool,
+    anything else.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-        return float(value) if value < _ENDLESS else math.inf
+    number = plain_number(value)
+    if number is not None and number > 0:
+        return float(number) if number < _ENDLESS else math.inf
     raise InputError(f"{name} must be a number of seconds above zero (math.inf: no limit), got {described(value)}")
 
 

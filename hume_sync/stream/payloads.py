@@ -15,6 +15,7 @@ import pybase64
 
 from ..errors import InputError, described
 from ..net.frames import LARGE, Part
+from ..net.number import plain_number
 from .configs import (
     FaceConfig,
     FacemeshConfig,
@@ -109,12 +110,11 @@ def check_window(stream_window_ms: object) -> int | float | None:
     """
     if stream_window_ms is None:
         return None
-    number = isinstance(stream_window_ms, int | float) and not isinstance(stream_window_ms, bool)
-    if not number or not 500 <= stream_window_ms <= 10000:  # type: ignore[operator]  # a number, as just found
+    number = plain_number(stream_window_ms)
+    if number is None or not 500 <= number <= 10000:
         got = described(stream_window_ms)
         raise InputError(f"stream_window_ms must be a number from 500 to 10000, or None; got {got}")
-    # Of a plain type: subclasses, as numpy's float64, are not JSON.
-    return float(stream_window_ms) if isinstance(stream_window_ms, float) else stream_window_ms  # type: ignore[return-value]  # likewise
+    return number
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Protocol, Self
 from ..errors import Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.lock import CallLock
-from .configs import ModelConfigBase
+from .configs import ModelConfigBase, model_name
 from .exchange import CONNECT, Exchanges, Source, Stream
 from .media import read_file, read_media
 from .payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request
@@ -160,7 +160,7 @@ class StreamSocket:
         self.close()
 
     def __repr__(self) -> str:
-        models = ", ".join(config.get_model_type().value for config in self._models.configs)
+        models = ", ".join(map(model_name, self._models.configs))
         state = "closed" if self._closed else "not connected" if self.epoch is None else f"epoch {self.epoch}"
         return f"<StreamSocket [{models}] {state}>"
 
