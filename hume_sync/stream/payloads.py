@@ -13,7 +13,7 @@ import attrs
 import orjson
 import pybase64
 
-from ..errors import InputError, described
+from ..errors import FOREIGN, InputError, described
 from ..net.frames import LARGE, Part
 from ..net.number import plain_number
 from .configs import (
@@ -144,8 +144,10 @@ class Models:
         window = check_window(stream_window_ms)
         try:
             models = b',"models":' + orjson.dumps(serialize_configs(checked))
-        except TypeError as exc:
-            raise InputError(f"configs cannot be written as JSON: {exc}") from None
+        except InputError:
+            raise
+        except FOREIGN as exc:  # of configurations of the caller's own classes
+            raise InputError(f"configs cannot be written as JSON: {exc}") from exc
         end = b"" if window is None else b',"stream_window_ms":' + orjson.dumps(window)
         tail = {raw: models + b',"raw_text":' + orjson.dumps(raw) + end for raw in (False, True)}
         audio = any(config.get_model_type() in _AUDIO_MODELS for config in checked)
