@@ -23,7 +23,7 @@ def plain_number(value: object) -> int | float | None:
     try:
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     except OverflowError:
-        return -math.inf if value < 0 else math.inf  # type: ignore[operator]  # typeshed's Real has no such operator
+        return -math.inf if value < 0 else math.inf
     except ValueError:  # a signalling NaN
         return math.nan
     except TypeError:  # numpy counts a time difference as an integer
