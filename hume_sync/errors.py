@@ -100,6 +100,18 @@ def is_servers_fault(code: object) -> bool:
     return str(code).startswith(_SERVERS_OWN)
 
 
+FOREIGN = (ArithmeticError, AttributeError, BufferError, LookupError, RuntimeError, TypeError, ValueError)
+"""What an object of another library may raise when it is read as something that it is not.
+
+Neither ``OSError`` nor ``EOFError``: those are of files, and of time limits by signal.
+"""
+
+
+def unreadable(name: str, value: object, exc: Exception) -> InputError:
+    """Make the error for an argument that raised one of `FOREIGN` while it was read."""
+    return InputError(f"{name} cannot be read: {type(value).__name__} raised {described(exc)}")
+
+
 def copy_of(error: HumeClientException) -> HumeClientException:
     """An error of one's own: a shared one would collect all threads' tracebacks, and keep their requests alive."""
     twin = type(error)(str(error))

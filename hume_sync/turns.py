@@ -98,7 +98,8 @@ def _check_writable(path: Path) -> None:
     descriptors: list[int] = []
     try:
         if not existed or path.is_file():  # a FIFO would be waited for
-            open_into(descriptors, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            descriptor = open_into(descriptors, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            os.lseek(descriptor, 0, os.SEEK_END)  # some files of the system can be opened, and not written
     except OSError as exc:
         raise InputError(f"--out cannot be written: {exc.strerror}: {path}") from None
     finally:

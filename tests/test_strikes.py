@@ -19,8 +19,8 @@ from .fastrtc.fake import FakeFastRTC
 
 pytestmark = pytest.mark.timeout(120)
 
-OFTEN = ["Socket", "File", "LeaseAgain", "PoolClose", "Server"]
-SELDOM = ["Request", "Reconnect", "Lease"]
+OFTEN = ["Socket", "LeaseAgain", "Server"]
+SELDOM = ["Request", "Reconnect", "File", "Lease", "PoolClose"]
 
 
 def struck(scenario: str, url: str, environment: Mapping[str, str] = MappingProxyType({})) -> int:

@@ -191,7 +191,6 @@ class Line:
                 new = self._make(deadline)
                 self._renewed(self, new, deadline)
                 self._publish(new, why, deadline)
-                lost.abort()  # it has ended, but its descriptors are not for the garbage collector
                 self.check()  # closed meanwhile: nobody else will end it
             except BaseException as exc:
                 if new is not None:

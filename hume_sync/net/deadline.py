@@ -7,6 +7,7 @@ import threading
 
 from ..errors import InputError, described
 from .clock import monotonic
+from .number import plain_number
 
 __all__ = ["Deadline", "seconds"]
 
@@ -17,11 +18,12 @@ _ENDLESS = 2e6
 def seconds(name: str, value: object, *, zero: bool = False) -> float:
     """Return ``value`` as a time-out in seconds, or raise `InputError` naming the argument.
 
-    Accepted: any number above zero; ``math.inf`` is no limit; zero where it is allowed. Refused: negative, NaN, bool,
-    anything else.
+    Accepted: any real number above zero, of any type; ``math.inf`` is no limit; zero where it is allowed. Refused:
+    negative, NaN, bool, anything else.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and (value > 0 or (zero and value == 0)):
-        return float(value) if value < _ENDLESS else math.inf
+    number = plain_number(value)
+    if number is not None and (number > 0 or (zero and number == 0)):
+        return float(number) if number < _ENDLESS else math.inf
     least = "from zero" if zero else "above zero"
     raise InputError(f"{name} must be a number of seconds {least} (math.inf: no limit), got {described(value)}")
 

@@ -29,6 +29,7 @@ from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import FrameWriter
 from .interrupts import from_outside
+from .keepalive import allow_for_closed_window
 from .parser import MessageParser
 from .readiness import waiting_poll
 from .transport import CLOSE, PING, PONG, TEXT, control_frame, goodbye
@@ -43,6 +44,10 @@ _TURNS: Final = 16
 
 _LONGEST: Final = 3600.0
 """Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
+
+_BLOCKED: Final = 5.0
+"""Seconds of one sleep at most while the server takes nothing: how long it may do that is for `Beat` to say, not for
+the system, whose own limit is put off."""
 
 _FAREWELLS: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
 """With which code (RFC 6455, 7.4.1) this side ends a connection, the first that fits; for others without a word."""
@@ -263,7 +268,7 @@ class Owner:
                 self._outbox_bytes = 0
                 self._changed.notify_all()
                 self._room.notify_all()
-                if self.stopped and self._button is not None:
+                if self._button is not None:  # nobody rings any more
                     self._button.close()
             if self._bell is not None:
                 self._bell.close()
@@ -302,7 +307,9 @@ class Owner:
             if self._beat and now >= give_up:  # judged by when there was nothing left to read
                 return ConnectionLost(f"nothing was heard for {now - self._heard:.1f} s", close_code=_LOST)
             poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
-            until = min(next_beat, self._close_by, give_up, now + _LONGEST)
+            until = min(next_beat, self._close_by, give_up, now + (_BLOCKED if self._blocked else _LONGEST))
+            if self._blocked:
+                allow_for_closed_window(self._sock)
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
             # Stopped, or held up by others of this process: no fault of the server's.
             self._heard += max(0.0, monotonic() - until)
@@ -375,6 +382,7 @@ class Owner:
                 raise
             if self._blocked:  # the server has made room: it lives, though it may have nothing to say meanwhile
                 self._blocked, self._heard, self._write_waits_for = False, monotonic(), select.POLLOUT
+                allow_for_closed_window(self._sock)
             self._writing = self._writing[sent:] or None
             with self._lock:
                 self._outbox_bytes -= sent

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
-from typing import Any, Self
+from enum import Enum, StrEnum
+from typing import Any, NoReturn, Self
 
 import attrs
 import orjson
 
-from ..errors import InputError, described
+from ..errors import FOREIGN, InputError, described, unreadable
+from ..net.number import plain_number
 from ..reprs import safe_repr
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ProsodyConfig",
     "check_configs",
     "deserialize_configs",
+    "model_name",
     "serialize_configs",
 ]
 
@@ -46,17 +47,78 @@ class ModelType(StrEnum):
         """The model of that name.
 
         Raises:
-            ValueError: there is none.
+            InputError: there is none.
         """
         try:
             return cls(model_type)
         except ValueError:
-            raise ValueError(f"Unknown model type '{model_type}'") from None
+            raise InputError(f"Unknown model type {described(model_type)}") from None
 
 
-def _number(config: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if value is not None and not (number and abs(value) < 2**63):  # type: ignore[arg-type]  # also refuses NaN
+class _Settings(dict[str, Any]):
+    """A dict that never changes, so that the configuration it is part of can be hashed."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:  # type: ignore[override]  # dict's is None
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (dict(self),)
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("the settings of a configuration never change: build another one")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+
+def _frozen(value: object) -> Any:
+    """A copy of a JSON-like value that never changes, made of plain types.
+
+    Raises:
+        TypeError, ValueError: it is not JSON; the text says why.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"the keys of a dict must be str, got {described(key)}")
+        return _Settings({str(key): _frozen(value[key]) for key in value})
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    number = plain_number(value)
+    if number is None:
+        raise TypeError(f"type {type(value).__name__} is not JSON")
+    if not math.isfinite(number):  # orjson would write it as null
+        raise ValueError(f"accepted are finite numbers, got {described(value)}")
+    return number
+
+
+def _thawed(value: Any) -> Any:
+    """A copy that may be changed."""
+    if isinstance(value, dict):
+        return {key: _thawed(item) for key, item in value.items()}
+    return list(map(_thawed, value)) if isinstance(value, tuple) else value
+
+
+def _own(value: object) -> Any:
+    """A copy, so that a caller who changes a dict changes no configuration."""
+    try:
+        return _frozen(value)
+    except FOREIGN:
+        return value  # `_options` says what is wrong with it
+
+
+def _plain(value: object) -> Any:
+    """A number of a plain type, for others are not JSON; what is no number is left to `_number`."""
+    number = plain_number(value)
+    return value if number is None else number
+
+
+def _number(config: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    # Also refuses NaN.
+    if value is not None and not (type(value) in (int, float) and abs(value) < 2**63):
         _refuse(config, attribute, value, "a finite number")
 
 
@@ -73,36 +135,12 @@ def _text(config: object, attribute: attrs.Attribute[Any], value: object) -> Non
 def _options(config: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None:
         return
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+    if not isinstance(value, Mapping):
         _refuse(config, attribute, value, "a dict ({} switches it on)")
     try:
-        orjson.dumps(value)
-    except (TypeError, RecursionError) as exc:
+        orjson.dumps(value if isinstance(value, _Settings) else _frozen(value))
+    except FOREIGN as exc:
         raise InputError(f"{type(config).__name__}.{attribute.name} cannot be written as JSON: {exc}") from None
-    if not _finite(value):
-        _refuse(config, attribute, value, "a dict of finite numbers")
-
-
-def _own(value: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A copy, so that a caller who changes a dict changes no configuration."""
-    try:
-        return copy.deepcopy(value)
-    except (TypeError, RecursionError) as exc:
-        raise InputError(f"a setting holds what cannot be copied, nor written as JSON: {exc}") from None
-
-
-def _plain(value: float | None) -> float | None:
-    """A number of a plain type: subclasses, as numpy's float64, are not JSON."""
-    return float(value) if isinstance(value, float) else value
-
-
-def _finite(value: object) -> bool:
-    """Whether no NaN or infinity hides in a JSON-like value: orjson would write it as null."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    return not isinstance(value, list | tuple) or all(map(_finite, value))
 
 
 def _refuse(config: object, attribute: attrs.Attribute[Any], value: object, accepted: str) -> None:
@@ -122,7 +160,7 @@ class ModelConfigBase(ABC):
     def to_dict(self, skip_none: bool = True) -> dict[str, Any]:
         """The settings by name; those left at None only with ``skip_none=False``."""
         return {
-            field.name: copy.deepcopy(value)
+            field.name: _thawed(value)
             for field in attrs.fields(type(self))
             if (value := getattr(self, field.name)) is not None or not skip_none
         }
@@ -132,8 +170,10 @@ class ModelConfigBase(ABC):
         """Build from settings by name; unknown names are dropped with a warning.
 
         Raises:
-            InputError: a value of the wrong type.
+            InputError: no mapping, or a value of the wrong type.
         """
+        if not isinstance(request_dict, Mapping):
+            raise InputError(f"the settings of {cls.__name__} must be a dict, got {described(request_dict)}")
         known = {field.name for field in attrs.fields(cls)}
         for name in request_dict:
             if name not in known:
@@ -267,26 +307,55 @@ def check_configs(configs: object) -> tuple[ModelConfigBase, ...]:
         raise InputError(
             f"configs must be a list of model configurations, [FaceConfig()] for one; got {described(configs)}"
         )
-    checked = tuple(configs)
+    try:
+        checked = tuple(configs)
+    except InputError:
+        raise
+    except FOREIGN as exc:
+        raise unreadable("configs", configs, exc) from exc
     for config in checked:
-        if not isinstance(config, ModelConfigBase):
-            raise InputError(
-                f"configs holds {described(config)}; accepted are {', '.join(c.__name__ for c in _BY_TYPE.values())}"
-            )
+        model_name(config)
     if not checked:
         raise InputError("configs is empty: name at least one model, [LanguageConfig()] for one")
     return checked
 
 
+def model_name(config: object) -> str:
+    """Return the name that a configuration's model has on the wire; a server may have models of its own.
+
+    Raises:
+        InputError: this is no configuration, or its model has no name.
+    """
+    if not isinstance(config, ModelConfigBase):
+        raise InputError(
+            f"configs holds {described(config)}; accepted are {', '.join(c.__name__ for c in _BY_TYPE.values())}"
+        )
+    model = config.get_model_type()
+    name = model.value if isinstance(model, Enum) else model
+    if not isinstance(name, str):
+        raise InputError(
+            f"{type(config).__name__}.get_model_type() must return a ModelType or a str, not {described(model)}"
+        )
+    return name
+
+
 def serialize_configs(configs: Iterable[ModelConfigBase]) -> dict[str, dict[str, Any]]:
-    """Settings by model name, in the order given; of two for one model the last counts."""
-    return {config.get_model_type().value: config.to_dict() for config in configs}
+    """Settings by model name, in the order given; of two for one model the last counts.
+
+    Raises:
+        InputError: not an iterable of configurations.
+    """
+    if not isinstance(configs, Iterable):
+        raise InputError(f"configs must be a list of model configurations, got {described(configs)}")
+    return {model_name(config): config.to_dict() for config in configs}
 
 
 def deserialize_configs(configs_dict: Mapping[str, Mapping[str, Any]]) -> list[ModelConfigBase]:
     """The reverse of `serialize_configs`.
 
     Raises:
-        ValueError: an unknown model name.
+        InputError: an unknown model name, or settings that are none.
     """
+    if not isinstance(configs_dict, Mapping):
+        raise InputError(f"configs_dict must be a dict of settings by model name, got {described(configs_dict)}")
     return [_BY_TYPE[ModelType.from_str(name)].from_dict(settings) for name, settings in configs_dict.items()]

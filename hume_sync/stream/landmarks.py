@@ -7,12 +7,12 @@ point with a bare error code, so every face and every point is checked here, and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from ..errors import InputError, described
+from ..errors import FOREIGN, InputError, described, unreadable
 from ..net.optional import loaded_numpy
 
 __all__ = ["serialize_landmarks"]
@@ -38,14 +38,24 @@ def serialize_landmarks(landmarks: object) -> bytes:
             type, byte order and memory layout (float32 is written at float32 precision); or MediaPipe's
             results: an object with ``face_landmarks`` or ``multi_face_landmarks``, or lists of points with
             ``x``, ``y`` and ``z``. MediaPipe itself is not needed. (An ``orjson.Fragment`` is taken at its word.)
+            Data frames, series and tensors of other libraries are refused, with the call that makes an array of them.
 
     Returns:
         UTF-8 JSON, ``[[[x, y, z], ...], ...]``.
 
     Raises:
         InputError: no face, too many, a wrong number of points or axes, a value that is no finite number; the
-            text names the first bad place by its indexes.
+            text names the first bad place by its indexes. Or an object that cannot be read as landmarks at all.
     """
+    try:
+        return _serialized(landmarks)
+    except InputError:
+        raise
+    except FOREIGN as exc:
+        raise unreadable("landmarks", landmarks, exc) from exc
+
+
+def _serialized(landmarks: object) -> bytes:
     faces = _to_faces(landmarks)
     if _is_array(faces):
         return orjson.dumps(_checked_array(faces), option=_OPTIONS)
@@ -96,6 +106,8 @@ def _to_faces(landmarks: Any) -> Any:
         if _is_array(landmarks):
             return landmarks
     first = landmarks[0] if len(landmarks) > 0 else None
+    if _is_foreign_array(first):
+        _refuse_face(0, first)
     if not _is_face_of_lists(first) and (_is_point(first) or _is_row(first)):
         landmarks = [landmarks]  # one face, given by itself
     return [face if _is_face_of_lists(face) else _to_face(face) for face in landmarks]
@@ -108,24 +120,25 @@ def _is_face_of_lists(face: Any) -> bool:
 
 def _unwrap(landmarks: Any) -> Any:
     """Take a sequence or an array out of one of MediaPipe's results."""
-    for attribute in ("face_landmarks", "multi_face_landmarks"):
-        if hasattr(landmarks, attribute):
-            landmarks = getattr(landmarks, attribute)
-            break
+    if not _is_foreign_array(landmarks):  # whose attributes are the names of columns
+        for attribute in ("face_landmarks", "multi_face_landmarks"):
+            if hasattr(landmarks, attribute):
+                landmarks = getattr(landmarks, attribute)
+                break
     if landmarks is None:
         return []  # what MediaPipe's older results hold when there is no face
-    if hasattr(landmarks, "landmark"):
+    if hasattr(landmarks, "landmark") and not _is_foreign_array(landmarks):
         return [landmarks]
     if not _is_array(landmarks) and not _is_sequence(landmarks):
         raise InputError(
             "landmarks must be nested sequences or an array of shape (n, 478, 3) or (478, 3), or a MediaPipe result;"
-            f" got {type(landmarks).__name__}"
+            f" got {_type_of(landmarks, 'landmarks')}"
         )
     return landmarks
 
 
 def _to_face(face: Any) -> Any:
-    points = getattr(face, "landmark", face)
+    points = face if _is_foreign_array(face) else getattr(face, "landmark", face)
     if _is_array(points):
         return points.tolist()
     if not _is_sequence(points):
@@ -141,6 +154,8 @@ def _checked_array(array: Any) -> Any:
     float32 stays float32, so that its shorter texts are written.
     """
     numpy = loaded_numpy()
+    if not isinstance(array, numpy.ma.MaskedArray):
+        array = numpy.asarray(array)  # of no subclass: a matrix, for one, has two dimensions whatever is done to it
     faces = array[numpy.newaxis] if array.ndim == 2 else array
     if faces.ndim != 3:
         raise InputError(f"landmarks must have the shape (n, 478, 3) or (478, 3), got {array.shape}")
@@ -168,14 +183,37 @@ def _is_array(value: object) -> bool:
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
-def _is_sequence(value: object) -> bool:
-    if isinstance(value, str | bytes | bytearray | memoryview | dict):
+def _is_foreign_array(value: object) -> bool:
+    """Whether it is of another library than numpy, and can be made an array: a data frame, a series, a tensor.
+
+    Such objects have lengths and items too, but often of other meaning: a data frame's items are its columns.
+    """
+    kind = type(value)
+    if kind is list or not (hasattr(kind, "__array__") or hasattr(kind, "__dlpack__")):
         return False
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    numpy = loaded_numpy()
+    return numpy is None or not isinstance(value, numpy.ndarray | numpy.generic)
+
+
+def _is_sequence(value: object) -> bool:
+    if isinstance(value, str | bytes | bytearray | memoryview | Mapping) or _is_foreign_array(value):
+        return False
+    # Of the type, as Python itself looks for them: an object may answer for every name.
+    return hasattr(type(value), "__len__") and hasattr(type(value), "__getitem__")
+
+
+def _type_of(value: object, name: str) -> str:
+    """The type of what was refused, and the call that would make an array of it."""
+    kind = type(value)
+    if not _is_foreign_array(value):
+        return kind.__name__
+    method = next((method for method in ("to_numpy", "numpy") if hasattr(kind, method)), None)
+    call = f"{name}.{method}()" if method else f"numpy.asarray({name})"
+    return f"{kind.__name__}: pass an array, as {call} makes one"
 
 
 def _is_point(value: object) -> bool:
-    return hasattr(value, "x") and hasattr(value, "y") and hasattr(value, "z")
+    return hasattr(value, "x") and hasattr(value, "y") and hasattr(value, "z") and not _is_foreign_array(value)
 
 
 def _is_number(value: object) -> bool:
@@ -211,7 +249,8 @@ def _check_count(faces: int) -> None:
 
 def _refuse_face(index: int, face: Any) -> None:
     if not _is_sequence(face):
-        raise InputError(f"landmarks[{index}] must be a sequence of {_POINTS} points, got {type(face).__name__}")
+        got = _type_of(face, f"landmarks[{index}]")
+        raise InputError(f"landmarks[{index}] must be a sequence of {_POINTS} points, got {got}")
     text = f"Number of MediaPipe landmarks per face must be exactly {_POINTS}, found {len(face)}. (Face {index}"
     if len(face) == _POINTS_WITHOUT_IRISES:
         text += f": {len(face)} points: pass refine_landmarks=True to MediaPipe's FaceMesh"
@@ -228,8 +267,9 @@ def _refuse_first_bad_place(faces: Sequence[Any]) -> None:
             _refuse_face(i, face)
         for j, point in enumerate(face):
             if not _is_sequence(point) or len(point) != _AXES:
-                got = f"{len(point)} values" if _is_sequence(point) else type(point).__name__
-                raise InputError(f"{_NOT_A_POINT} landmarks[{i}][{j}] has {got}.")
+                place = f"landmarks[{i}][{j}]"
+                got = f"{len(point)} values" if _is_sequence(point) else _type_of(point, place)
+                raise InputError(f"{_NOT_A_POINT} {place} has {got}.")
             for k, value in enumerate(point):
                 if not _is_number(value) or not _is_writable(value):
                     _refuse_value((i, j, k), value)

@@ -12,8 +12,9 @@ import attrs
 import orjson
 import pybase64
 
-from ..errors import InputError, described
+from ..errors import FOREIGN, InputError, described
 from ..net.frames import LARGE, Part
+from ..net.number import plain_number
 from ..reprs import safe_repr
 from .configs import (
     FaceConfig,
@@ -125,12 +126,11 @@ def check_window(stream_window_ms: object) -> int | float | None:
     """
     if stream_window_ms is None:
         return None
-    number = isinstance(stream_window_ms, int | float) and not isinstance(stream_window_ms, bool)
-    if not number or not 500 <= stream_window_ms <= 10000:  # type: ignore[operator]  # a number, as just found
+    number = plain_number(stream_window_ms)
+    if number is None or not 500 <= number <= 10000:
         got = described(stream_window_ms)
         raise InputError(f"stream_window_ms must be a number from 500 to 10000, or None; got {got}")
-    # Of a plain type: subclasses, as numpy's float64, are not JSON.
-    return float(stream_window_ms) if isinstance(stream_window_ms, float) else stream_window_ms  # type: ignore[return-value]  # likewise
+    return number
 
 
 @safe_repr
@@ -161,8 +161,10 @@ class Models:
         window = check_window(stream_window_ms)
         try:
             models = b',"models":' + orjson.dumps(serialize_configs(checked))
-        except TypeError as exc:
-            raise InputError(f"configs cannot be written as JSON: {exc}") from None
+        except InputError:
+            raise
+        except FOREIGN as exc:  # of configurations of the caller's own classes
+            raise InputError(f"configs cannot be written as JSON: {exc}") from exc
         end = b"" if window is None else b',"stream_window_ms":' + orjson.dumps(window)
         tail = {raw: models + b',"raw_text":' + orjson.dumps(raw) + end for raw in (False, True)}
         audio = any(config.get_model_type() in _AUDIO_MODELS for config in checked)

@@ -12,7 +12,7 @@ from ..net.interrupts import from_outside
 from ..net.lock import CallLock
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
-from .configs import ModelConfigBase
+from .configs import ModelConfigBase, model_name
 from .exchange import CONNECT, Exchanges, Source, Stream
 from .media import read_file, read_media
 from .payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request
@@ -204,7 +204,7 @@ class StreamSocket:
             raise
 
     def __repr__(self) -> str:
-        models = ", ".join(config.get_model_type().value for config in self._models.configs)
+        models = ", ".join(map(model_name, self._models.configs))
         state = "closed" if self._closed else "not connected" if self.epoch is None else f"epoch {self.epoch}"
         return f"<StreamSocket [{models}] {state}>"
 

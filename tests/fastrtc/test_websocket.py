@@ -57,12 +57,13 @@ def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
 
 
 @pytest.mark.parametrize("said", [b"{}", b'"%s"' % (b"x" * 2**20)], ids=["small", "large"])
-def test_a_server_that_floods_before_it_answers_is_left(said: bytes) -> None:
+def test_a_server_that_floods_before_it_answers_is_left(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hume_sync.fastrtc.websocket._EARLY", 2 * 2**20)  # of 16: to fill that takes seconds
     with (
         server(chatter(said)) as port,
         pytest.raises(InboxOverflow, match="and no answer to the first") as caught,
     ):
-        FastRTCClient(f"http://127.0.0.1:{port}").connect()
+        FastRTCClient(f"http://127.0.0.1:{port}", max_message_size=2 * 2**20).connect()
     assert caught.value.phase == "connect"
 
 

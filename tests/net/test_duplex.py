@@ -22,7 +22,7 @@ import pytest
 
 from hume_sync import ConnectionLost, HumeClientException, InboxOverflow, MessageTooLarge, MisuseError, ProtocolError
 from hume_sync import Timeout as HumeTimeout
-from hume_sync.net import fork
+from hume_sync.net import fork, keepalive
 from hume_sync.net import owner as module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.duplex import Beat, Duplex
@@ -810,6 +810,30 @@ def test_time_in_which_this_process_did_not_run_is_no_fault_of_the_server_s(
             assert duplex.receive(Deadline(SOON)) == b"beat"
         assert polls.skew >= 1000
         assert not duplex.ended
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux alone has the limit")
+def test_a_server_that_takes_nothing_for_longer_than_the_system_waits_is_alive(
+    plain: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keepalive, "_UNACKNOWLEDGED", 1000)  # milliseconds, instead of 50 s
+    read = threading.Event()
+    seen: list[tuple[int, bytes]] = []
+
+    def script(peer: Peer) -> None:
+        assert read.wait(SOON)
+        while not seen or seen[-1][0] != CLOSE:
+            seen.append(said(peer))
+
+    with plain(script, beat=Beat(b"beat", every=0.2, patience=SOON)) as duplex:
+        duplex._owner._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)
+        count = fill(duplex)
+        assert duplex.receive(Deadline(5.0)) is None
+        read.set()
+        duplex.close(SOON)
+        assert isinstance(end_of(duplex)[1], MisuseError)
+    heard = [payload[:6] for _, payload in seen if payload != b"beat"]
+    assert heard == [*(b"%06d" % n for n in range(count)), b"\x03\xe8"]
 
 
 def test_limits_beyond_what_the_system_counts_are_no_limits(session: Session) -> None:

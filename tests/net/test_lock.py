@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
 
 from hume_sync import MisuseError
-from hume_sync.emulator import Emulator
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.lock import CallLock
 
@@ -78,31 +75,3 @@ def test_what_a_signal_left_behind_is_not_taken_for_a_call_under_way() -> None:
 
     interrupted()
     lock.refuse_reentry()
-
-
-INTERRUPTED = """
-import os, signal, sys
-from hume_sync import HumeStreamClient, LanguageConfig
-
-signal.signal(signal.SIGALRM, signal.default_int_handler)  # as Ctrl-C does
-with HumeStreamClient("k", base_url=sys.argv[1]).connect([LanguageConfig()]) as socket:
-    interrupted = 0
-    for number in range(500):
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 1e-6 + number % 500 * 2e-6)  # from the first instruction to the reply
-            socket.send_text(f"interrupted-{number}")
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        except KeyboardInterrupt:
-            interrupted += 1
-        reply = socket.send_text(f"next-{number}", timeout=5)
-        assert reply["language"]["predictions"][0]["text"] == f"next-{number}"
-print(interrupted)
-"""
-
-
-def test_ctrl_c_at_any_moment_leaves_the_socket_usable_and_the_next_reply_right(hume_emulator: Emulator) -> None:
-    # In a process of its own: neither coverage nor a test's time-out can bear interruptions at any instruction.
-    command = [sys.executable, "-W", "error", "-c", INTERRUPTED, hume_emulator.url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=25)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 100

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import decimal
 import json
 import math
 import sys
 from array import array
-from collections import deque
+from collections import UserDict, deque, namedtuple
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from hume_sync.stream import landmarks as module
 from hume_sync.stream.landmarks import serialize_landmarks
 
 from .support import Bag, Point, landmarks
+
+_records: Any = np.rec.fromrecords  # whose annotations take no lists of lists
 
 FACES = landmarks(3)
 
@@ -235,11 +240,12 @@ def test_no_face_at_all_is_refused(given: object) -> None:
         (np.zeros((1, 478, 3), bool), "dtype bool"),
         (np.zeros((1, 478, 3), object), "dtype object"),
         (np.zeros((1, 478, 3), "U3"), "dtype <U3"),
+        (np.zeros(478, [("x", float), ("y", float), ("z", float)]), r"got \(478,\)"),
         (np.ma.masked_invalid(np.zeros((1, 478, 3))), "a masked array"),
         (np.full((1, 478, 3), np.longdouble("1e4000")), r"\[0\]\[0\]\[0\] is inf"),
         (memoryview(bytes(478 * 3)).cast("B", (1, 478, 3)), "got memoryview"),
     ],
-    ids=["axes", "flat", "deep", "complex", "bool", "object", "text", "masked", "too-large", "memoryview"],
+    ids=["axes", "flat", "deep", "complex", "bool", "object", "text", "records", "masked", "too-large", "memoryview"],
 )
 def test_an_array_of_another_shape_or_kind_is_refused(array: Any, text: str) -> None:
     with pytest.raises(InputError, match=text):
@@ -284,6 +290,146 @@ def test_sequences_and_numbers_of_kinds_json_does_not_know_are_written_as_what_t
     (face,) = landmarks(1)
     given = [[Triple(), array("d", face[1]), [Number(x) for x in face[2]], *face[3:]]]
     assert json.loads(serialize_landmarks(given)) == [[[0.0, 0.0, 0.0], *face[1:]]]
+
+
+# --- objects of other libraries
+
+
+class Tensor:
+    """An array of another library, on a device that does not give it away."""
+
+    def __init__(self, column: str = "x") -> None:
+        self.x = self.y = self.z = 0.0
+        setattr(self, column, FACES)  # as the columns of a data frame are attributes
+
+    def __array__(self) -> Any:
+        raise RuntimeError("not on this device")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, column: Any) -> Any:
+        raise KeyError(column)
+
+
+class TorchTensor(Tensor):
+    def numpy(self) -> Any:
+        raise TypeError("not on this device")
+
+
+class Frame(Tensor):
+    def to_numpy(self) -> Any:
+        return np.array(FACES)
+
+
+KINDS: list[tuple[type[Tensor], str]] = [
+    (Frame, r"Frame: pass an array, as {}\.to_numpy\(\) makes one"),
+    (TorchTensor, r"TorchTensor: pass an array, as {}\.numpy\(\) makes one"),
+    (Tensor, r"Tensor: pass an array, as numpy\.asarray\({}\) makes one"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), KINDS, ids=lambda value: getattr(value, "__name__", ""))
+def test_arrays_of_other_libraries_are_refused_with_the_call_that_makes_an_array(kind: type[Tensor], text: str) -> None:
+    given: Any
+    for given in (kind(), kind("landmark"), kind("face_landmarks"), kind("multi_face_landmarks")):
+        with pytest.raises(InputError, match="got " + text.format("landmarks")):
+            serialize_landmarks(given)
+    for given in ([kind()], [kind("landmark")] * 2, [kind()] * 478, (kind(),), Bag(face_landmarks=[kind()])):
+        with pytest.raises(InputError, match=r"landmarks\[0\] must be .* got " + text.format(r"landmarks\[0\]")):
+            serialize_landmarks(given)
+    with pytest.raises(InputError, match=r"landmarks\[1\] must be .* got " + text.format(r"landmarks\[1\]")):
+        serialize_landmarks([FACES[0], kind()])
+    with pytest.raises(InputError, match=r"landmarks\[0\]\[0\] has " + text.format(r"landmarks\[0\]\[0\]")):
+        serialize_landmarks([[kind()] * 478])
+    with pytest.raises(InputError, match=r"landmarks\[0\]\[5\]\[1\] is a " + kind.__name__):
+        serialize_landmarks(changed(0, 5, 1, kind()))
+
+
+class Raising:
+    """A sequence that cannot be read, as one of a store that was closed."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Any:
+        raise self.error
+
+
+class HalfWay(list[Any]):
+    def __iter__(self) -> Any:
+        yield from list.__iter__(self)
+        raise KeyError("half way")
+
+
+class AnswersAll:
+    def __init__(self, answer: Any) -> None:
+        vars(self)["answer"] = answer
+
+    def __getattr__(self, name: str) -> Any:
+        return self if self.answer is ... else self.answer
+
+
+class RefusesAll:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(Raising(error("no")) for error in (KeyError, TypeError, AttributeError, IndexError, RuntimeError)),
+        HalfWay(FACES), HalfWay(FACES[0]), Mock(), MagicMock(), AnswersAll(...), AnswersAll(None),
+        RefusesAll(), (face for face in FACES), set(), frozenset([1]), {"face_landmarks": FACES}, UserDict(x=1),
+        [[dict(zip("xyz", point, strict=True)) for point in FACES[0]]], np.array(1.0), [np.array(1.0)],
+        np.ma.masked_greater(FACES, 0.5), [np.ma.masked_greater(FACES[0], 0.5)],
+        [list(np.ma.masked_greater(FACES[0], 0.5))], [np.array(FACES[0], complex)], [np.array(FACES[0], str)],
+        [list(np.zeros((478, 3), "datetime64[s]"))], np.zeros((1, 478, 3), "V3"),
+        np.zeros((1, 478, 3), "timedelta64[s]"),
+        decimal.Decimal(1), ModuleType("landmarks"), type,
+    ],
+    ids=lambda given: f"{type(given).__name__}",
+)  # fmt: skip
+def test_no_object_makes_anything_else_than_an_error_of_its_argument(given: Any) -> None:
+    for faces in (given, [given], [FACES[0], given], [[given] * 478], changed(0, 0, 0, given), Bag(landmark=given)):
+        with pytest.raises(InputError):
+            serialize_landmarks(faces)
+
+
+@pytest.mark.parametrize("error", [TimeoutError("of a signal handler"), OSError("of a disk"), KeyboardInterrupt()])
+def test_what_is_no_fault_of_the_argument_comes_out_as_it_is(error: Any) -> None:
+    with pytest.raises(type(error)) as caught:
+        serialize_landmarks(Raising(error))
+    assert caught.value is error
+
+
+XYZ = namedtuple("XYZ", "x y z")
+ABC = namedtuple("ABC", "a b c")
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        [[XYZ(*point) for point in face] for face in FACES],
+        [[ABC(*point) for point in face] for face in FACES],
+        [np.array(face, object) for face in FACES],
+        [list(_records(face, names="x,y,z")) for face in FACES],
+        [deque(face) for face in FACES],
+    ],
+    ids=["x-y-z", "a-b-c", "objects", "rows-of-records", "deques"],
+)
+def test_sequences_of_other_kinds_are_written_as_the_same_numbers(faces: list[Any]) -> None:
+    assert json.loads(serialize_landmarks(faces)) == FACES
+    if not isinstance(faces[0], np.ndarray):
+        assert json.loads(serialize_landmarks(faces[0])) == FACES[:1]
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of the class itself
+def test_a_matrix_is_one_face() -> None:
+    assert json.loads(serialize_landmarks(np.matrix(FACES[0]))) == FACES[:1]
 
 
 def test_numpy_is_not_imported_for_lists(monkeypatch: pytest.MonkeyPatch) -> None:
