@@ -60,7 +60,7 @@ class FastRTCClient:
             (``{"urls": "turn:host:3478", "username": ..., "credential": ...}``). Of each kind the first is used; one
             that does not answer delays a connection by 5 s. Default: none.
         patience: seconds without a word of the server, which is asked every 5 s, or four times in this, after which a
-            WebSocket counts as lost. (WebRTC's own are 30.)
+            WebSocket counts as lost. (WebRTC's own are 27 to 39, of six unanswered checks.)
         max_message_size: bytes of the largest message taken over WebSocket. The default, 16 MiB, holds four minutes of
             audio at 48 kHz; what is not audio may take twenty times its size once it is read.
         allow_plaintext: let the headers go over unencrypted http:// and ws:// to another machine.

@@ -31,7 +31,9 @@ class OutputStream:
 
     The iterator ends when the stream does, soon after its connection, and at once when `close` is called, from any
     thread. Between outputs it waits without limit, since servers say nothing while there are none; `receive` waits as
-    long as it is told. A stream that is dropped is closed, or the server would go on handing outputs to it.
+    long as it is told. Where the network forgets its connection alone, the system's probes notice within a minute. What
+    a signal handler or another thread raises in a call ends the stream, since something may be missing. A stream that
+    is dropped is closed, or the server would go on handing outputs to it.
 
     Args:
         http: the application.

@@ -25,7 +25,7 @@ class Reply:
     """Whether all that was announced has come, and then nothing for ``idle`` seconds. False: time was up before, the
     next turn began, the connection ended, or the server said behind the audio that its handler has failed. (One that
     has died without a word looks like one that pauses, until it is noticed: over WebSocket after the client's
-    ``patience``, over WebRTC after half a minute.)"""
+    ``patience``, over WebRTC after 40 s at most.)"""
 
     @property
     def seconds(self) -> float:

@@ -57,15 +57,17 @@ class _Select:
 
 def instant_poll() -> Poll:
     """Return a poll that is only ever asked without waiting: it need not let green threads run, and does not."""
-    if hasattr(select, "poll"):
-        return select.poll()
-    eventlet = sys.modules.get("eventlet.patcher")
-    found: Poll = _Select(select.select) if eventlet is None else eventlet.original("select").poll()
+    eventlet, gevent = sys.modules.get("eventlet.patcher"), sys.modules.get("gevent.monkey")
+    found: Poll
+    if not hasattr(select, "poll"):
+        found = _Select(select.select) if eventlet is None else eventlet.original("select").poll()
+    else:
+        found = select.poll() if gevent is None else gevent.get_original("select", "poll")()
     return found
 
 
 def waiting_poll() -> Poll:
-    """Return a poll to wait with, which lets green threads run where threads are green."""
+    """Return a poll to wait with: it lets green threads run where threads are green, and nowhere else."""
     if _has_patched("eventlet", "thread"):
         from eventlet.green import select as of_eventlet  # noqa: PLC0415 - it is loaded
 
@@ -75,7 +77,7 @@ def waiting_poll() -> Poll:
 
         found: Poll = of_gevent.poll()
         return found
-    return select.poll() if hasattr(select, "poll") else _Select(select.select)
+    return instant_poll()
 
 
 def check_green_threads() -> None:

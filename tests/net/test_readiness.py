@@ -125,6 +125,7 @@ WORKS = [[8, 0], [8, 0], "sent"]
         ("eventlet", EVENTLET.format("socket=True, select=True"), "eventlet has patched socket, but not thread"),
         ("gevent", GEVENT.format(""), ""),
         ("gevent", GEVENT.format("select=False"), ""),
+        ("gevent", GEVENT.format("socket=False, thread=False, ssl=False"), ""),
         ("gevent", GEVENT.format("thread=False"), "gevent has patched socket, but not threading"),
     ],
 )
