@@ -33,7 +33,8 @@ class Gate:
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._lock = threading.Lock()  # guards everything below; never held over I/O
+        # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `end` anywhere.
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._failures = 0  # in a row, since the last good reply; above zero the gate is closed
         self._last: HumeClientException = _too_late()  # the failure that keeps it closed

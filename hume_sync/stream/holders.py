@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 from typing import TypeVar
 
 import attrs
@@ -54,18 +54,17 @@ class Crowd:
             lease.thread is not self.wanted.thread or lease.shared for lease in self.in_the_way
         ):
             return False
-        frame, stack = sys._getframe(), set()
+        frame: FrameType | None = sys._getframe()
+        stack = set()
         while frame is not None:
             stack.add(id(frame))
-            frame = frame.f_back  # type: ignore[assignment]  # None at the end
+            frame = frame.f_back
         return all(lease.frame_id in stack for lease in self.in_the_way)
 
     def timeout(self) -> PoolTimeout:
         """Build the error for one who has waited in vain. Without the pool's lock, as for the others below."""
         what = "no lease" if self._stream is None else f"the stream {self._stream} is in use: no lease"
-        return self._error(
-            PoolTimeout, f"{what} came free in time ({self.held} are held, {self.waiting} callers wait)"
-        )
+        return self._error(PoolTimeout, f"{what} came free in time ({self.held} are held, {self.waiting} callers wait)")
 
     def dead_lock(self) -> PoolTimeout:
         """Build the error for one who `would_wait_for_itself`."""

@@ -17,6 +17,8 @@ from ..errors import HumeClientException
 from ..net import clock
 from ..net.connection import Connection
 from ..net.lock import CallLock
+from ..net.pending import Pending
+from ..reprs import safe_repr
 from .exchange import Stream
 from .named import NamedStreams
 
@@ -27,6 +29,7 @@ class ThreadLife:
     """Kept in a ``threading.local`` alone, so that it ends with its thread."""
 
 
+@safe_repr
 class PoolThread:
     """A thread, as a pool knows it.
 
@@ -57,6 +60,8 @@ class Lease:
     # Defaults live in the class: a lease that is used for one request only sets little.
     connection: Connection | None = None
     """Its own for as long as the lease lasts: a request looks for none, and takes no lock of the pool."""
+    pending: Pending | None = None
+    """The connection that is being made for it."""
     active = False
     """Whether it was given, and not yet given back."""
     ending = False
@@ -87,6 +92,7 @@ class Lease:
         """Held by the call under way; guards ``connection``. Taken before the pool's lock, never behind it."""
 
 
+@safe_repr
 class Waiter:
     """One who waits for a lease. The answer is that the lease is active, or an error."""
 

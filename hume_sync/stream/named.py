@@ -69,7 +69,7 @@ class NamedStreams:
         return stream
 
     def give_back(self, key: Hashable) -> None:
-        """Keep a stream that is no longer in use, unless it was forgotten meanwhile. May be repeated when interrupted."""
+        """Keep a stream that is no longer in use, unless it was forgotten meanwhile. May be repeated."""
         stream, counted = self._in_use.get(key, (None, 0))
         memory = 0
         if stream is not None:

@@ -19,7 +19,7 @@ from ..reprs import safe_repr
 from .exchange import Stream
 from .leases import Lease
 from .payloads import Models
-from .poolstate import PoolState, closed_error
+from .poolstate import PoolState
 from .settings import PoolSettings
 from .socket import StreamSocket
 
@@ -28,19 +28,23 @@ __all__ = ["StreamPool"]
 _COUNTS = (
     "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
     "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
-    "skipped", "wait_seconds",
+    "skipped", "wait_seconds", "timeouts", "rejected",
 )  # fmt: skip
 
 
 @safe_repr
 class StreamPool:
-    """Hands out sockets to threads, over at most ``max_size`` connections. Built by ``client.pool(...)``.
+    """Lends sockets, over at most ``max_size`` connections, to any number of threads. Built by ``client.pool(...)``.
 
     ::
 
         with client.pool([ProsodyConfig()]) as pool:
             with pool.socket() as socket:                 # in any number of threads
                 socket.send_file("clip.wav")
+
+    A lease belongs to its ``with`` block, not to a thread: any thread may use its socket, one call at a time, and any
+    may end it, as frameworks do that enter and leave a block in different threads. A thread may hold several. A lease
+    whose socket is dropped without being ended, with its thread for one, is given back once the socket is garbage.
 
     Nothing is dialled before the first request, and no thread is started. After a fork, parent and child each have
     connections of their own.
@@ -52,7 +56,7 @@ class StreamPool:
         self._states: dict[int, PoolState] = {}  # by process id: a child never sees a lock or connection of its parent
 
     def socket(self, *, stream: Hashable | None = None, timeout: float | None = None) -> LeasedSocket:
-        """A socket for the calling thread, for the length of a ``with`` block.
+        """Lease a socket for the length of a ``with`` block.
 
         Args:
             stream: None: a fresh stream, gone when the block ends. A key (a call's id, a user's): goes on with the
@@ -60,8 +64,10 @@ class StreamPool:
             timeout: seconds to wait for a free slot, and for the stream; None: the pool's.
 
         Raises (on entering):
-            PoolTimeout, PoolFull, PoolClosed: there is no lease to be had.
-            MisuseError: this thread has a lease of this pool already; its file and line are named.
+            PoolTimeout: no lease came free in time; ``holders`` and the text say who has them. At once where this
+                thread itself holds all that are in the way.
+            PoolFull: ``max_waiting`` callers wait already.
+            PoolClosed: the pool is closed.
             InputError: a bad ``timeout``, or a key that is not hashable.
         """
         if stream is not None:
@@ -73,18 +79,22 @@ class StreamPool:
         _check_key(key)
         state = self._state()
         with state.lock:
-            state.leases.forget(key)
+            state.leases.named.forget(key)
 
     def stats(self) -> dict[str, float]:
         """What has happened so far, and how things are now.
 
-        Counts: ``requests`` (attempts that were sent), ``errors`` (calls that raised), ``created`` (connections),
+        Counts: ``requests`` (attempts that were sent), ``errors`` (calls on its sockets that raised an error of this
+        library after they had begun), ``timeouts`` and ``rejected`` (leases that were not given: too late, or too many
+        waiting), ``created`` (connections),
         ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle, or
         answered no ping),
         ``closed_evicted``, ``closed_faces``, ``closed_clock`` (nobody else may use them), ``closed_pool``,
         ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``,
-        ``skipped`` (messages of the server that answer no request, such as heartbeats).
-        Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``. ``wait_seconds``: all waits for a lease together.
+        ``skipped`` (messages of the server that answer no request, such as heartbeats), ``evicted_streams``
+        (named streams that lost their window to a limit).
+        Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``, ``stream_bytes`` (memory of the named streams'
+        windows). ``wait_seconds``: all waits for a lease together.
         """
         state = self._state()
         with state.lock:
@@ -96,7 +106,9 @@ class StreamPool:
                 "idle": state.shelf.total - state.running,
                 "waiting": state.leases.waiting,
                 "leases": len(state.leases.out),
-                "streams": state.leases.streams,
+                "streams": len(state.leases.named),
+                "stream_bytes": state.leases.named.bytes,
+                "evicted_streams": state.leases.named.evicted,
             }
             counts = {**dict.fromkeys(_COUNTS, 0.0), **state.counts}
             counts["requests"] += sum(lease.stream.sent for lease in state.leases.out)
@@ -105,11 +117,19 @@ class StreamPool:
     @property
     def closed(self) -> bool:
         """Whether it was closed, in this process."""
-        return self._state().closing.is_set()
+        return self._state().closing
 
     def close(self, timeout: float = 5.0) -> None:
         """Refuse newcomers, wake all who wait, let running calls end; cut them off after ``timeout`` seconds."""
         self._state().close(seconds("timeout", timeout))
+
+    def abort(self) -> None:
+        """End the pool at once: calls under way fail with `PoolClosed` or `ConnectionLost`, nobody says goodbye.
+
+        May be called from any thread, and by a signal handler. Idempotent. Leaving the ``with`` block by Ctrl-C, or
+        another exception that is not an ``Exception``, does this.
+        """
+        self._state().abort()
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +137,8 @@ class StreamPool:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self.abort()
         try:
             self.close()
         except BaseException:
@@ -160,8 +182,10 @@ class LeasedSocket:
         if self._socket is not None:
             raise MisuseError("this lease was entered already: ask the pool for another one")
         pool, frame = self._pool, sys._getframe(1)
+        while frame.f_globals.get("__name__") == "contextlib" and frame.f_back is not None:
+            frame = frame.f_back  # an ExitStack's: who called it is what errors are to name
         state = pool._state()
-        lease = state.acquire(self._key, self._timeout, (frame.f_code.co_filename, frame.f_lineno))
+        lease = state.acquire(self._key, self._timeout, frame)
         try:
             source = LeaseSource(pool, state, lease)
             self._socket = StreamSocket(source, pool._models, lease.stream, timeout=pool._settings.call_timeout)
@@ -195,6 +219,7 @@ class LeaseSource:
     def __del__(self) -> None:
         lease = getattr(self, "_lease", None)  # none: a signal struck while this was made
         if lease is not None and lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
+            lease.dropped = True
             self._state.returned.append(lease)
 
     @property
@@ -217,8 +242,6 @@ class LeaseSource:
         state = self._state
         if state.pid != os.getpid():
             raise MisuseError("this lease was taken before the process was forked: take one in the child")
-        if self._lease.owner is not state.mark().name:
-            raise MisuseError("this socket belongs to the thread that took it from the pool: take another one here")
         if self._lease.flagged:
             state.check(self._lease)
 
@@ -242,8 +265,7 @@ class LeaseSource:
 
     def sleep(self, delay: float) -> None:
         """Wait, unless the pool is closed meanwhile."""
-        if self._state.closing.wait(delay):
-            raise closed_error()
+        self._state.sleep(delay)
 
     def count(self, **changes: float) -> None:
         """Add to the pool's statistics."""
@@ -255,7 +277,7 @@ class LeaseSource:
             self._state.end_lease(self._lease)
 
     def abort(self) -> None:
-        """Nothing to hurry: giving back does not wait."""
+        """Do nothing: giving back does not wait."""
 
 
 def _check_key(key: object) -> None:
@@ -267,7 +289,7 @@ def _check_key(key: object) -> None:
 
 def _forgotten(state: PoolState) -> None:
     """A pool was dropped, or the interpreter ends, without `close`: say so, and let go without waiting."""
-    if state.closing.is_set() or state.pid != os.getpid():
+    if state.closing or state.pid != os.getpid():
         return
     left = state.shelf.clear()
     for connection in left:

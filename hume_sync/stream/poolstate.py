@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import threading
 from collections import defaultdict, deque
 from collections.abc import Hashable
+from types import FrameType
 
 from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
 from ..net import clock, fork
@@ -15,7 +17,6 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
 from ..net.interrupts import from_outside
-from ..net.latch import Latch
 from ..net.pending import Pending
 from .holders import Crowd
 from .leases import Lease, Leases, PoolThread, ThreadLife, Waiter
@@ -52,7 +53,6 @@ class PoolState:
         self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
         self.counts: defaultdict[str, float] = defaultdict(float)
         self._threads = threading.local()
-        self._aborts: dict[object, Callable[[], None]] = {}  # of sockets being dialled, by the call that dials
         self.leases = Leases(
             settings.max_size,
             settings.max_waiting,
@@ -201,16 +201,24 @@ class PoolState:
 
     def _take_back(self, lease: Lease) -> Closed:
         """End a lease; returns what is to be closed. The caller holds the lock."""
-        if not self.leases.end(lease):
+        if not lease.active:
             return []
         self.counts["requests"] += lease.stream.sent
         lease.stream.sent = 0
-        return self._unhand(lease)
+        closed = self._unhand(lease)
+        self.leases.end(lease)
+        return closed
 
     def _unhand(self, lease: Lease) -> Closed:
         """Part a lease from its connection; returns what is to be closed. The caller holds the lock."""
         connection, lease.connection = lease.connection, None
-        return [] if connection is None else self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
+        if connection is None:
+            return []
+        try:
+            return self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
+        except BaseException:
+            self.shelf.abandon(connection)
+            raise
 
     def drain(self) -> Closed:
         """Take back the leases that finalisers have left; returns what is to be closed. The caller holds the lock."""
@@ -292,32 +300,31 @@ class PoolState:
         connection: Connection | None = None
         try:
             connection = self.gate.dial(functools.partial(self._connect, lease), caller, deadline)
-            self._dialled(lease, connection)
+            self._dialled(lease, thread, connection)
         except BaseException:
             if lease.pending is not None:
                 lease.pending.release()
             if connection is not None:
                 connection.discard()
-            self._dialled(lease, None)
+            self._dialled(lease, thread, None)
             raise
         return connection
 
-    def _dialled(self, lease: Lease, connection: Connection | None) -> None:
+    def _dialled(self, lease: Lease, thread: PoolThread, connection: Connection | None) -> None:
         """A dial has ended, with a connection or without one."""
         with self.lock:
-            self.shelf.dialled(connection, lease.owner)
+            self.shelf.dialled(connection, thread, lease)
             lease.connection = connection
             lease.pending = None
             self.counts["created"] += connection is not None
-            if self.closing.is_set():
-                self.calm.notify_all()
+            if self.closing:
+                self.changed.notify_all()
 
     def _connect(self, lease: Lease, deadline: Deadline) -> Connection:
         def watch(pending: Pending) -> None:
-            with self.lock:
-                if self.closing.is_set() and not self.patient:
-                    raise closed_error()
-                lease.pending = pending
+            lease.pending = pending
+            if not self.patient:  # looked at last: `abort` does not see what is taken after it
+                raise closed_error()
 
         return self.settings.connect(deadline, watch)
 
@@ -339,11 +346,13 @@ class PoolState:
         self._refuse_newcomers()
         for connection in self._clear():
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))
+            self.shelf.doomed.pop(connection, None)
         self.changed.wait_for(lambda: True if self.is_calm or not self.patient else None, deadline)
         self.patient = False
         self._cut_off()
         for connection in self._clear():
             connection.retire()
+            self.shelf.doomed.pop(connection, None)
 
     def abort(self) -> None:
         """See `StreamPool.abort`. May be called by a signal handler or a finaliser, whatever that interrupts."""
@@ -356,6 +365,7 @@ class PoolState:
         self._refuse_newcomers()
         for connection in idle:
             connection.discard()
+            self.shelf.doomed.pop(connection, None)
         self._cut_off()  # what began meanwhile
 
     def _refuse_newcomers(self) -> None:
@@ -374,8 +384,11 @@ class PoolState:
 
     def _cut_off(self) -> None:
         """End the calls under way. Takes no lock: each step is a single one."""
-        for abort in [*(connection.abort for connection in list(self.shelf.leased)), *list(self._aborts.values())]:
-            abort()
+        for connection in list(self.shelf.leased):
+            connection.abort()
+        for lease in list(self.leases.out):
+            if (pending := lease.pending) is not None:
+                pending.abort()
 
     @property
     def is_calm(self) -> bool:

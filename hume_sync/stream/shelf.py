@@ -36,10 +36,10 @@ class Shelf:
         self._limits = limits
         self._look_at = math.inf  # the time before which nothing here can have had its time
         self.idle: dict[Connection, None] = {}  # in the order of their last use
-        self.leased: set[Connection] = set()
+        self.leased: dict[Connection, object] = {}  # with the lease that each was taken for
         self.doomed: dict[Connection, str] = {}
         """Handed out to be closed, until they are: so that a signal cannot make the pool forget one."""
-        self.dialling: set[object] = set()  # the threads that dial
+        self.dialling: set[object] = set()  # the leases for which one is being made
 
     @property
     def total(self) -> int:
@@ -131,12 +131,13 @@ class Shelf:
         now = clock.boottime()
         return [] if now < self._look_at else self._expired(now)
 
-    def left_by(self, thread: object, connection: Connection | None) -> Closed:
+    def left_by(self, lease: object, connection: Connection | None) -> Closed:
         """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
-        self.dialling.discard(thread)
-        left = [other for other in self.leased if other.last_user is thread and other is not connection]
+        self.dialling.discard(lease)
+        left = [other for other, taken_for in self.leased.items() if taken_for is lease and other is not connection]
         self.doomed.update(dict.fromkeys(left, "error"))
-        self.leased.difference_update(left)
+        for other in left:
+            del self.leased[other]
         return [(other, "error") for other in left]
 
     def clear(self) -> list[Connection]:

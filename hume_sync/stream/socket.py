@@ -226,6 +226,10 @@ class StreamSocket:
                 raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
             # Critical section: from the first byte of the request to the decoded reply.
             return self._exchanges.run(request, deadline)
+        except HumeClientException as exc:
+            if not from_outside(exc):
+                source.count(errors=1)
+            raise
         finally:
             lock.release()
             source.finish()
