@@ -231,7 +231,7 @@ class HookError(HumeClientException):
         return self._passes or super().retryable
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class LeaseHolder:
     """A lease that was held when another one could not be given."""
 
@@ -247,6 +247,9 @@ class LeaseHolder:
     """The ``repr`` of its stream's name, cut at 100 characters; None: the stream has none."""
     thread_ended: bool = False
     """Whether that thread has ended; something still refers to the socket then."""
+
+    def __repr__(self) -> str:
+        return f"<LeaseHolder {self}>" if hasattr(self, "thread_ended") else "<LeaseHolder, not complete>"
 
     def __str__(self) -> str:
         """Say where, by whom, for how long."""

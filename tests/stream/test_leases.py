@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
-from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 
 import pytest
 
-from hume_sync import PoolClosed, PoolFull
+from hume_sync import PoolClosed
 from hume_sync.net import clock as clock_module
 from hume_sync.stream.exchange import Stream
-from hume_sync.stream.leases import Lease, Leases, ThreadMark, Waiter
+from hume_sync.stream.leases import Lease, Leases, PoolThread, ThreadLife, Waiter
+from hume_sync.stream.named import NamedStreams
 
 
 class Clock:
@@ -29,51 +30,31 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-HERE = ("app.py", 42)
+def make(size: int = 1, max_waiting: int | None = None, max_stream_idle: float = 600.0) -> Leases:
+    return Leases(size, max_waiting, Stream, NamedStreams(Stream, max_stream_idle))
 
 
-def make(
-    size: int = 1,
-    max_waiting: int | None = None,
-    max_stream_idle: float = 600.0,
-) -> Leases:
-    return Leases(size, max_waiting, max_stream_idle, Stream)
-
-
-_marks: list[ThreadMark] = []  # of threads that live as long as the test
-
-
-@pytest.fixture(autouse=True)
-def _no_marks_left() -> Iterator[None]:
-    yield
-    _marks.clear()
-
-
-def mark() -> ThreadMark:
-    _marks.append(ThreadMark(deque()))
-    return _marks[-1]
+def asked(key: Hashable | None = None) -> Lease:
+    """A lease that was not given yet."""
+    return Lease(key, PoolThread(ThreadLife()), sys._getframe())
 
 
 def queue(leases: Leases, key: Hashable | None = None) -> Waiter:
-    waiter = Waiter(key, mark(), HERE)
-    leases.queue(waiter)
-    return waiter
+    return leases.queue(asked(key))
 
 
 def take(leases: Leases, key: Hashable | None = None) -> Lease:
-    lease = leases.begin(key, mark(), HERE)
-    assert lease is not None
+    lease = asked(key)
+    assert leases.begin(lease)
     return lease
 
 
 def can_begin(leases: Leases, key: Hashable | None = None) -> bool:
-    return leases.begin(key, mark(), HERE) is not None
+    return leases.begin(asked(key))
 
 
 def granted(waiters: list[Waiter]) -> list[bool]:
-    for waiter in waiters:
-        assert waiter.wait(0) is (waiter.lease is not None)
-    return [waiter.lease is not None for waiter in waiters]
+    return [not waiter._answer.locked() for waiter in waiters]
 
 
 def test_as_many_leases_begin_at_once_as_there_are_slots() -> None:
@@ -89,9 +70,7 @@ def test_waiters_are_served_in_the_order_they_came() -> None:
     for number in range(4):
         leases.end(lease)
         assert granted(waiters) == [True] * (number + 1) + [False] * (3 - number)
-        latest = waiters[number].lease
-        assert latest is not None
-        lease = latest
+        lease = waiters[number].lease
 
 
 def test_nobody_overtakes_those_who_wait() -> None:
@@ -108,7 +87,6 @@ def test_who_waits_for_a_stream_in_use_holds_up_nobody_else_who_waits() -> None:
     leases.end(other)
     assert granted(waiters) == [False, True]
     leases.end(holder)
-    assert waiters[0].lease
     assert waiters[0].lease.stream is holder.stream
 
 
@@ -121,12 +99,11 @@ def test_holders_of_one_stream_take_turns_in_the_order_they_came() -> None:
 
 
 @pytest.mark.parametrize("most", [0, 1])
-def test_more_than_max_waiting_are_refused_and_leave_no_trace(most: int) -> None:
+def test_it_is_full_when_max_waiting_wait(most: int) -> None:
     leases = make(1, max_waiting=most)
     holder = take(leases)
     waiters = [queue(leases) for _ in range(most)]
-    with pytest.raises(PoolFull, match=f"max_waiting is {most}"):
-        queue(leases)
+    assert leases.is_full
     assert leases.waiting == most
     leases.end(holder)
     assert granted(waiters) == [True] * most
@@ -148,19 +125,16 @@ def test_one_who_gives_a_grant_back_hands_it_on(key: str | None) -> None:
     holder = take(leases, key)
     waiters = [queue(leases, key) for _ in range(2)]
     leases.end(holder)
-    lease = waiters[0].lease
-    assert lease is not None
-    leases.end(lease)
+    leases.end(waiters[0].lease)
     assert granted(waiters) == [True, True]
 
 
-def test_a_thread_knows_its_lease_until_it_ends() -> None:
-    leases, mine = make(2), mark()
-    lease = leases.begin(None, mine, HERE)
-    assert lease is not None
-    assert (mine.lease, lease.owner, lease.where) == (lease, mine.name, HERE)
-    leases.end(lease)
-    assert mine.lease is None
+def test_a_thread_is_known_to_have_ended_when_its_life_has() -> None:
+    life = ThreadLife()
+    thread = PoolThread(life)
+    assert not thread.ended
+    del life
+    assert thread.ended
 
 
 def test_ending_twice_gives_one_slot_back() -> None:
@@ -170,18 +144,6 @@ def test_ending_twice_gives_one_slot_back() -> None:
     assert not leases.end(lease)
     assert leases.out == set()
     assert [can_begin(leases) for _ in range(2)] == [True, False]
-
-
-def test_the_death_of_its_thread_is_told_for_a_lease() -> None:
-    left: deque[Lease] = deque()
-    leases, mine = make(1), ThreadMark(left)
-    lease = leases.begin(None, mine, HERE)
-    lives = weakref.ref(mine)
-    del mine
-    assert lives() is None
-    assert list(left) == [lease]
-    assert lease is not None
-    assert leases.end(lease)
 
 
 def test_an_ended_lease_keeps_no_media_alive_and_needs_no_collector() -> None:
@@ -203,24 +165,24 @@ def test_an_ended_lease_keeps_no_media_alive_and_needs_no_collector() -> None:
 def test_unnamed_leases_each_have_a_stream_of_their_own() -> None:
     leases = make(2)
     assert take(leases).stream is not take(leases).stream
-    assert leases.streams == 0
+    assert len(leases.named) == 0
 
 
 def test_a_named_stream_is_forgotten_after_max_stream_idle_without_use(clock: Clock) -> None:
     leases = make(1, max_stream_idle=600)
     first = take(leases, "call")
     clock.now += 10_000  # held: that is use
-    leases.forget_idle()
-    assert leases.streams == 1
+    leases.named.forget_idle()
+    assert len(leases.named) == 1
     leases.end(first)
     clock.now += 600
-    leases.forget_idle()
+    leases.named.forget_idle()
     second = take(leases, "call")
     assert second.stream is first.stream
     leases.end(second)
     clock.now += 601
-    leases.forget_idle()
-    assert leases.streams == 0
+    leases.named.forget_idle()
+    assert len(leases.named) == 0
     assert take(leases, "call").stream is not first.stream
 
 
@@ -228,20 +190,19 @@ def test_forgetting_begins_a_new_stream_for_the_next_holder() -> None:
     leases = make(1)
     first = take(leases, "call")
     leases.end(first)
-    leases.forget("call")
-    leases.forget("never seen")
-    assert leases.streams == 0
+    leases.named.forget("call")
+    leases.named.forget("never seen")
+    assert len(leases.named) == 0
     assert take(leases, "call").stream is not first.stream
 
 
 def test_forgetting_a_stream_in_use_leaves_it_to_its_holder_and_the_next_waits_still() -> None:
     leases = make(2)
     first = take(leases, "call")
-    leases.forget("call")
+    leases.named.forget("call")
     second = queue(leases, "call")
     assert granted([second]) == [False]
     leases.end(first)
-    assert second.lease
     assert second.lease.stream is not first.stream
 
 

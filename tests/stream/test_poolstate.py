@@ -25,7 +25,6 @@ from hume_sync import (
     FaceConfig,
     HumeStreamClient,
     LanguageConfig,
-    MisuseError,
     PoolClosed,
     PoolTimeout,
     ProsodyConfig,
@@ -102,7 +101,7 @@ class Actor:
         return self._thread.submit(work, *args).result(10)
 
     def end(self) -> None:
-        """The thread ends; whatever it holds goes with it."""
+        """End the thread."""
         self._thread.shutdown()
         self.__init__()  # type: ignore[misc]
 
@@ -143,9 +142,7 @@ class PoolMachine(RuleBasedStateMachine):
             return self.pool.socket(stream=key).__enter__()
 
         if thread.holder:
-            with pytest.raises(MisuseError, match="has a lease"):
-                thread.do(enter)
-            return
+            return  # several in one thread have a test of their own
         in_use = key is not None and key in [holder.key for holder in self.holders()]
         if in_use or len(self.holders()) == MAX_SIZE:
             with pytest.raises(PoolTimeout):
@@ -170,8 +167,9 @@ class PoolMachine(RuleBasedStateMachine):
             thread.do(holder.socket.close)
         elif how == "elsewhere":
             holder.socket.close()
-        else:
+        else:  # the thread ends, and nothing refers to the socket any more
             thread.end()
+            del holder.socket
 
     # --- requests
 
