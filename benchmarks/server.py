@@ -141,7 +141,9 @@ def _converse(sock: socket.socket, buffer: bytearray, connection: str) -> None:
 
 def _verified(message: bytearray) -> bytes:
     try:
-        answer = {"receipt": receipts.read(message), "received": len(message)}
+        receipt = receipts.read(message)
+        # With the models, as every reply: without any it could be a greeting.
+        answer = {"receipt": receipt, "received": len(message), **dict.fromkeys(receipt["models"])}
     except (ValueError, KeyError, TypeError) as exc:
         answer = {"code": "E0100", "error": f"{type(exc).__name__}: {exc}"}
     text = json.dumps(answer).encode()

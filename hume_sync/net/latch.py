@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
+import queue
 
 __all__ = ["Latch"]
 
@@ -12,13 +12,15 @@ class Latch:
 
     `threading.Event` guards its flag by a lock that it takes and releases in Python code: where a signal handler raises
     in between, the lock stays locked, and the next `set` waits for ever. Here nothing is ever held.
+    (The queue's class is looked up late: gevent may have replaced it since this module was imported, as it does under
+    gunicorn's ``--preload``.)
     """
 
     __slots__ = ("_is_set", "_token")
 
     def __init__(self) -> None:
         self._is_set = False
-        self._token: SimpleQueue[None] = SimpleQueue()  # one for whoever waits, who hands it on
+        self._token: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for whoever waits, who hands it on
 
     def is_set(self) -> bool:
         """Whether it was set."""
@@ -34,7 +36,7 @@ class Latch:
         if not self.is_set():
             try:
                 self._token.get(timeout=timeout)
-            except Empty:
+            except queue.Empty:
                 pass  # not set, or just now
             finally:
                 if self.is_set():

@@ -17,7 +17,7 @@ from .http1 import Head, read_head, seconds_to_wait
 from .interrupts import from_outside
 from .wire import Wire
 
-__all__ = ["UpgradeGuard"]
+__all__ = ["HandshakeEnded", "UpgradeGuard"]
 
 _CHECKED = frozenset({"upgrade", "connection", "sec-websocket-accept"})
 
@@ -37,6 +37,13 @@ _PATIENCE = 0.5
 _NO_KEY = "no API key was sent: set HUME_API_KEY, or pass api_key"
 
 
+class HandshakeEnded(Exception):
+    """Stands for what ended a handshake, on its way through websocket-client.
+
+    That takes some exceptions for an order to wait, or to try again, and keeps a descriptor open for it.
+    """
+
+
 class UpgradeGuard:
     """Stands between websocket-client's handshake and the wire."""
 
@@ -46,7 +53,7 @@ class UpgradeGuard:
         self._answer = b""
         self.head: Head | None = None
         self.failure: BaseException | None = None
-        """What ended the handshake. websocket-client takes some exceptions for an order to wait, or to try again."""
+        """What ended the handshake; `HandshakeEnded` is raised in its place."""
 
     def send(self, data: bytes) -> int:
         """Send websocket-client's request, without cookies and with the private headers."""
@@ -54,9 +61,9 @@ class UpgradeGuard:
         lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
         try:
             self._wire.send(b"\r\n".join([*lines, b"", b""]))
-        except BaseException as exc:
+        except Exception as exc:
             self.failure = exc
-            raise
+            raise HandshakeEnded("told by `failure`") from exc
         return len(data)
 
     def recv(self, limit: int) -> bytes:
@@ -64,9 +71,9 @@ class UpgradeGuard:
         if self.head is None:
             try:
                 self.head = self._accept(read_head(self._wire))
-            except BaseException as exc:
+            except Exception as exc:
                 self.failure = exc
-                raise
+                raise HandshakeEnded("told by `failure`") from exc
             # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
             lines = ["HTTP/1.1 101 Switching Protocols"]
             lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]
