@@ -6,8 +6,9 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,3 +89,30 @@ def test_the_demos_output_is_what_the_readme_shows(capsys: pytest.CaptureFixture
 
 def test_the_demonstration_data_ship_with_the_package() -> None:
     assert {path.name for path in DATA.iterdir()} == {"face.jpg", "facemesh.json", "speech.wav", "texts.txt"}
+
+
+@pytest.mark.parametrize(
+    ("befall", "text", "status"),
+    [
+        (lambda server: None, "I can hardly believe it!", 200),
+        (lambda server: None, "  ", 400),
+        (lambda server: server.fail_next("E0102", "no"), "x", 422),
+        (lambda server: server.fail_next("E0300", "out of credits"), "x", 422),
+        (lambda server: server.fail_next("I0100", "internal", times=9), "x", 503),
+        (lambda server: server.refuse(429, times=9), "x", 503),
+        (lambda server: server.refuse(503, times=9), "x", 503),
+        (lambda server: server.refuse(401, times=9), "x", 502),
+        (lambda server: server.refuse(403, times=9), "x", 502),
+        (lambda server: server.close(), "x", 503),
+    ],
+    ids=["fine", "blank", "objection", "credits", "fault", "429", "503", "401", "403", "away"],
+)
+def test_the_view_answers_as_the_failure_asks(
+    befall: Callable[[Emulator], None], text: str, status: int, folder: Path, hume_emulator: Emulator
+) -> None:
+    (code,) = (block for block in PYTHON if "def view(" in block)
+    view: dict[str, Any] = {}
+    exec(code.partition("\n\nprint(")[0], view)
+    befall(hume_emulator)
+    assert view["view"](text)[0] == status
+    view["pool"].close()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import attrs
 import pytest
@@ -23,7 +24,7 @@ AT_ONCE = RetryPolicy(initial=1e-9)  # a back-off that is over before anybody lo
 class Waiting(threading.Condition):
     """The gate's condition, which tells how many wait in it."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: Any) -> None:
         super().__init__(lock)
         self.count = 0
         self.more = threading.Semaphore(0)
