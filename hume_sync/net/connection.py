@@ -89,7 +89,11 @@ class Connection:
         """Dial and upgrade; raises as `Transport.open` does."""
         from .transport import Transport  # noqa: PLC0415 - 10 ms of imports, which a first connection does not notice
 
-        return cls(Transport.open(endpoint, deadline, watch), endpoint.route)
+        began = clock.monotonic()
+        connection = cls(Transport.open(endpoint, deadline, watch), endpoint.route)
+        took = 1000 * (clock.monotonic() - began)
+        _log.debug("%s: connected in %.1f ms: connection %d", endpoint.authority, took, connection.epoch)
+        return connection
 
     def scrub(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""

@@ -1,27 +1,41 @@
-"""The reconnect gate: when a server cannot be reached, one thread tries and the others wait for it.
+"""The circuit breaker of a pool or socket: when a server cannot be reached, one call tries and the others wait or fail.
 
-The gate is open while things work. A failure that may be tried again, on a connection that has never answered, closes
-it. From then on one thread at a time, the prober, dials and tries, with back-off; the others wait here, each under its
-own deadline. A good reply opens the gate for all (a dial that succeeds does not: a server may accept and then fail). A
-failure that will not go away, a refused key for one, is given to all who wait. A prober that gives up hands on.
+The breaker is closed while things work. It opens in two ways:
+
+- *Away.* A failure that may be tried again, on a connection that has never answered. One call at a time, the prober,
+  then dials and tries, with back-off. The others wait here, each under its own deadline, or with ``fail_fast`` get the
+  failure at once. A prober that gives up hands on.
+- *Refused.* A failure to connect that no retry mends, a refused key above all. For 5 s, doubling to 60, every call gets
+  that error at once, and nothing is dialled; after that one call tries.
+
+A good reply closes it for all. A dial that succeeds does not: a server may accept and then fail. Exchanges on
+connections that are healthy go on all the while.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import HumeClientException, Timeout, copy_of
+from ..errors import ConnectError, HumeClientException, Timeout, copy_of
 from . import clock
 from .deadline import Deadline
 from .interrupts import from_outside
-from .retry import RetryPolicy
+from .retry import RetryPolicy, brief
 
 __all__ = ["Gate"]
 
+_log = logging.getLogger("hume_sync.retry")
+
 _T = TypeVar("_T")
+
+_REFUSED = 5.0
+"""Seconds for which a refusal counts; each further one in a row doubles them."""
+
+_REFUSED_AT_MOST = 60.0
 
 
 class Gate:
@@ -29,9 +43,13 @@ class Gate:
 
     Args:
         policy: whose back-off is used between probes.
+        name: of the pool or socket and its server, for the log.
+        fail_fast: whether calls fail at once, rather than wait, while the server is away.
     """
 
-    def __init__(self, policy: RetryPolicy) -> None:
+    def __init__(self, policy: RetryPolicy, name: str = "", *, fail_fast: bool = False) -> None:
+        self.name = name
+        self.fail_fast = fail_fast
         self._policy = policy
         # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `end` anywhere.
         self._lock = threading.RLock()
@@ -40,6 +58,9 @@ class Gate:
         self._last: HumeClientException = _too_late()  # the failure that keeps it closed
         self._prober: object | None = None
         self._not_before = -math.inf  # monotonic time of the next probe
+        self._refusal: HumeClientException | None = None  # while the server refuses connections
+        self._refused_until = -math.inf
+        self._refusals = 0  # in a row
         self._fatal: tuple[int, HumeClientException] | None = None  # the last, and its round
         self._round = 0  # counts openings, so that an old fatal error is not given to newcomers
         self._ended: HumeClientException | None = None
@@ -47,17 +68,24 @@ class Gate:
     @property
     def is_open(self) -> bool:
         """Whether dialling is free for all."""
-        return self._failures == 0
+        return self._failures == 0 and self._refusal is None
+
+    @property
+    def cause(self) -> HumeClientException | None:
+        """A copy of the failure that keeps calls from dialling; None while dialling is free."""
+        with self._lock:
+            if self._refusal is not None:
+                return copy_of(self._refusal)
+            return copy_of(self._last) if self._failures else None
 
     def enter(self, caller: object, deadline: Deadline) -> None:
         """Come through, at once while the gate is open; else as the prober, or when another one has opened it.
 
         Raises:
-            Timeout: the deadline passed (``phase="connect"``).
-            HumeClientException: the failure that closed the gate, where its back-off leaves no time to try; what
-                the prober learned will not go away; or the gate was ended.
+            HumeClientException: the failure that keeps calls from dialling, where it is a refusal, calls are to fail
+                fast, or no time is left to wait; or the error that the gate was ended with.
         """
-        if self._failures == 0 and self._ended is None:  # the usual way takes no lock
+        if self._failures == 0 and self._ended is None and self._refusal is None:  # the usual way takes no lock
             return
         with self._lock:
             arrived = self._round
@@ -66,11 +94,16 @@ class Gate:
                     raise copy_of(self._ended)
                 if self._fatal is not None and self._fatal[0] == arrived:
                     raise copy_of(self._fatal[1])
+                if self._refusal is not None:
+                    if self._prober not in (None, caller) or clock.monotonic() < self._refused_until:
+                        raise copy_of(self._refusal)
+                    self._prober = caller
+                    return
                 if self._failures == 0:
                     return
                 if self._prober is None:
                     self._prober = caller
-                wait = deadline.remaining()
+                wait = 0.0 if self.fail_fast else deadline.remaining()
                 if self._prober is caller:
                     pause = self._not_before - clock.monotonic()
                     if pause <= 0:
@@ -80,7 +113,7 @@ class Gate:
                         raise copy_of(self._last)  # a wait that does not fit is not begun: this is why
                     wait = pause
                 elif wait == 0.0:
-                    raise _too_late()
+                    raise copy_of(self._last)
                 self._changed.wait(min(wait, threading.TIMEOUT_MAX))
 
     def dial(self, connect: Callable[[Deadline], _T], caller: object, deadline: Deadline) -> _T:
@@ -99,18 +132,22 @@ class Gate:
 
     def failed(self, caller: object, error: HumeClientException) -> None:
         """A connection that had never answered failed in a way that may be tried again: close the gate."""
-        if self._policy.max_attempts == 1:
+        if self._policy.max_attempts == 1 and not self.fail_fast:
             return  # who never tries again has nobody wait
         with self._lock:
+            opened = self.is_open
             self._last = copy_of(error)
             if self._prober is None:
                 self._prober = caller
             now = clock.monotonic()
             if self._prober is caller:
+                self._refusal = None
                 self._failures += 1  # the prober's alone: many that fail at once are one failure of the server
                 self._not_before = now + self._policy.delay(self._failures, error)
             elif error.retry_after is not None:
                 self._not_before = max(self._not_before, now + error.retry_after)
+        if opened:
+            _log.warning("%s: circuit breaker open: %s", self.name, brief(error))
 
     def delay(self, caller: object) -> float:
         """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
@@ -119,17 +156,28 @@ class Gate:
 
     def open(self) -> None:
         """A good reply has come."""
-        if self._failures == 0:  # the usual way takes no lock
+        if self._failures == 0 and self._refusal is None:  # the usual way takes no lock
             return
         with self._lock:
+            was_open, self._refusal, self._refusals = self.is_open, None, 0
             self._reopen()
+        if not was_open:
+            _log.warning("%s: circuit breaker closed: the server answers", self.name)
 
     def condemn(self, caller: object, error: HumeClientException) -> None:
-        """The failure will not go away: give it to all who wait. Newcomers may try for themselves."""
+        """The failure will not go away: give it to all who wait, and a refusal to all who come within its time."""
+        pause = 0.0
         with self._lock:
-            if self._failures and self._prober is caller:
+            now = clock.monotonic()
+            if isinstance(error, ConnectError) and (self._refusal is None or now >= self._refused_until):
+                pause = min(_REFUSED * 2.0 ** min(self._refusals, 30), _REFUSED_AT_MOST)
+                self._refusals += 1
+                self._refusal, self._refused_until = copy_of(error), now + pause
+            if self._prober is caller:
                 self._fatal = (self._round, copy_of(error))
                 self._reopen()
+        if pause:
+            _log.warning("%s: circuit breaker open for %.0f s: %s", self.name, pause, brief(error))
 
     def leave(self, caller: object) -> None:
         """This caller will not try again: if it was the prober, the next one is."""

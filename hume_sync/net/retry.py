@@ -42,9 +42,9 @@ from . import clock
 from .deadline import Deadline, seconds
 from .interrupts import from_outside
 
-__all__ = ["Attempts", "RetryEvent", "RetryPolicy", "retry"]
+__all__ = ["Attempts", "RetryEvent", "RetryPolicy", "brief", "retry"]
 
-_log = logging.getLogger("hume_sync")
+_log = logging.getLogger("hume_sync.retry")
 
 _T = TypeVar("_T")
 
@@ -176,6 +176,7 @@ def retry(
     attempts: Attempts,
     is_free: Callable[[HumeClientException], bool],
     tell: Callable[[RetryEvent], None],
+    name: str = "",
 ) -> _T:
     """Go on after a first failure, as the policy says.
 
@@ -191,6 +192,7 @@ def retry(
         attempts: counted up here.
         is_free: whether a failure is none of the server's: tried again at once, without counting, once a call.
         tell: called before each wait.
+        name: of the pool or socket and its server, for the log.
 
     Raises:
         HumeClientException: the last failure, with ``attempts`` set.
@@ -231,7 +233,7 @@ def retry(
             wait=state.upcoming_sleep,
             elapsed=clock.monotonic() - started,
         )
-        _log.info("attempt %d failed (%s), next in %.2f s", event.attempt, event.error, event.wait)
+        _log.info("%s: attempt %d failed, next in %.2f s: %s", name, event.attempt, event.wait, brief(error))
         tell(event)
 
     retrying = tenacity.Retrying(
@@ -256,6 +258,18 @@ def retry(
         # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one.
         del attempt, retrying
     raise AssertionError("tenacity ends by a result or an error")
+
+
+def brief(error: HumeClientException) -> str:
+    """Describe a failure for the log by its class and facts: no text of the server's, or of the caller's."""
+    facts = {
+        "HTTP": error.status,
+        "code": error.code,
+        "close code": error.close_code,
+        "phase": error.phase,
+        "Retry-After": error.retry_after,
+    }
+    return ", ".join([type(error).__name__, *(f"{name} {fact}" for name, fact in facts.items() if fact is not None)])
 
 
 def _error(state: Any) -> HumeClientException:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from .._version import __version__
 from ..errors import ConfigurationError, InputError, described
@@ -79,6 +80,9 @@ class HumeStreamClient:
         ConfigurationError: no server named, or a URL, key, header or proxy that cannot be used.
         InputError: a time or size that is not a number above zero.
     """
+
+    # The one count kept for the whole process: names of pools are unique in it. `next` on it is a single step.
+    _pools: ClassVar[itertools.count[int]] = itertools.count(1)
 
     @hides_locals
     def __init__(
@@ -159,7 +163,8 @@ class HumeStreamClient:
         """
         models = Models.of(configs, stream_window_ms, self._max_payload_size)
         stream = Stream(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window))
-        source = SoleSource(self._connect, self._retry, self._limits(max_idle, None, check_after))
+        limits = self._limits(max_idle, None, check_after)
+        source = SoleSource(self._connect, self._retry, limits, f"socket to {self._endpoint.authority}")
         return StreamSocket(source, models, stream, timeout=self._timeout, close_timeout=self._close_timeout)
 
     def pool(
@@ -177,6 +182,8 @@ class HumeStreamClient:
         max_streams: int | None = 10_000,
         max_stream_bytes: int | None = 64 * 2**20,
         check_after: float | None = None,
+        fail_fast: bool = False,
+        name: str | None = None,
     ) -> StreamPool:
         """A pool of connections for any number of threads. Nothing is dialled before the first request.
 
@@ -198,12 +205,19 @@ class HumeStreamClient:
                 stream that has been idle longest loses its window, and its next audio reply says "cold". None: no
                 limit.
             check_after: None: the client's.
+            fail_fast: while the server is known to be away, let calls fail at once with the cause rather than wait for
+                it to come back: for web views. One call at a time still tries, with back-off.
+            name: of the pool in the log; None: "pool-1" and so on.
 
         Raises:
-            InputError: a number out of range, or as for `connect`.
+            InputError: a number out of range, a name that is no str, or as for `connect`.
         """
         models = Models.of(configs, stream_window_ms, self._max_payload_size)
+        if name is not None and not isinstance(name, str):
+            raise InputError(f"name must be a str or None, got {described(name)}")
         settings = PoolSettings(
+            name=f"{name or f'pool-{next(self._pools)}'} to {self._endpoint.authority}",
+            fail_fast=_flag("fail_fast", fail_fast),
             connect=self._connect,
             policy=self._retry,
             call_timeout=self._timeout,

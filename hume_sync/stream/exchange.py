@@ -7,6 +7,7 @@ nothing had happened.
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from typing import Protocol
 
@@ -15,13 +16,15 @@ from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..net.gate import Gate
 from ..net.interrupts import from_outside
-from ..net.retry import Attempts, RetryPolicy, retry
+from ..net.retry import Attempts, RetryPolicy, brief, retry
 from .duration import Length
 from .payloads import RESET_STREAM, Effect, Members, Request
 from .responses import StreamResponse
 from .window import StreamWindow, WindowItem
 
 __all__ = ["CONNECT", "Exchanges", "Source", "Stream"]
+
+_log = logging.getLogger("hume_sync.retry")
 
 CONNECT = Request((), Effect())
 """What asks for nothing but a connection that is ready; the reply is empty."""
@@ -68,6 +71,11 @@ class Stream:
                 self._window.give_up()  # the next reply to audio says so
                 self.context_lost = False
         return self._window
+
+    @property
+    def preserves(self) -> bool:
+        """Whether its window is kept, so that it can be replayed."""
+        return self._preserve
 
     @property
     def memory(self) -> int:
@@ -201,7 +209,8 @@ class Exchanges:
         source = self.source
         attempts = Attempts()
         try:
-            if source.closing or source.policy.max_attempts == 1 or not source.policy.allows(first):
+            away = source.gate.fail_fast and not source.gate.is_open
+            if away or source.closing or source.policy.max_attempts == 1 or not source.policy.allows(first):
                 raise first
             reply = retry(
                 source.policy,
@@ -213,10 +222,13 @@ class Exchanges:
                 attempts=attempts,
                 is_free=lambda _: self._stale,
                 tell=source.policy.tell,
+                name=source.gate.name,
             )
         except HumeClientException as exc:
             if not from_outside(exc):
                 exc.attempts = attempts.number
+                if exc.retryable and (attempts.number > 1 or exc.phase != "connect"):
+                    _log.warning("%s: giving up after attempt %d: %s", source.gate.name, attempts.number, brief(exc))
             raise
         finally:
             source.gate.leave(self)
@@ -292,17 +304,26 @@ def _bring_up_to_date(stream: Stream, connection: Connection, source: Source, de
     plan = stream.window.plan(heard)
     reset = plan.reset and connection.touched
     if not plan.complete:
+        _tell_of_loss(stream, source, "it is not kept any more")
         stream.window.give_up()
         return "cold", reset
+    if plan.replay:
+        _log.debug("%s: replaying %d payloads on connection %d", source.gate.name, len(plan.replay), connection.epoch)
     for item in plan.replay:
         _check_time(deadline)
         if not _replay(stream, item, connection, source, deadline, reset=reset):
+            _tell_of_loss(stream, source, "the server refused a payload of it")
             stream.window.give_up()  # never a partial window
             return "cold", True
         reset = False
     if plan.replay:
         _check_time(deadline)
     return "rebuilt" if plan.replay else "warm", reset
+
+
+def _tell_of_loss(stream: Stream, source: Source, why: str) -> None:
+    level = logging.WARNING if stream.preserves else logging.DEBUG
+    _log.log(level, "%s: a stream has gone cold, its window cannot be replayed: %s", source.gate.name, why)
 
 
 def _check_time(deadline: Deadline) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import os
 import threading
 from collections import defaultdict, deque
@@ -25,6 +26,8 @@ from .settings import PoolSettings
 from .shelf import Closed, Shelf
 
 __all__ = ["PoolState", "closed_error"]
+
+_log = logging.getLogger("hume_sync.pool")
 
 _LOOK_EVERY = 0.5
 """Seconds between two looks at what finalisers have given back, and at the pool's end, while somebody waits."""
@@ -48,7 +51,7 @@ class PoolState:
         self.changed = Condition(self.lock)  # told of the pool's end, and then when a connection stops being busy
         self.closing = False
         self.patient = True  # False once closing has run out of time: no new socket is begun
-        self.gate = Gate(settings.policy)
+        self.gate = Gate(settings.policy, settings.name, fail_fast=settings.fail_fast)
         self.shelf = Shelf(settings.max_size, settings.limits)
         self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
         self.counts: defaultdict[str, float] = defaultdict(float)
@@ -75,6 +78,8 @@ class PoolState:
                 closed = self.drain() if self.returned else None
                 self.leases.named.forget_idle()
                 if not self.leases.begin(lease):
+                    if self.settings.fail_fast and (cause := self.gate.cause):
+                        raise cause
                     if self.leases.is_full:
                         full = Crowd.around(lease, self.leases)
                         self.counts["rejected"] += 1
@@ -110,7 +115,10 @@ class PoolState:
                 self.close_all(closed)
                 if crowd.would_wait_for_itself:
                     raise self._timed_out(crowd.dead_lock())
-                if deadline.expired():
+                if cause := self.gate.cause:
+                    if self.settings.fail_fast or deadline.expired():
+                        raise cause from crowd.timeout()  # why nobody gives a lease back
+                elif deadline.expired():
                     raise self._timed_out(crowd.timeout())
         finally:
             self.count(wait_seconds=clock.monotonic() - began)
@@ -285,6 +293,8 @@ class PoolState:
                     self.check(lease)
                 connection, closed = self.shelf.pick(lease.stream, thread, lease, unchecked=checked)
                 lease.connection = connection
+            if connection is not None:
+                _log.debug("%s: reusing connection %d", self.settings.name, connection.epoch)
             if closed:
                 self.close_all(closed)
             if not self.patient:  # looked at last: `abort` does not see what is taken after it
@@ -332,7 +342,8 @@ class PoolState:
         """Close what the shelf has taken out. Without the lock."""
         if not closed:
             return
-        for connection, _ in closed:
+        for connection, reason in closed:
+            _log.debug("%s: closing connection %d: %s", self.settings.name, connection.epoch, reason)
             connection.retire()
             self.shelf.doomed.pop(connection, None)
         for _, reason in closed:

@@ -18,6 +18,10 @@ __all__ = ["PoolSettings"]
 class PoolSettings:
     """What a client hands to its pools; times in seconds."""
 
+    name: str
+    """Of the pool and its server, for the log."""
+    fail_fast: bool
+    """Whether calls fail at once while the server is known to be away."""
     connect: Connect
     policy: RetryPolicy
     call_timeout: float

@@ -30,10 +30,10 @@ _LEAST_CLOSE_TIMEOUT = 0.05
 class SoleSource:
     """Keeps the connection of one socket. Its lock guards all but `close` and `check`."""
 
-    def __init__(self, connect: Connect, policy: RetryPolicy, limits: Limits) -> None:
+    def __init__(self, connect: Connect, policy: RetryPolicy, limits: Limits, name: str = "") -> None:
         self.policy = policy
         self._limits = limits
-        self.gate = Gate(policy)
+        self.gate = Gate(policy, name)
         self.lock = CallLock()
         self._connect = connect
         self._connection: Connection | None = None
