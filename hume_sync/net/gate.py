@@ -173,6 +173,7 @@ class Gate:
                 pause = min(_REFUSED * 2.0 ** min(self._refusals, 30), _REFUSED_AT_MOST)
                 self._refusals += 1
                 self._refusal, self._refused_until = copy_of(error), now + pause
+                self._changed.notify_all()
             if self._prober is caller:
                 self._fatal = (self._round, copy_of(error))
                 self._reopen()

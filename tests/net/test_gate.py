@@ -6,13 +6,22 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import pytest
 
-from hume_sync import AuthenticationError, ConnectError, HandshakeRejected, HumeClientException, RetryPolicy, Timeout
+from hume_sync import (
+    AuthenticationError,
+    CertificateRejected,
+    ConnectError,
+    HandshakeRejected,
+    HumeClientException,
+    RetryPolicy,
+)
 from hume_sync.errors import PoolClosed
+from hume_sync.net import clock as clock_module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.gate import Gate
 
@@ -111,9 +120,9 @@ def test_each_waits_under_its_own_deadline(scene: Make) -> None:
     s = scene()
     s.gate.failed("prober", refused())
     patient = s.waits("patient")
-    with pytest.raises(Timeout) as caught:
+    with pytest.raises(ConnectError, match="refused") as caught:  # the cause, rather than that time is up
         s.gate.enter("hurried", Deadline(0.01))
-    assert (caught.value.phase, caught.value.maybe_processed) == ("connect", False)
+    assert not caught.value.maybe_processed
     assert not patient.done()
 
 
@@ -180,18 +189,118 @@ def test_a_refused_key_goes_to_all_who_wait_each_with_an_error_of_its_own(scene:
     assert len({id(error) for error in [refusal, *errors]}) == 3
 
 
-def test_after_a_refused_key_newcomers_try_for_themselves(scene: Make) -> None:
-    s = scene()
-    s.gate.failed("prober", refused())
-    s.gate.condemn("prober", AuthenticationError("bad key"))
-    assert s.gate.dial(lambda _: "connection", "newcomer", Deadline(5)) == "connection"
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
-def test_a_refused_key_of_one_who_is_not_the_prober_is_only_its_own(scene: Make) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(clock_module, "monotonic", clock.monotonic)
+    return clock
+
+
+def dialled(gate: Gate, result: HumeClientException | str) -> int:
+    """How many of three calls one after another have dialled; what they do gets this result."""
+    dials = []
+
+    def connect(_: Deadline) -> str:
+        dials.append(1)
+        if isinstance(result, HumeClientException):
+            raise result
+        return result
+
+    for caller in ("a", "b", "c"):
+        with suppress(HumeClientException):
+            gate.dial(connect, caller, Deadline(5))
+        gate.leave(caller)
+    return len(dials)
+
+
+REFUSALS = [
+    AuthenticationError("bad key", status=401),
+    HandshakeRejected("forbidden", status=403),
+    CertificateRejected("not trusted"),
+    ConnectError("the proxy wants a password", status=407),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
+def test_a_refusal_is_given_to_all_for_five_seconds_doubling_to_sixty(
+    error: HumeClientException, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate(RetryPolicy(), "pool-1 to example")
+    for pause in (5, 10, 20, 40, 60, 60):
+        assert dialled(gate, error) == 1
+        clock.now += pause - 0.1
+        with pytest.raises(type(error)) as caught:
+            gate.enter("newcomer", Deadline(5))
+        assert caught.value is not error
+        assert type(gate.cause) is type(error)
+        clock.now += 0.1
+    assert [record.getMessage().split(": ")[1] for record in caplog.records] == [
+        f"circuit breaker open for {pause} s" for pause in (5, 10, 20, 40, 60, 60)
+    ]
+
+
+def test_after_a_refusal_one_call_tries_and_a_good_reply_lets_all_through(clock: Clock) -> None:
+    gate = Gate(RetryPolicy())
+    assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
+    clock.now += 5
+    gate.enter("a", Deadline(5))
+    with pytest.raises(AuthenticationError):
+        gate.enter("b", Deadline(5))
+    gate.open()
+    assert gate.is_open
+    assert gate.cause is None
+    assert dialled(gate, "connection") == 3
+    assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
+    clock.now += 5  # and not 10: the server has answered in between
+    gate.enter("a", Deadline(5))
+
+
+def test_a_refusal_reaches_those_who_wait_whoever_met_it(scene: Make) -> None:
     s = scene()
     s.gate.failed("prober", refused())
-    s.gate.condemn("other", AuthenticationError("bad key"))
-    assert not s.gate.is_open
+    waiting = s.waits("other")
+    s.gate.condemn("third", AuthenticationError("bad key", status=401))
+    assert isinstance(waiting.exception(5), AuthenticationError)
+
+
+def test_many_that_are_refused_at_one_time_are_one_refusal(clock: Clock) -> None:
+    gate = Gate(RetryPolicy())
+    for caller in range(8):
+        gate.condemn(caller, AuthenticationError("bad key", status=401))
+    clock.now += 5
+    gate.enter("next", Deadline(5))
+
+
+def test_to_fail_fast_is_to_wait_for_nothing(clock: Clock) -> None:
+    gate = Gate(RetryPolicy(initial=60, maximum=60), fail_fast=True)
+    gate.failed("prober", refused())
+    gate.leave("prober")
+    for caller in ("prober", "other"):
+        with pytest.raises(ConnectError, match="refused"):
+            gate.enter(caller, Deadline(1e6))
+    clock.now += 60
+    gate.enter("prober", Deadline(1e6))  # one tries
+    with pytest.raises(ConnectError, match="refused"):
+        gate.enter("other", Deadline(1e6))
+
+
+def test_opening_and_closing_are_told_once_each(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    gate = Gate(AT_ONCE, "pool-1 to example")
+    for _ in range(3):
+        gate.failed("prober", HandshakeRejected("secret", status=503))
+    gate.open()
+    gate.open()
+    assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("hume_sync.retry", "WARNING", "pool-1 to example: circuit breaker open: HandshakeRejected, HTTP 503"),
+        ("hume_sync.retry", "WARNING", "pool-1 to example: circuit breaker closed: the server answers"),
+    ]
 
 
 def test_retry_after_is_waited_for(scene: Make) -> None:
