@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# tests at one time: some wait more than they work
+WORKERS ?= 3
 CODE = hume_sync tests benchmarks scripts setup.py
 
 SEED ?=
@@ -13,7 +15,7 @@ demo: $(VENV)/.with-emulator
 
 test: $(VENV)/.with-test
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n $(WORKERS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -22,7 +24,7 @@ test: $(VENV)/.with-test
 test-clocks: $(VENV)/.with-test
 	@seed=$(SEED); seed=$${seed:-$$($(BIN)/python -c 'import random; print(random.randrange(10**6))')}; \
 	echo "repeat this order: make test-clocks SEED=$$seed"; \
-	$(BIN)/python scripts/clocks.py $(BIN)/python -m pytest -q --shuffle "$$seed" </dev/null
+	$(BIN)/python scripts/clocks.py $(BIN)/python -m pytest -q -n $(WORKERS) --shuffle "$$seed" </dev/null
 
 # The official clients against the local server, each in an environment of its own: their requirements exclude
 # each other's. Made anew only when those have changed.
@@ -44,7 +46,7 @@ test-slow: $(VENV)/.with-slow
 
 # The lowest versions setup.cfg allows.
 test-lowest: .venv-lowest/.with-test
-	.venv-lowest/bin/python -m pytest -q
+	.venv-lowest/bin/python -m pytest -q -n $(WORKERS)
 
 .venv-lowest/.with-test: setup.cfg setup.py scripts/lowest.py
 	rm -rf .venv-lowest .venv-lowest.txt
@@ -57,7 +59,7 @@ test-pythons:
 	@sh scripts/pythons.sh | while read -r version python; do \
 	    [ "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != $$version ] || continue; \
 	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=$$python .venv-$$version/.with-test && \
-	    .venv-$$version/bin/python -m pytest -q </dev/null || exit 1; \
+	    .venv-$$version/bin/python -m pytest -q -n $(WORKERS) </dev/null || exit 1; \
 	done
 
 # Beside the official client, others and a raw socket, each in an environment of its own. BENCH: families and options,

@@ -8,12 +8,18 @@ import signal
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from hume_sync.emulator import Emulator
 from hume_sync.net import interrupts
 
 from .faultproxy import FaultProxy
+
+
+# How long an example takes says nothing on a machine that has other work too.
+hypothesis.settings.register_profile("hume_sync", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("hume_sync")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +47,12 @@ def _ctrl_c_interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_started_by_tests_are_not_measured() -> None:
+    """To measure them too makes a run half as long again."""
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(params=["numpy", "no numpy"])

@@ -75,7 +75,7 @@ def test_blocks_leave_no_seams(numpy: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert resample(sound, 44100, 48000) == whole
 
 
-@settings(derandomize=True, database=None, deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     data=st.binary(max_size=400),
     source=st.sampled_from([8000, 11025, 16000, 44100, 48000]),

@@ -105,7 +105,7 @@ def test_other_files_are_refused_by_what_they_hold(content: bytes, text: str) ->
         samples_of(content)
 
 
-@settings(derandomize=True, database=None, deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(place=st.integers(0, 43), value=st.integers(0, 255), size=st.integers(0, 56))
 def test_a_damaged_head_is_refused_or_read_and_nothing_else(place: int, value: int, size: int) -> None:
     content = bytearray(wav())

@@ -131,7 +131,7 @@ class Pieces:
         self._surplus = bytes(data)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @given(
     sizes=st.lists(st.sampled_from([0, 1, 2, 125, 126, 300, 65535, 65536, 70_000]), min_size=1, max_size=4),
     cuts=st.lists(st.integers(1, 2000), max_size=12),

@@ -47,7 +47,7 @@ def test_what_is_none_is_nan(value: Any) -> None:
         None, True, "3", b"3", 3j, [3], np.True_, np.array(3), np.array([3]), np.complex64(3), np.timedelta64(3, "s"),
         np.datetime64("2020"), datetime.timedelta(seconds=3), MagicMock(), object(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_is_no_real_number_is_none(value: Any) -> None:
     assert plain_number(value) is None

@@ -242,7 +242,7 @@ def test_what_is_no_list_of_configurations_is_refused(configs: object, text: str
         iter_and_fail(TypeError("no")),
         iter_and_fail(RuntimeError("no")),
     ],
-    ids=str,
+    ids=["KeyError", "TypeError", "RuntimeError"],
 )
 def test_configurations_that_cannot_be_read_are_refused(configs: Any) -> None:
     with pytest.raises(InputError, match=r"configs cannot be read: generator raised \w+Error\(") as caught:

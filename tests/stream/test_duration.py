@@ -195,7 +195,7 @@ def test_many_bytes_do_not_hang(media: Callable[[], bytes]) -> None:
     assert time.monotonic() - began < 5
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(name=st.sampled_from(list(KNOWN)), keep=st.integers(0, 300), behind=st.binary(max_size=400))
 def test_random_bytes_behind_any_head_never_fail(name: str, keep: int, behind: bytes) -> None:
     seconds = media_seconds(KNOWN[name]()[:keep] + behind)

@@ -293,9 +293,6 @@ def test_whatever_happens_every_reply_is_right_and_nothing_is_lost(later: Later,
         run_state_machine_as_test(
             cast("type[PoolMachine]", lambda: PoolMachine(server, later)),
             settings=settings(
-                derandomize=True,
-                database=None,
-                deadline=None,
                 max_examples=examples,
                 stateful_step_count=30,
                 phases=[Phase.generate, Phase.shrink],
