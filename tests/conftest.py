@@ -16,7 +16,6 @@ from hume_sync.net import interrupts
 
 from .faultproxy import FaultProxy
 
-
 # How long an example takes says nothing on a machine that has other work too.
 hypothesis.settings.register_profile("hume_sync", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("hume_sync")

@@ -202,29 +202,27 @@ def retry(
     started = clock.monotonic()
     broken = 0
 
-    def may_retry(state: tenacity.RetryCallState) -> bool:
-        nonlocal broken
-        error = state.outcome and state.outcome.exception()
-        if not isinstance(error, HumeClientException) or from_outside(error):
-            return False  # Ctrl-C, a signal handler's and the like: tenacity raises it again
-        allowed = policy.allows(error, broken)
-        broken += isinstance(error, ProtocolError)
-        return allowed
-
     def pause(state: tenacity.RetryCallState) -> float:
-        error = _error(state)
+        error = _own_error(state)
+        if error is None:
+            return 0.0
         if attempts.free == 0 and is_free(error):
             attempts.free = 1
             return 0.0
         return wait(error, state.attempt_number - attempts.free)
 
     def stop(state: tenacity.RetryCallState) -> bool:
-        # A wait that does not fit is never begun: the caller learns now what it would learn then.
+        nonlocal broken
+        error = _own_error(state)
+        allowed = error is not None and policy.allows(error, broken)
+        broken += isinstance(error, ProtocolError)
         spent = state.attempt_number - attempts.free >= policy.max_attempts
-        return spent or state.upcoming_sleep >= deadline.remaining()
+        # A wait that does not fit is never begun: the caller learns now what it would learn then.
+        return not allowed or spent or state.upcoming_sleep >= deadline.remaining()
 
     def before_sleep(state: tenacity.RetryCallState) -> None:
-        error = _error(state)
+        error = _own_error(state)
+        assert error is not None
         event = RetryEvent(
             attempt=state.attempt_number,
             error=type(error).__name__,
@@ -237,16 +235,17 @@ def retry(
         tell(event)
 
     retrying = tenacity.Retrying(
-        retry=may_retry,
+        retry=lambda state: _failure(state) is not None,
         wait=pause,
         stop=stop,
         sleep=sleep,
         before_sleep=before_sleep,
-        reraise=True,
+        retry_error_callback=lambda _: None,  # when to stop: the last failure is raised below
     )
     outside = [first]  # the attempt that was made outside counts as the first
     del first
     attempt: tenacity.AttemptManager | None = None
+    failure: BaseException | None = None
     try:
         for attempt in retrying:
             with attempt:
@@ -254,10 +253,14 @@ def retry(
                     raise outside.pop()
                 attempts.number += 1
                 return again()
+        failure = _failure(attempt.retry_state) if attempt else None
+        assert failure is not None
+        raise failure
     finally:
-        # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one.
-        del attempt, retrying
-    raise AssertionError("tenacity ends by a result or an error")
+        # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one, nor by
+        # tenacity's object, which refers to itself.
+        vars(retrying).clear()
+        del retrying, attempt, failure
 
 
 def brief(error: HumeClientException) -> str:
@@ -272,7 +275,12 @@ def brief(error: HumeClientException) -> str:
     return ", ".join([type(error).__name__, *(f"{name} {fact}" for name, fact in facts.items() if fact is not None)])
 
 
-def _error(state: Any) -> HumeClientException:
-    error = state.outcome.exception()
-    assert isinstance(error, HumeClientException)
-    return error
+def _failure(state: Any) -> BaseException | None:
+    failure: BaseException | None = state.outcome.exception()
+    return failure
+
+
+def _own_error(state: Any) -> HumeClientException | None:
+    """The failure, unless it is Ctrl-C, a signal handler's or the like: that is raised whatever the policy is."""
+    error = _failure(state)
+    return error if isinstance(error, HumeClientException) and not from_outside(error) else None

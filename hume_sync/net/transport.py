@@ -159,7 +159,10 @@ class Transport:
         elif opcode == CLOSE:
             end = goodbye(said, self._scrub)
             self._wire.try_send(control_frame(CLOSE, said[:2]))
-            raise end
+            try:
+                raise end
+            finally:
+                del end  # as in `_fail`
         elif opcode != PONG:
             raise broken(f"opcode {opcode}, which nobody knows")
 
@@ -262,21 +265,24 @@ class Transport:
 
     def _fail(self, exc: Exception, *, phase: str) -> NoReturn:
         """Raise what happened in an exchange as an error of this library."""
-        if from_outside(exc):
-            raise exc
-        sent = phase == "receive"
-        if isinstance(exc, websocket.WebSocketProtocolException):
-            exc = broken(str(exc))
-        if isinstance(exc, ProtocolError):
-            self._last_word(1009 if isinstance(exc, MessageTooLarge) else 1002)
-        if isinstance(exc, TransportError):
-            exc.phase, exc.maybe_processed = phase, sent
-            raise exc
-        if isinstance(exc, _TIMED_OUT):
-            waited = "a reply" if sent else "the server to take the request"
-            raise Timeout(f"no time left waiting for {waited}", phase=phase, maybe_processed=sent) from exc
-        why = (isinstance(exc, OSError) and exc.strerror) or "the peer is gone"
-        raise ConnectionLost(f"the connection was lost: {why}", phase=phase, maybe_processed=sent) from exc
+        try:
+            if from_outside(exc):
+                raise exc
+            sent = phase == "receive"
+            if isinstance(exc, websocket.WebSocketProtocolException):
+                exc = broken(str(exc))
+            if isinstance(exc, ProtocolError):
+                self._last_word(1009 if isinstance(exc, MessageTooLarge) else 1002)
+            if isinstance(exc, TransportError):
+                exc.phase, exc.maybe_processed = phase, sent
+                raise exc
+            if isinstance(exc, _TIMED_OUT):
+                waited = "a reply" if sent else "the server to take the request"
+                raise Timeout(f"no time left waiting for {waited}", phase=phase, maybe_processed=sent) from exc
+            why = (isinstance(exc, OSError) and exc.strerror) or "the peer is gone"
+            raise ConnectionLost(f"the connection was lost: {why}", phase=phase, maybe_processed=sent) from exc
+        finally:
+            del exc  # an error and a frame that holds it keep each other, and the caller's media, until a collection
 
     def _last_word(self, code: int) -> None:
         self._wire.try_send(control_frame(CLOSE, code.to_bytes(2, "big")))
@@ -310,25 +316,30 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
             wire.close()
         # websocket-client may have made another error of what the guard met; an interrupt behind that goes before it.
         interrupted = not isinstance(raised, Exception) or from_outside(raised)
-        exc = raised if interrupted else (guard and guard.failure) or raised
-        if not isinstance(exc, HandshakeRejected | AuthenticationError):
-            endpoint.route.address = None  # a WebSocket server is not what answers there
-        if isinstance(exc, HumeClientException) or from_outside(exc):
-            raise exc from None
-        if isinstance(exc, OSError | EOFError | websocket.WebSocketException):
-            # "from None": websocket-client's texts hold the whole answer, headers and all.
-            raise _connect_error(exc, endpoint) from None
-        raise exc from None
+        met = guard.take_failure() if guard is not None else None
+        exc = raised if interrupted or met is None else met
+    if not isinstance(exc, HandshakeRejected | AuthenticationError):
+        endpoint.route.address = None  # a WebSocket server is not what answers there
+    own = isinstance(exc, HumeClientException) or from_outside(exc)
+    if isinstance(exc, OSError | EOFError | websocket.WebSocketException) and not own:
+        exc = _connect_error(exc, endpoint)
+    try:
+        raise exc  # behind the handler: websocket-client's texts hold the whole answer, headers and all
+    finally:
+        del exc, met  # as in `Transport._fail`
 
 
 def _fail_idle(exc: Exception, what: str) -> NoReturn:
     """Raise what happened to an idle connection as a `ConnectionLost`; what came from outside, as it is."""
-    if from_outside(exc):
-        raise exc
-    if isinstance(exc, ConnectionLost):
-        exc.phase = "idle"
-        raise exc
-    raise ConnectionLost(what, phase="idle") from exc
+    try:
+        if from_outside(exc):
+            raise exc
+        if isinstance(exc, ConnectionLost):
+            exc.phase = "idle"
+            raise exc
+        raise ConnectionLost(what, phase="idle") from exc
+    finally:
+        del exc  # as in `Transport._fail`
 
 
 def _no_message() -> ConnectionLost:

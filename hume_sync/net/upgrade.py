@@ -52,8 +52,7 @@ class UpgradeGuard:
         self._endpoint = endpoint
         self._answer = b""
         self.head: Head | None = None
-        self.failure: BaseException | None = None
-        """What ended the handshake; `HandshakeEnded` is raised in its place."""
+        self._failure: Exception | None = None
 
     def send(self, data: bytes) -> int:
         """Send websocket-client's request, without cookies and with the private headers."""
@@ -62,8 +61,8 @@ class UpgradeGuard:
         try:
             self._wire.send(b"\r\n".join([*lines, b"", b""]))
         except Exception as exc:
-            self.failure = exc
-            raise HandshakeEnded("told by `failure`") from exc
+            self._failure = exc
+            raise HandshakeEnded("told by `take_failure`") from exc
         return len(data)
 
     def recv(self, limit: int) -> bytes:
@@ -72,14 +71,19 @@ class UpgradeGuard:
             try:
                 self.head = self._accept(read_head(self._wire))
             except Exception as exc:
-                self.failure = exc
-                raise HandshakeEnded("told by `failure`") from exc
+                self._failure = exc
+                raise HandshakeEnded("told by `take_failure`") from exc
             # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
             lines = ["HTTP/1.1 101 Switching Protocols"]
             lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]
             self._answer = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
         head, self._answer = self._answer[:limit], self._answer[limit:]
         return head
+
+    def take_failure(self) -> Exception | None:
+        """Return what ended the handshake, where `HandshakeEnded` was raised in its place; it is not kept."""
+        failure, self._failure = self._failure, None
+        return failure
 
     def _accept(self, head: Head) -> Head:
         if head.status != 101:

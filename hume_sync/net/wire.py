@@ -235,7 +235,10 @@ def _only_a_tick(exc: OSError) -> None:
 
     But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
     """
-    if from_outside(exc):
-        raise exc
-    if isinstance(exc, TimeoutError) and exc.errno:
-        raise ConnectionResetError(exc.errno, exc.strerror) from None
+    try:
+        if from_outside(exc):
+            raise exc
+        if isinstance(exc, TimeoutError) and exc.errno:
+            raise ConnectionResetError(exc.errno, exc.strerror) from None
+    finally:
+        del exc  # else it would keep this frame, and this frame it

@@ -231,6 +231,7 @@ class Exchanges:
                     _log.warning("%s: giving up after attempt %d: %s", source.gate.name, attempts.number, brief(exc))
             raise
         finally:
+            del first  # whose traceback keeps the frames of this call: dropped, its socket is to go at once
             source.gate.leave(self)
         reply.attempts = attempts.number
         return reply
@@ -289,7 +290,10 @@ def _ask(
         error = _request_error(reply, connection)
         if not is_servers_fault(error.code):
             connection.answered = True  # it objects to the request, and is well
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # as in `Exchanges._go_on`
     connection.answered = True
     return reply
 
