@@ -42,7 +42,7 @@ test-fastrtc: $(VENV)/.with-test-fastrtc .peers/fastrtc/.installed
 
 # Web servers, and long runs.
 test-slow: $(VENV)/.with-slow
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(WORKERS)
 
 # The lowest versions setup.cfg allows.
 test-lowest: .venv-lowest/.with-test
