@@ -19,6 +19,9 @@ __all__ = ["add_arguments", "run"]
 _AFTERMATH = 0.5
 """Seconds to wait for outputs that follow the reply."""
 
+_FIRST = 0.2
+"""Seconds to wait for outputs before the question: they are asked for then, and an error comes before the turn."""
+
 
 _EPILOG = """\
 environment:
@@ -71,6 +74,8 @@ def run(arguments: argparse.Namespace) -> Generator[str]:
     samples = to_samples(arguments.wav, arguments.input_rate)
     with client.connect(arguments.transport, inputs=(lambda: fields) if fields else None) as session:
         outputs = session.outputs() if outputs_url else None
+        if outputs is not None and (output := outputs.receive(_NOTHING, timeout=_FIRST)) is not _NOTHING:
+            yield _shown(json.dumps, output)
         session.send_audio(samples, end=True)
         try:
             reply = session.reply()

@@ -242,7 +242,7 @@ class FastRTCClient:
         raise TypeError("a FastRTCClient is never pickled: build it in the process that uses it")
 
 
-def _without_query(text: str, name: str) -> tuple[str, str]:
+def _without_query(text: Any, name: str) -> tuple[Any, str]:
     """Split off a query. What is no str, or has a fragment, is for the check of the rest."""
     if not isinstance(text, str):
         return text, ""

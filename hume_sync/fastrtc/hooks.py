@@ -54,7 +54,7 @@ def open_events(http: Http, url: str, webrtc_id: str, timeout: float, *, watch: 
     return response
 
 
-def latest(  # noqa: PLR0917 - in the order in which they are told
+def latest(
     http: Http,
     url: str,
     webrtc_id: str,
@@ -139,7 +139,9 @@ def translated(name: str, request: Callable[[], _T]) -> _T:
         if from_outside(exc):
             raise
         url = exc.url if isinstance(exc, ConnectError) else None
-        error = HookError.from_failure(f"the application's {name} URL{f' {url}' if url else ''} gives no answer: {exc}", exc)
+        error = HookError.from_failure(
+            f"the application's {name} URL{f' {url}' if url else ''} gives no answer: {exc}", exc
+        )
         error.url = url
         raise error from exc
 
@@ -161,8 +163,9 @@ def _check_events(response: OpenResponse, deadline: Deadline) -> None:
             sentence = ""  # the status says enough
         raise _refusal("outputs", response.url, response.status, sentence)
     if response.content_type != "text/event-stream":
+        found = described(response.content_type or "nothing")
         error = HookError(
-            f"the application's outputs URL {response.url} answered with {described(response.content_type or 'nothing')}"
+            f"the application's outputs URL {response.url} answered with {found}"
             " instead of a stream of events (text/event-stream)",
             status=response.status,
         )

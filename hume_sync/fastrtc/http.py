@@ -22,7 +22,6 @@ from ..errors import (
     ConnectionLost,
     HookError,
     MessageTooLarge,
-    ProtocolError,
     Timeout,
 )
 from ..net.body import framing

@@ -63,7 +63,7 @@ class Places:
 
 
 def _nowhere(missing: list[HookError]) -> HookError:
-    """The most telling error of those places; what an application says itself tells more than what its framework does."""
+    """The most telling error of those places: one with words of the application's own, not of its framework's."""
     telling = next((error for error in missing if not _GENERIC.fullmatch(error.body)), missing[-1])
     others = [error.url for error in missing if error is not telling and error.url]
     if not others:

@@ -66,6 +66,7 @@ class Server:
         url = _named("outputs", self.outputs_url)
         require_urllib3()
 
+        @hides_locals
         def opened(watch: Watch) -> OpenResponse:
             def opened_at(place: str) -> OpenResponse:
                 return open_events(self.http, place, webrtc_id, self.timeout, watch=watch)

@@ -38,7 +38,7 @@ from .webtalk import PRIVATE, answer, elapsed, get, http, request, says, stays
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n[1]", ProtocolError),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"[1]")[:-1], ConnectionLost),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"[1]", mtime=0)[:-1], ConnectionLost),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 3\r\n\r\n[1]", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nbad name: x\r\nContent-Encoding: gzip\r\n\r\n[1]", ProtocolError),

@@ -12,7 +12,7 @@ def parsed(stream: bytes) -> list[ServerSentEvent | None]:
 
 
 def texts(stream: bytes) -> list[str | None]:
-    return [event and event.data for event in parsed(stream)]
+    return [event.data if event else None for event in parsed(stream)]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -24,10 +24,10 @@ def test_a_line_end_split_between_two_pieces_is_one() -> None:
     parser = SSEParser()
     assert parser.feed(b"data: a\r") == []
     assert parser.feed(b"\ndata: b\r") == []
-    assert [event and event.data for event in parser.feed(b"\n\r")] == ["a\nb"]
+    assert [event.data if event else None for event in parser.feed(b"\n\r")] == ["a\nb"]
     assert parser.feed(b"") == []
     assert parser.feed(b"\n") == []
-    assert [event and event.data for event in parser.feed(b"data: c\n\n")] == ["c"]
+    assert [event.data if event else None for event in parser.feed(b"data: c\n\n")] == ["c"]
 
 
 def test_an_event_is_there_as_soon_as_its_carriage_return_is() -> None:
@@ -41,7 +41,7 @@ def test_one_space_behind_the_colon_is_not_part_of_the_value() -> None:
 def test_a_byte_order_mark_is_ignored_at_the_beginning_and_nowhere_else() -> None:
     parser = SSEParser()
     assert parser.feed(b"\xef\xbb") == []
-    assert [event and event.data for event in parser.feed(b"\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n")] == ["a"]
+    assert [event.data if event else None for event in parser.feed(b"\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n")] == ["a"]
 
 
 def test_comments_and_unknown_fields_are_ignored() -> None:
@@ -124,7 +124,7 @@ def test_an_event_beyond_the_limit_is_told_of_and_the_next_ones_come(
 ) -> None:
     parser = SSEParser(max_event=100)
     pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
-    assert [event and event.data for piece in pieces for event in parser.feed(piece)] == events
+    assert [event.data if event else None for piece in pieces for event in parser.feed(piece)] == events
 
 
 def test_an_event_without_end_is_told_of_at_once_and_once() -> None:
@@ -133,4 +133,4 @@ def test_an_event_without_end_is_told_of_at_once_and_once() -> None:
     assert parser.feed(BIG) == [TOO_LARGE]
     assert parser.feed(BIG * 100) == []
     assert len(parser._line) + len(parser._data) < 200
-    assert [event and event.data for event in parser.feed(b"\n\ndata: 1\n\n")] == ["1"]
+    assert [event.data if event else None for event in parser.feed(b"\n\ndata: 1\n\n")] == ["1"]

@@ -155,7 +155,9 @@ def test_gzip_that_ends_too_soon_is_lost(framed: dict[str, str]) -> None:
         feed()
 
 
-@pytest.mark.parametrize("data", [b"data: 1\n\n", gzip.compress(b"a") + b"more", gzip.compress(NOISE)[:500] + b"?" * 999])
+@pytest.mark.parametrize(
+    "data", [b"data: 1\n\n", gzip.compress(b"a", mtime=0) + b"more", gzip.compress(b"a", mtime=0)[:-8] + bytes(8)]
+)
 def test_what_claims_to_be_gzip_and_is_not_is_refused(data: bytes) -> None:
     body = framing(200, ZIPPED)
     with pytest.raises(ProtocolError, match="not the gzip"):
