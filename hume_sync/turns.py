@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, described
+from .errors import InputError, OutputTooLarge, described
 from .net.deadline import Deadline
 from .net.optional import NeedsExtra
 from .net.pending import open_into
@@ -117,7 +117,11 @@ def _check_writable(path: Path) -> None:
 def _shown_outputs(outputs: Any, timeout: float) -> Iterator[str]:
     deadline = Deadline(timeout)  # of outputs without end
     while outputs is not None and (left := deadline.remaining()):
-        output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
+        try:
+            output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
+        except OutputTooLarge as exc:
+            yield str(exc)
+            continue
         if output is _NOTHING:
             return
         yield _shown(json.dumps, output)

@@ -15,7 +15,7 @@ from ..net.interrupts import from_outside
 from ..net.lock import CallLock
 from ..net.pending import Pending, Watch
 from .events import Event, Reconnected
-from .link import Connect, Link
+from .link import Connect, Link, Spoken
 
 __all__ = ["Line", "Renewed"]
 
@@ -52,7 +52,7 @@ class Line:
         self._lock = threading.RLock()
         self._woken = Condition(self._lock)  # who waits between two attempts, once it is closed
         self._pending: set[Pending] = set()  # what requests that are under way have acquired
-        self._waiting: deque[Event] = deque()  # to be received before what the link has
+        self._waiting: deque[Event | Spoken] = deque()  # to be received before what the link has
         self._reading = CallLock()  # held while events are taken off a link, or out of what waits
         self._changing = CallLock()  # held while the link is made anew, and by what that would disturb
         self.link = self._make(Deadline(timeout))
@@ -90,7 +90,7 @@ class Line:
 
     def receive(
         self, until: Deadline, deadline: Deadline, *, spared: Callable[[TransportError], bool] = lambda _: False
-    ) -> Event | None:
+    ) -> Event | Spoken | None:
         """The next event; None once ``until`` has passed.
 
         Args:
@@ -99,7 +99,7 @@ class Line:
             spared: whether to give None instead of this end of the connection, too; the next call runs into that.
         """
 
-        def receive(link: Link) -> Event | None:
+        def receive(link: Link) -> Event | Spoken | None:
             try:
                 if not self._reading.acquire(until):
                     return None
@@ -113,7 +113,7 @@ class Line:
 
         return self.use(receive, deadline)
 
-    def put_back(self, events: Iterable[Event]) -> None:
+    def put_back(self, events: Iterable[Event | Spoken]) -> None:
         """Let these be received next, in their order."""
         self._waiting.extendleft(reversed([*events]))
 

@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import attrs
+
 from ..errors import HumeClientException
 from ..net.deadline import Deadline
 from ..net.pending import Watch
+from ..reprs import safe_repr
 from .events import Event
 
-__all__ = ["Connect", "Link", "Sleep"]
+__all__ = ["Connect", "Link", "Sleep", "Spoken"]
 
 Sleep = Callable[[float], None]
 """Waits that many seconds, or raises where waiting has become pointless."""
+
+
+@safe_repr
+@attrs.frozen
+class Spoken:
+    """A place in what was sent, which the server has got to: it is received among the events, in order with them."""
+
+    number: int
+    """Of the audio, counted by `Session`."""
+    begins: bool = False
+    """Whether this is the place before it, where a new question begins; else the one behind it."""
 
 
 class Link(Protocol):
@@ -43,7 +57,17 @@ class Link(Protocol):
             Timeout, ConnectionLost: it may have been sent in part.
         """
 
-    def receive(self, deadline: Deadline) -> Event | None:
+    def mark(self, place: Spoken, deadline: Deadline) -> None:
+        """Have `receive` give this once the server has got as far as what was sent until now.
+
+        Over WebSocket that is proven by an answer of the server's. Over WebRTC it has been spoken, and the server hears
+        it a moment later.
+
+        Raises:
+            Timeout, ConnectionLost: as `send_audio`.
+        """
+
+    def receive(self, deadline: Deadline) -> Event | Spoken | None:
         """The next event; None once the deadline has passed.
 
         Raises:

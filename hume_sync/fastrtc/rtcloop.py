@@ -32,6 +32,7 @@ from ..errors import (
 from ..net.condition import TICK, Condition
 from ..net.deadline import Deadline
 from .events import AudioChunk, Custom, Event, to_event
+from .link import Spoken
 from .rtcaudio import Ear, as_track, both
 from .tidyloop import TidyLoop
 
@@ -92,9 +93,13 @@ class RTCLoop:
         # move a few bytes. It is reentrant: a signal's handler may use the session that its own thread is just using.
         self._lock = threading.RLock()
         self._changed = Condition(self._lock)
-        self._inbox: deque[tuple[AudioChunk | str | bytes, int]] = deque()  # messages are read by who receives them
+        self._inbox: deque[tuple[AudioChunk | Spoken | str | bytes, int]] = (
+            deque()
+        )  # messages are read by who receives them
         self._inbox_bytes = 0
         self._speech = bytearray()
+        self._spoken = 0  # bytes that were taken out of it
+        self._marks: deque[tuple[int, Spoken]] = deque()  # and after how many of them each is received
         self._open = False
         self.ended: HumeClientException | None = None
 
@@ -189,15 +194,28 @@ class RTCLoop:
                 raise Timeout("no time left waiting for audio sent before to be spoken", phase="send")
             rest = rest[room:]
 
+    def mark(self, place: Spoken) -> None:
+        """Have `get` give this once what is queued has been spoken; see `Link.mark`."""
+        with self._lock:
+            if self.ended is not None:
+                raise copy_of(self.ended)
+            self._marks.append((self._spoken + len(self._speech), place))
+            self._pass_marks()
+
+    def _pass_marks(self) -> None:
+        while self._marks and self._marks[0][0] <= self._spoken:
+            self._inbox.append((self._marks.popleft()[1], 0))
+            self._changed.notify_all()
+
     @property
     def backlog(self) -> float:
         """Seconds of audio that are queued."""
         return len(self._speech) / 2 / self._input_rate
 
-    def get(self, deadline: Deadline) -> Event | None:
+    def get(self, deadline: Deadline) -> Event | Spoken | None:
         """Take the next event; see `Link.receive`."""
 
-        def take() -> AudioChunk | str | bytes | None:
+        def take() -> AudioChunk | Spoken | str | bytes | None:
             if self._inbox:
                 self._inbox_bytes -= self._inbox[0][1]
                 return self._inbox.popleft()[0]
@@ -208,7 +226,7 @@ class RTCLoop:
         came: Any = self._changed.wait_for(take, deadline)
         if came is None:
             return None
-        return came if isinstance(came, AudioChunk) else _to_event(came)
+        return came if isinstance(came, AudioChunk | Spoken) else _to_event(came)
 
     def close(self, timeout: float) -> None:
         """End the connection, and wait for the thread to end."""
@@ -403,6 +421,8 @@ class RTCLoop:
             taken = bytes(self._speech[:size])
             if taken:
                 del self._speech[:size]
+                self._spoken += len(taken)
+                self._pass_marks()
                 self._changed.notify_all()
         return taken.ljust(size, b"\0")
 

@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ..errors import ConnectionLost, MisuseError, ReplyTimeout, Timeout
+from ..errors import MisuseError, Timeout
 from ..net.deadline import Deadline, seconds
 from ..net.interrupts import from_outside
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .additional import Additional, Inputs
 from .audio import silence, to_samples
-from .events import EndStream, ErrorMessage, Event, Reconnected
+from .events import Event
 from .line import Line
-from .link import Connect, Link
+from .link import Connect
+from .listening import Listener
 from .outputs import OutputStream
-from .reply import Reply, Turn, goes_on, is_pause
+from .reply import Reply
 from .server import Server
+from .speaking import Speaker
 
 __all__ = ["Inputs", "Session"]
 
@@ -36,8 +38,7 @@ class Session:
     ::
 
         with client.connect() as session:
-            session.send_audio("question.wav", end=True)
-            reply = session.reply(timeout=10)
+            reply = session.ask("question.wav", timeout=10)
 
     One thread may send while another receives (`reply`, or a ``for`` loop over the session's events). `set_input`,
     `outputs`, `latest_output` and `close` may be called from any thread.
@@ -54,11 +55,9 @@ class Session:
     def __init__(self, server: Server, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
         self._server = server
         self._additional = Additional(server, inputs)
-        # By whoever receives:
-        self._first = True  # no turn of the connection has been received yet
-        self._lingers = False  # see `Turn.lingers`, of the last one
-        self._asked: Link | None = None  # that audio was last sent on, unless its loss was received since
         self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._additional.renew)
+        self._speaker = Speaker(self._line)
+        self._listener = Listener(server, self._line, self._additional, self._speaker)
 
     @property
     def webrtc_id(self) -> str:
@@ -82,6 +81,9 @@ class Session:
             Timeout, ConnectionLost: part of it may have been sent.
             ConnectError, HookError: with ``reconnect``, as `reply`.
         """
+        self._say(audio, _PAUSE if end is True else float(end), timeout)
+
+    def _say(self, audio: Any, silent: float, timeout: float | None) -> None:
         deadline = self._begin(timeout)
         rate = self._server.input_sample_rate
 
@@ -91,30 +93,52 @@ class Session:
                 raise Timeout("no time left while the audio was brought to the handler's rate", phase="send")
 
         # Apart: a server looks at each message as a whole, and the speech in it hides the silence.
-        pieces = [to_samples(audio, rate, check=check), *([silence(_PAUSE, rate)] if end else [])]
+        pieces = [to_samples(audio, rate, check=check), *([silence(silent, rate)] if silent else [])]
         if timeout is None and self._line.link.real_time:
             deadline = deadline.later(sum(map(len, pieces)) / 2 / rate)
-
-        def send(link: Link) -> None:
-            self._asked = link
-            for samples in pieces:
-                link.send_audio(samples, deadline)
-
-        self._line.use(send, deadline)
+        self._speaker.say(pieces, deadline, ends=silent > 0)
 
     @hides_locals
-    def reply(self, *, timeout: float | None = None, idle: float = _IDLE) -> Reply:
-        """Wait for the end of one turn. (See `Turn`: servers do not mark it.)
+    def ask(self, audio: Any, *, silence: float = _PAUSE, timeout: float | None = None, idle: float = _IDLE) -> Reply:
+        """Ask a question, and wait for its answer.
 
-        What belongs to the next turn already is left to the next call, as is the end of a connection behind a reply
-        that may be all. A turn that was not waited for is given up: what still comes of it is dropped once the next
-        begins. (Iterate, to miss nothing.)
+        ::
+
+            reply = session.ask("question.wav")
+            reply.save("answer.wav")
+
+        Args:
+            audio: as for `send_audio`.
+            silence: seconds of it behind the question, by which the handler hears that it is over: more than its
+                ``audio_chunk_duration``. 0: none, for a handler that does not wait for a pause.
+            timeout: seconds until the end of the answer, from when the question has been spoken; None: the client's.
+            idle: as for `reply`.
+
+        Raises: as `send_audio` and `reply` do.
+        """
+        self._say(audio, seconds("silence", silence, zero=True), None)
+        deadline = self._begin(timeout).later(self._line.link.backlog)
+        return self._listener.reply(deadline, seconds("idle", idle), audio=True)
+
+    @hides_locals
+    def reply(self, *, timeout: float | None = None, idle: float = _IDLE, audio: bool = True) -> Reply:
+        """Wait for the answer to what was sent last; `Turn` says what belongs to it.
+
+        With handlers that tell of pauses (``ReplyOnPause`` and its like), nothing is part of it that came before the
+        pause behind that audio: not a greeting, nor what is left of an earlier answer, whether or not that was waited
+        for. With others it is what comes once all has been spoken; there a pause that is longer than ``idle`` cannot be
+        told from the end, and what comes behind it is returned by the next call (`discard` throws it away). Called
+        again without a new question, it gives what is left of an answer that was cut by ``timeout``, or waits for the
+        next turn. What belongs to the next turn already is left to the next call, as is the end of a connection behind
+        a reply that may be all.
 
         Args:
             timeout: seconds until the end of the reply, without those that the ``inputs`` of `connect` take; None: the
                 client's, and, over WebRTC, as long as what was sent before is still to be spoken. An answer is spoken
                 there, too: allow for how long it plays.
             idle: seconds without audio, or word of more, after which a reply that may be over is.
+            audio: whether to wait for any. False: an answer is over once it has been announced, as is one of a handler
+                that answers by outputs alone.
 
         Raises:
             ReplyTimeout: no audio came in time: over WebSocket a handler that has failed says nothing. Over WebRTC it
@@ -124,51 +148,68 @@ class Session:
                 to be asked anew.
             ConnectError, ProtocolError, HookError, Timeout: with ``reconnect``: it could not be made anew, or not given
                 its inputs.
-            HookError, ...: inputs could not be given, or whatever ``inputs`` raises. What had come of the turn waits
-                for the next call, which asks for them again.
+            HookError, ...: inputs could not be given, or whatever ``inputs`` raises. The next call asks for them again.
         """
-        deadline, idle = self._begin(timeout), seconds("idle", idle)
-        link = self._line.link
+        deadline = self._begin(timeout)
         if timeout is None:
-            deadline = deadline.later(link.backlog)
-        rate = self._server.output_sample_rate
-        turn = Turn(rate, real_time=link.real_time, first=self._first, interrupting=self._lingers)
-        try:
-            rested = self._hear(turn, deadline, idle)
-        except ConnectionLost as exc:
-            if not from_outside(exc) and self._asked is not self._line.link:  # else it was asked again meanwhile
-                self._asked = None
-            raise
-        self._lingers = turn.lingers
-        if not turn.heard:
-            raise self._without_reply(turn)
-        self._line.put_back(turn.split())
-        self._first = False
-        return turn.reply(rested=rested)
+            deadline = deadline.later(self._line.link.backlog)
+        return self._listener.reply(deadline, seconds("idle", idle), audio=audio)
 
-    def __iter__(self) -> Iterator[Event]:
-        """All events as they come, until the session is closed on this side.
+    @hides_locals
+    def greeting(self, *, timeout: float | None = None, idle: float = _IDLE) -> Reply:
+        """Wait for what the handler says by itself, before any question. Replies never contain it.
+
+        Args:
+            timeout: seconds until its end; None: the client's.
+            idle: as for `reply`.
+
+        Raises:
+            ReplyTimeout: no audio came in time.
+            MisuseError: something was asked already.
+            ConnectionLost, ...: as `reply`.
+        """
+        return self._listener.greeting(self._begin(timeout), seconds("idle", idle))
+
+    def discard(self) -> None:
+        """Throw away what has come and was not received, and what may still come of the answer under way.
+
+        Raises: as `receive` does.
+        """
+        self._line.check()
+        self._listener.discard()
+
+    @hides_locals
+    def receive(self, *, timeout: float | None = None) -> Event | None:
+        """Wait for one event; None once ``timeout`` seconds (None: the client's) have passed.
 
         Raises:
             ConnectionLost: the connection ended; with ``reconnect`` a `Reconnected` event comes instead, where it can,
                 and else ConnectError, ProtocolError, HookError or Timeout.
-            HookError, ...: inputs could not be given, or whatever ``inputs`` raises. Another iteration begins with the
+            HookError, ...: inputs could not be given, or whatever ``inputs`` raises. The next call begins with the
                 handler's request for them.
         """
-        endless = Deadline(math.inf)
+        return self._listener.event(self._begin(timeout))
+
+    def events(self, *, timeout: float = math.inf) -> Iterator[Event]:
+        """All events as they come, until none has come for ``timeout`` seconds, or the session is closed on this side.
+
+        Raises: as `receive` does.
+        """
+        seconds("timeout", timeout)
         while True:
             try:
-                self._line.check()
-                event = self._receive(endless)
-                if event is not None:
-                    self._additional.answer(self._line, [event], Deadline(self._server.timeout))
+                event = self.receive(timeout=timeout)
             except MisuseError as exc:
                 if self._line.closed and not from_outside(exc):
                     return
                 raise
-            if event is not None:
-                self._note(event)
-                yield event
+            if event is None:
+                return
+            yield event
+
+    def __iter__(self) -> Iterator[Event]:
+        """See `events`: without a limit of time."""
+        return self.events()
 
     @hides_locals
     def set_input(self, /, **fields: Any) -> None:
@@ -250,63 +291,3 @@ class Session:
     def _begin(self, timeout: float | None) -> Deadline:
         self._line.check()
         return Deadline(self._server.timeout if timeout is None else seconds("timeout", timeout))
-
-    def _hear(self, turn: Turn, deadline: Deadline, idle: float) -> bool:
-        """Add what comes to the turn until it is over; whether it is because nothing more came for a while."""
-        came: list[Event] = []
-        quiet = Deadline(math.inf)
-        while not deadline.expired():
-            ripe = turn.may_be_over or turn.is_hopeless
-            until = deadline.within(quiet.remaining()) if ripe else deadline
-            event = self._line.receive(until, deadline, spared=turn.outlives)
-            if event is None:
-                return quiet.expired()
-            if isinstance(event, Reconnected):
-                lost = ConnectionLost(event.error, phase="receive", maybe_processed=True)
-                if turn.outlives(lost):
-                    self._line.put_back([event])
-                    break
-                if (self._asked is None and turn.has_begun) or self._asked not in (None, self._line.link):
-                    self._line.put_back([event])
-                    raise lost
-                came.clear()  # nothing was asked for before, or it was asked for again
-            if not turn.add(event):
-                self._line.put_back([event])
-                break
-            self._note(event)
-            came.append(event)
-            deadline = self._additional.answer(self._line, came, deadline)
-            if goes_on(event) or not ripe:
-                quiet = Deadline(idle)
-            elif quiet.expired():  # but messages come faster than they are looked at
-                return True
-        return False
-
-    def _note(self, event: Event) -> None:
-        """An event was received: what of it concerns the turns behind this one."""
-        if isinstance(event, Reconnected):
-            self._first, self._lingers = True, False
-            if self._asked is not self._line.link:
-                self._asked = None
-        elif is_pause(event):
-            self._first = False
-
-    def _receive(self, deadline: Deadline) -> Event | None:
-        try:
-            return self._line.receive(deadline, deadline)
-        except ConnectionLost as exc:
-            if self._line.has_waiting() and not from_outside(exc):
-                return None  # it was made anew, and one of the next events says so
-            raise
-
-    def _without_reply(self, turn: Turn) -> ReplyTimeout:
-        texts = [event.text for event in turn.messages if isinstance(event, ErrorMessage | EndStream)]
-        told = f": the handler says {self._server.http.scrub(texts[-1])[:_SENTENCE]!r}" if texts else ""
-        what = "no audio came, and none will" if turn.is_hopeless else "no audio came in time"
-        error = ReplyTimeout(what + told, phase="receive", maybe_processed=True)
-        error.messages = turn.messages
-        return error
-
-
-_SENTENCE = 200
-"""Characters of a handler's own words in an error's text."""

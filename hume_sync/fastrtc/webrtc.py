@@ -17,6 +17,7 @@ from ..net.pending import Watch
 from .events import Event
 from .http import Answer
 from .ice import IceServer, check_ice_servers
+from .link import Spoken
 from .refusals import refusal, refused
 from .rtcloop import RTCLoop
 
@@ -130,7 +131,12 @@ class WebRTCLink:
         self._check_process()
         self._loop.put(samples, deadline)
 
-    def receive(self, deadline: Deadline) -> Event | None:
+    def mark(self, place: Spoken, deadline: Deadline) -> None:  # noqa: ARG002 - it waits for nothing
+        """See `Link`."""
+        self._check_process()
+        self._loop.mark(place)
+
+    def receive(self, deadline: Deadline) -> Event | Spoken | None:
         """See `Link`.
 
         Raises:

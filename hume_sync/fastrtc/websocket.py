@@ -26,6 +26,7 @@ from ..net.pending import Watch
 from . import mulaw
 from .events import AudioChunk, Custom, Event, json_or_text, to_event
 from .fields import OwnFields
+from .link import Spoken
 from .refusals import refusal, refused
 from .request import shown
 
@@ -49,6 +50,8 @@ _INBOX: Final = 64 * 2**20
 
 _PER_MESSAGE: Final = 64
 """Bytes that a message counts besides its own."""
+
+_LONGEST_PONG: Final = 100
 
 _MOST: Final = 8 * 2**20
 """Bytes of audio in one message: as base64 well below the 16 MiB at which servers drop the connection."""
@@ -96,7 +99,7 @@ class WebSocketLink:
         webrtc_id = str(uuid.uuid4())  # never one that is in use: a refusal would free the other's slot
         duplex: Duplex | None = None
         try:
-            beat = Beat(_PING, every=min(_BEAT, patience / _PINGS), patience=patience)
+            beat = Beat(_PING, every=min(_BEAT, patience / _PINGS), patience=patience, is_answer=_is_pong)
             inbox = max(_INBOX, 4 * endpoint.max_message_size)
             duplex = Duplex.open(endpoint, deadline, beat=beat, inbox=inbox, watch=watch)
             # (watch knows how to interrupt the socket, whoever it belongs to now)
@@ -121,7 +124,7 @@ class WebSocketLink:
         try:
             start = {"event": "start", "websocket_id": self.webrtc_id}
             self._duplex.send([orjson.dumps(fields.beside(start))], deadline)
-            self._duplex.send([_PING], deadline)
+            self._duplex.ping(Spoken(0), deadline)
         except ConnectionLost as exc:
             if from_outside(exc):
                 raise  # else what the server said before it ended is still to be received
@@ -133,10 +136,9 @@ class WebSocketLink:
             received = self._next(deadline)
             if received is None:
                 break
-            message = json_or_text(received)
-            if isinstance(message, dict) and message.get("event") == "pong":
+            if isinstance(received, Spoken):
                 return
-            if (error := refusal(message, scrub)) is not None:
+            if (error := refusal(json_or_text(received), scrub)) is not None:
                 raise error
             self._early.append(received)
             early += len(received) + _PER_MESSAGE
@@ -154,24 +156,26 @@ class WebSocketLink:
         except ConnectionLost as exc:
             raise _explained(exc) from None
 
-    def receive(self, deadline: Deadline) -> Event | None:
+    def mark(self, place: Spoken, deadline: Deadline) -> None:
         """See `Link`."""
-        if self._early:
-            return self._to_event(json_or_text(self._early.popleft()))
-        while (received := self._next(deadline)) is not None:
-            message = json_or_text(received)
-            if not isinstance(message, dict) or message.get("event") != "pong":
-                return self._to_event(message)
-            if deadline.expired():
-                break
-        return None
-
-    def _next(self, deadline: Deadline) -> bytes | None:
-        """The next message; None once the deadline has passed."""
         try:
-            return self._duplex.receive(deadline)
+            self._duplex.ping(place, deadline)
         except ConnectionLost as exc:
             raise _explained(exc) from None
+
+    def receive(self, deadline: Deadline) -> Event | Spoken | None:
+        """See `Link`."""
+        received = self._early.popleft() if self._early else self._next(deadline)
+        return self._to_event(json_or_text(received)) if isinstance(received, bytes) else received
+
+    def _next(self, deadline: Deadline) -> bytes | Spoken | None:
+        """The next message, or place; None once the deadline has passed."""
+        try:
+            received = self._duplex.receive(deadline)
+        except ConnectionLost as exc:
+            raise _explained(exc) from None
+        assert isinstance(received, bytes | Spoken | None)
+        return received
 
     def _to_event(self, message: object) -> Event:
         if isinstance(message, dict) and message.get("event") == "media":
@@ -190,6 +194,14 @@ class WebSocketLink:
     def abort(self) -> None:
         """See `Link`."""
         self._duplex.abort()
+
+
+def _is_pong(message: bytes) -> bool:
+    """Whether this is FastRTC's answer to a ping. (Most messages are told apart by their length.)"""
+    if len(message) > _LONGEST_PONG:
+        return False
+    answer = json_or_text(message)
+    return isinstance(answer, dict) and answer.get("event") == "pong"
 
 
 def _explained(error: ConnectionLost) -> ConnectionLost:

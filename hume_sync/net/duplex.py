@@ -95,8 +95,16 @@ class Duplex:
         self._check_process()
         self._owner.put(self._writer.build(parts), deadline)
 
-    def receive(self, deadline: Deadline) -> bytes | None:
-        """The next text message; None once the deadline has passed.
+    def ping(self, note: object, deadline: Deadline) -> None:
+        """Send the beat's message now: `receive` gives ``note`` in place of its answer, in order with all else.
+
+        So it tells that the server has got as far as this. Raises as `send` does.
+        """
+        self._check_process()
+        self._owner.ping(note, deadline)
+
+    def receive(self, deadline: Deadline) -> object:
+        """The next text message as bytes, or the note of an answered `ping`; None once the deadline has passed.
 
         Raises: once all that came before was received, and from then on at each call
 

@@ -8,7 +8,8 @@ import socket
 import ssl
 import threading
 from collections import deque
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -70,6 +71,16 @@ class Beat:
     patience: float
     """Seconds without a sign of the server's (a byte, or that it takes more of what has waited to be sent) after which
     the connection counts as lost. Time in which this process did not run does not count."""
+    is_answer: Callable[[bytes], bool] = lambda _: False
+    """Whether a message is the server's answer to one of these: it is not received, but counts (see `Owner.ping`)."""
+
+
+class _Ping(NamedTuple):
+    """A beat in the outbox."""
+
+    frame: bytes | memoryview
+    note: object
+    """Received in place of the answer; None: nothing is."""
 
 
 class Owner:
@@ -115,6 +126,8 @@ class Owner:
         )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
         # The thread's alone:
         self._writing: memoryview | None = None  # what is left of the frame being sent
+        self._asked: deque[object] = deque()  # the notes of the beats that were sent and not yet answered
+        self._early_answers = 0  # which came before the beat was sent
         self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
         self._said_goodbye = False  # RFC 6455, 5.5.1: nothing is sent behind a close frame
         self._heard = monotonic()  # the last sign of the server's
@@ -126,9 +139,9 @@ class Owner:
         self._lock = threading.RLock()
         self._changed = Condition(self._lock)  # a message is there, or it is over
         self._room = Condition(self._lock)  # in the outbox, or nothing more is taken
-        self._inbox: deque[bytes] = deque()
+        self._inbox: deque[object] = deque()  # messages, and the notes of pings
         self._inbox_bytes = 0
-        self._outbox: deque[bytes | memoryview] = deque()
+        self._outbox: deque[bytes | memoryview | _Ping] = deque()
         self._outbox_bytes = 0  # the frame being sent included
         self._closing = False  # from here on nothing new is sent but the close frame
         self._close_by = math.inf  # monotonic
@@ -163,8 +176,15 @@ class Owner:
 
     def put(self, frame: bytes | memoryview, deadline: Deadline) -> None:
         """Queue a frame; see `Duplex.send`."""
+        self._put(frame, len(frame), deadline)
 
-        size = len(frame)
+    def ping(self, note: object, deadline: Deadline) -> None:
+        """Queue a beat; see `Duplex.ping`."""
+        assert self._beat is not None
+        frame = FrameWriter().build([self._beat.message])
+        self._put(_Ping(frame, note), len(frame), deadline)
+
+    def _put(self, item: bytes | memoryview | _Ping, size: int, deadline: Deadline) -> None:
 
         def put() -> bool | None:
             if not self._open():
@@ -173,7 +193,7 @@ class Owner:
                 return None
             self._ring()
             # No call here, after which an exception could strike: the frame is on its way and counted, or neither.
-            self._outbox += (frame,)
+            self._outbox += (item,)
             self._outbox_bytes += size
             return True
 
@@ -183,12 +203,12 @@ class Owner:
     def _open(self) -> bool:
         return self.ended is None and not self._closing and not self.stopped
 
-    def get(self, deadline: Deadline) -> bytes | None:
+    def get(self, deadline: Deadline) -> object:
         """Take the next message; see `Duplex.receive`."""
 
-        def take() -> bytes | None:
+        def take() -> object:
             if self._inbox:
-                self._inbox_bytes -= len(self._inbox[0]) + _PER_MESSAGE
+                self._inbox_bytes -= _weight(self._inbox[0])
                 return self._inbox.popleft()
             if self.ended is not None:
                 raise copy_of(self.ended)
@@ -321,7 +341,7 @@ class Owner:
         frame = FrameWriter().build([beat.message])
         with self._lock:
             if not self._outbox and self._open():  # while others wait to be sent they do as well
-                self._outbox.append(frame)
+                self._outbox.append(_Ping(frame, None))
                 self._outbox_bytes += len(frame)
 
     def _read(self) -> bool:
@@ -339,11 +359,16 @@ class Owner:
         return True
 
     def _take_in(self, data: bytes) -> None:
-        messages = []
+        messages: list[object] = []
         try:
             for opcode, payload in self._parser.feed(data):
                 if opcode == TEXT:
-                    messages.append(payload)
+                    if self._beat is None or not self._beat.is_answer(payload):
+                        messages.append(payload)
+                    elif not self._asked:
+                        self._early_answers += 1
+                    elif (note := self._asked.popleft()) is not None:
+                        messages.append(note)
                 elif opcode == PING:
                     self._pong = control_frame(PONG, payload)
                 elif opcode == CLOSE:
@@ -351,13 +376,16 @@ class Owner:
                     self._last_word(payload[:2])
                     raise end
         finally:  # what came before the end is received before it
-            if messages:
-                with self._lock:
-                    self._inbox.extend(messages)
-                    self._inbox_bytes += sum(len(message) + _PER_MESSAGE for message in messages)
-                    self._changed.notify_all()
+            self._deliver(messages)
         if messages and self._inbox_bytes > self._inbox_limit:
             raise InboxOverflow(f"more than {self._inbox_limit} bytes of messages wait to be received")
+
+    def _deliver(self, messages: Sequence[object]) -> None:
+        if messages:
+            with self._lock:
+                self._inbox.extend(messages)
+                self._inbox_bytes += sum(map(_weight, messages))
+                self._changed.notify_all()
 
     def _has_to_write(self) -> bool:
         waiting = self._pong is not None or bool(self._outbox) or self._closing
@@ -397,13 +425,25 @@ class Owner:
             if self._pong is not None:
                 frame, self._pong = self._pong, None
             elif self._outbox:
-                return memoryview(self._outbox.popleft())
+                item = self._outbox.popleft()
+                if isinstance(item, _Ping):
+                    self._expect(item.note)
+                    item = item.frame
+                return memoryview(item)
             elif self._closing:
                 frame, self._said_goodbye = control_frame(CLOSE, (1000).to_bytes(2, "big")), True
             else:
                 return None
             self._outbox_bytes += len(frame)
             return memoryview(frame)
+
+    def _expect(self, note: object) -> None:
+        """A beat is being sent: note what its answer is to be."""
+        if not self._early_answers:
+            self._asked.append(note)
+        else:
+            self._early_answers -= 1
+            self._deliver([note] if note is not None else [])
 
     def _last_word(self, code: bytes) -> None:
         """A close frame, if the socket takes it at once and is not in the middle of another frame."""
@@ -421,3 +461,7 @@ def _closed() -> MisuseError:
 
 def _aborted() -> ConnectionLost:
     return ConnectionLost("the session was ended", close_code=_LOST)
+
+
+def _weight(message: object) -> int:
+    return _PER_MESSAGE + (len(message) if isinstance(message, bytes) else 0)

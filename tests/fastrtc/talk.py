@@ -34,6 +34,12 @@ def say(session: Session, *, samples: bytes = SPEECH, idle: float = 0.05) -> byt
     return session.reply(idle=idle).audio
 
 
+def has_got_to_its_end(fake: FakeFastRTC, session: Session) -> None:
+    """Wait until the server has got to the end of what was said."""
+    seen = next(seen for seen in fake.connections if seen.id == session.webrtc_id)
+    fake.wait(lambda: "media" in seen.events and seen.events[-1] == "ping")
+
+
 def keep_sending(session: Session) -> None:
     """As a thread of its own does, until that notices the end. (Sent to a peer that is gone, it may cost what came.)"""
     with pytest.raises(ConnectionLost):

@@ -10,9 +10,10 @@ import pytest
 
 from hume_sync import ConnectError, MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import FastRTCClient, Reconnected, ReplyTimeout, Session, mulaw
+from hume_sync.fastrtc import FastRTCClient, Reconnected, ReplyTimeout, mulaw
+from hume_sync.fastrtc.listening import Listener
 from hume_sync.fastrtc.websocket import WebSocketLink
-from tests.faultproxy import Peer
+from tests.faultproxy import Peer, read_frame
 from tests.net.support import server, upgraded
 
 from .fake import FakeFastRTC
@@ -164,6 +165,8 @@ def test_a_server_that_hangs_up_at_a_reconnect_has_not_been_connected_to(fake: F
         peer.close()
 
     def run(peer: Peer) -> None:
+        for _ in ("start", "ping"):
+            read_frame(peer.file)
         peer.send_frame(PONG)
         peer.reset()
 
@@ -181,9 +184,9 @@ def test_a_greeting_that_was_cut_where_another_call_noticed_is_raised_once(fake:
             while True:
                 session.set_input(a=1)
         with pytest.raises(ConnectionLost):
-            session.reply(timeout=20, idle=15)
+            session.greeting(timeout=20, idle=15)
         fake.say(media(level(2000, 800)))
-        assert session.reply(idle=0.05).audio == mulaw.decode(level(2000, 800))
+        assert session.greeting(idle=0.05).audio == mulaw.decode(level(2000, 800))
 
 
 def test_a_reply_that_came_before_the_loss_that_another_call_noticed_is_not_lost(fake: FakeFastRTC) -> None:
@@ -203,17 +206,17 @@ def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
     fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
-        hear = Session._hear
+        hear = Listener._hear
 
-        def overtaken(*args: Any) -> bool:
+        def overtaken(*args: Any, **kwargs: Any) -> bool:
             try:
-                return hear(*args)
+                return hear(*args, **kwargs)
             finally:
                 session.send_audio(SPEECH)  # by another thread
 
         session.send_audio(SPEECH)
         fake.drop()
-        monkeypatch.setattr(Session, "_hear", overtaken)
+        monkeypatch.setattr(Listener, "_hear", overtaken)
         with pytest.raises(ConnectionLost):
             session.reply()
         monkeypatch.undo()
@@ -245,5 +248,5 @@ def test_each_connection_has_a_greeting_of_its_own(fake: FakeFastRTC) -> None:
         keep_sending(session)
         assert isinstance(next(iter(session)), Reconnected)
         fake.say(media(level(1000, 800)), *(message("log", event.text) for event in TURN), media(level(2000, 800)))
-        for amplitude in (1000, 2000):
-            assert session.reply(idle=0.05).audio == mulaw.decode(level(amplitude, 800))
+        for wait, amplitude in ((session.greeting, 1000), (session.reply, 2000)):
+            assert wait(idle=0.05).audio == mulaw.decode(level(amplitude, 800))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hume_sync import Timeout
+from hume_sync import MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import (
     AudioChunk,
@@ -26,7 +26,7 @@ from tests.net.support import frame, server, upgraded
 
 from .fake import FakeFastRTC
 from .real.turns import level, media, message
-from .talk import PONG, SPEECH, TURN, chatter, client, heard, say, speech, took
+from .talk import PONG, SPEECH, TURN, chatter, client, has_got_to_its_end, heard, say, speech, took
 
 
 def test_a_turn_brings_back_what_was_said(fake: FakeFastRTC) -> None:
@@ -36,7 +36,7 @@ def test_a_turn_brings_back_what_was_said(fake: FakeFastRTC) -> None:
     assert heard(SPEECH) in reply.audio
     assert list(reply.messages) == TURN
     assert (reply.sample_rate, reply.complete) == (16000, True)
-    assert fake.connections[0].events[:3] == ["start", "ping", "media"]
+    assert fake.connections[0].events[:3] == ["start", "ping", "ping"]
     assert fake.connections[0].events[-1] == "stop"
 
 
@@ -97,6 +97,8 @@ def test_an_answer_that_comes_too_late_is_no_answer_to_the_next_question(fake: F
             session.reply(timeout=0.1)
         fake.say(media(level(1000, 800)))
         for amplitude in (2000, 3000):
+            session.send_audio(bytes(2), end=True)
+            has_got_to_its_end(fake, session)
             turn(amplitude)
             assert session.reply(idle=0.05).audio == mulaw.decode(level(amplitude, 800))
 
@@ -116,6 +118,7 @@ def test_a_reply_that_goes_on_piece_by_piece_when_time_is_up_is_incomplete() -> 
 
     def run(peer: Peer) -> None:
         peer.send_frame(PONG)
+        peer.send_frame(message("log", "pause_detected").encode())
         while not peer.stop.wait(0.05):  # each is announced when it is there, and has come at any moment
             for text in piece:
                 peer.send_frame(text)
@@ -136,17 +139,28 @@ def test_a_reply_ends_where_the_next_turn_begins_which_is_left_to_the_next_call(
     assert [reply.complete for reply in replies] == [False, True]
 
 
-def test_a_greeting_is_a_reply_of_its_own(fake: FakeFastRTC) -> None:
+def test_a_greeting_is_for_who_asks_for_it(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect() as session:
         fake.say(media(level(1000, 800)))
-        assert session.reply(idle=0.05).audio == mulaw.decode(level(1000, 800))
+        assert session.greeting(idle=0.05).audio == mulaw.decode(level(1000, 800))
         assert heard(SPEECH) in say(session)
+        with pytest.raises(MisuseError, match="a greeting comes before any question"):
+            session.greeting()
+
+
+def test_a_greeting_is_in_no_reply(fake: FakeFastRTC) -> None:
+    with client(fake, "/echo").connect() as session:
+        fake.say(message("log", "response_starting"), media(level(1000, 800)))
+        with pytest.raises(ReplyTimeout, match="nothing was asked on this connection"):
+            session.reply(timeout=0.1)
+        fake.say(message("log", "response_starting"), media(level(1000, 800)))
+        assert mulaw.decode(level(1000, 800)) not in say(session)
 
 
 def test_what_comes_of_a_greeting_that_was_returned_already_gives_way_to_the_first_turn(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect() as session:
         fake.say(media(level(1000, 800)))
-        assert session.reply(idle=0.05).audio == mulaw.decode(level(1000, 800))
+        assert session.greeting(idle=0.05).audio == mulaw.decode(level(1000, 800))
         fake.say(media(level(1500, 800)), *(message("log", event.text) for event in TURN), media(level(2000, 800)))
         assert session.reply(idle=0.05).audio == mulaw.decode(level(2000, 800))
 
