@@ -309,7 +309,7 @@ class ConnectError(TransportError):
     """No connection could be made: nothing of the request was sent."""
 
     url: str | None = None
-    """The URL that answered with a refusal, without its query; FastRTC only."""
+    """The URL that was asked, without its query; FastRTC only."""
 
 
 class CertificateRejected(ConnectError):

@@ -44,7 +44,8 @@ class FastRTCClient:
 
     Args:
         url: the application, http(s):// or ws(s)://. A query (``?token=...``) goes along with each handshake and each
-            offer of the stream, and nowhere else; it is kept secret as ``headers`` are.
+            offer of the stream, and nowhere else. It never shows, as the values of ``headers`` do not; but it may go
+            unencrypted.
         path: where the stream is mounted: ``/echo`` for ``/echo/websocket/offer``. It may have a query, likewise.
         input_hook: where additional inputs are posted: a URL, which is used as it is; or a path, which is looked for
             below that of the stream, below each of its parents, and at the root of the origin. (The first that does not

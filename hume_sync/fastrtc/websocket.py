@@ -12,6 +12,7 @@ import pybase64
 
 from ..errors import (
     AuthenticationError,
+    ConnectError,
     ConnectionLost,
     HandshakeRejected,
     HumeClientException,
@@ -111,6 +112,8 @@ class WebSocketLink:
                 duplex.abort()
             if isinstance(exc, AuthenticationError | HandshakeRejected) and duplex is None and not from_outside(exc):
                 raise _in_our_words(exc, endpoint) from None
+            if isinstance(exc, ConnectError) and exc.url is None and not from_outside(exc):
+                exc.url = shown(endpoint.url)
             raise
         return link
 

@@ -60,6 +60,7 @@ def test_it_shows_in_no_log(fake: FakeFastRTC, caplog: pytest.LogCaptureFixture)
             assert say(session)
     finally:
         websocket.enableTrace(False)
+    assert "GET /echo/websocket/offer HTTP/1.1" in caplog.text
     assert "hush" not in caplog.text
 
 
