@@ -12,6 +12,12 @@ from ..rtcfake import hertz
 
 RATE = 16000
 GREETING = 1500
+LONG = 1.2
+"""Seconds of an answer."""
+IDLE = 0.5
+ENCODED = RATE // 100
+"""Samples at the beginning of an answer in which Opus still has the end of what was played before (6.5 ms)."""
+
 Speech = Callable[..., bytes]
 
 
@@ -42,7 +48,7 @@ def pitches(reply: Reply) -> list[int]:
     values = memoryview(reply.audio).cast("h")
     block = RATE // 20
     found: list[int] = []
-    for start in range(0, len(values) - block + 1, block):
+    for start in range(ENCODED, len(values) - block + 1, block):
         parts = [values[place : place + block // 5] for place in range(start, start + block, block // 5)]
         if all(max(map(abs, part)) > 2000 for part in parts):  # the edges of a tone have no pitch
             pitch = round(hertz(values[start : start + block].tobytes(), RATE), -2)

@@ -75,18 +75,18 @@ class Busy(Counting):
 
 
 def answer(hertz: int) -> Iterator[Any]:
-    """2 s of it, faster than it plays."""
-    time.sleep(0.5)
+    """1.2 s of it, faster than it plays."""
+    time.sleep(0.4)
     for _ in range(4):
-        yield tone(hertz, 0.5)
+        yield tone(hertz, 0.3)
 
 
 def hesitating(hertz: int) -> Iterator[Any]:
     """As `answer`, with a pause of 1.6 s in the middle, in real time."""
-    time.sleep(0.5)
-    yield tone(hertz, 1.0)
-    time.sleep(1.0 + 1.6)
-    yield tone(hertz, 1.0)
+    time.sleep(0.3)
+    yield tone(hertz, 0.6)
+    time.sleep(0.6 + 1.6)
+    yield tone(hertz, 0.6)
 
 
 def transcript(hertz: int) -> Iterator[Any]:
@@ -103,7 +103,7 @@ def both(hertz: int) -> Iterator[Any]:
 
 def hello() -> Iterator[Any]:
     for _ in range(3):
-        yield tone(GREETING, 0.5)
+        yield tone(GREETING, 0.4)
 
 
 def failing(pieces: int, seconds: float, gap: float) -> Answer:
@@ -152,7 +152,7 @@ class Listening(fastrtc.AsyncStreamHandler):  # type: ignore[misc]
             if self._has_heard and self._quiet >= 0.5:
                 self._has_heard = False
                 hertz = next(self._pitches)
-                for _ in range(20):
+                for _ in range(12):
                     self._pieces.put_nowait(tone(hertz, 0.1))
 
     async def emit(self) -> Audio | None:
@@ -179,8 +179,8 @@ HANDLERS: dict[str, Any] = {
     "/transcript": Counting(transcript),
     "/listening": Listening(),
     "/listening-greet": Greeting(),
-    "/fail/sentence": Counting(failing(1, 2.0, 0.0)),
-    "/fail/fast": Counting(failing(3, 1.0, 0.2)),
+    "/fail/sentence": Counting(failing(1, 1.5, 0.0)),
+    "/fail/fast": Counting(failing(3, 0.6, 0.2)),
     "/fail/slow": Counting(failing(3, 0.2, 0.4)),
     "/fail/first": Counting(failing(0, 0.0, 0.0)),
 }

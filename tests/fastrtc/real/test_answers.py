@@ -12,27 +12,31 @@ import pytest
 from hume_sync.fastrtc import AudioChunk, LogMessage, ReplyTimeout
 from hume_sync.fastrtc.audio import write_wav
 
-from .asking import RATE, Connect, Speech, answer, pitches, together, whole
+from .asking import IDLE, LONG, RATE, Connect, Speech, answer, pitches, together, whole
 
 pytestmark = [pytest.mark.fastrtc, pytest.mark.timeout(120)]
 
 BOOM = "the language model is overloaded"
-FAILING = {"/fail/sentence": 2.0, "/fail/fast": 3.0, "/fail/slow": 0.6}
+FAILING = {"/fail/sentence": 1.5, "/fail/fast": 1.8, "/fail/slow": 0.6}
 """Seconds that they speak before they fail."""
+
+
+@pytest.fixture
+def question(speech: Speech) -> bytes:
+    """A short one."""
+    return speech(RATE, 0.9)
 
 
 # --- handlers that fail --------------------------------------------------------------------------------------
 
 
 def test_an_answer_whose_handler_fails_is_incomplete_and_has_the_error(
-    connect_to_each: Connect, transport: str, speech: Speech
+    connect_to_each: Connect, transport: str, question: bytes
 ) -> None:
     """Over WebSocket servers say nothing: the answer is what there is, and the next question has none."""
-    question = speech(RATE)
-
     def ask(path: str, seconds: float) -> None:
         with connect_to_each(path) as session:
-            reply = session.ask(question)
+            reply = session.ask(question, idle=IDLE)
             assert pitches(reply) == answer(1)
             if transport == "webrtc":
                 assert not reply.complete
@@ -49,9 +53,9 @@ def test_an_answer_whose_handler_fails_is_incomplete_and_has_the_error(
     together(*(functools.partial(ask, path, seconds) for path, seconds in FAILING.items()))
 
 
-def test_a_handler_that_fails_before_it_answers(connect_to_each: Connect, transport: str, speech: Speech) -> None:
+def test_a_handler_that_fails_before_it_answers(connect_to_each: Connect, transport: str, question: bytes) -> None:
     with connect_to_each("/fail/first") as session, pytest.raises(ReplyTimeout) as caught:
-        session.ask(speech(RATE), timeout=3)
+        session.ask(question, timeout=3)
     assert (BOOM in str(caught.value)) == (transport == "webrtc")
     assert LogMessage("pause_detected") in caught.value.messages
 
@@ -59,26 +63,26 @@ def test_a_handler_that_fails_before_it_answers(connect_to_each: Connect, transp
 # --- handlers that answer by outputs alone -------------------------------------------------------------------
 
 
-def test_a_transcription_is_an_empty_complete_reply(connect_to_each: Connect, speech: Speech) -> None:
+def test_a_transcription_is_an_empty_complete_reply(connect_to_each: Connect, question: bytes) -> None:
     with connect_to_each("/transcript") as session, session.outputs() as outputs:
         for hertz in (400, 500):
-            reply = session.ask(speech(RATE), timeout=10)
+            reply = session.ask(question, timeout=10)
             assert (reply.audio, reply.complete, reply.error) == (b"", True, None)
             assert outputs.receive(timeout=5) == f"question at {hertz} Hz"
 
 
-def test_a_transcription_for_which_no_audio_is_waited(connect: Connect, speech: Speech) -> None:
+def test_a_transcription_for_which_no_audio_is_waited(connect: Connect, question: bytes) -> None:
     with connect("/transcript") as session, session.outputs() as outputs:
         for hertz in (400, 500):
-            session.send_audio(speech(RATE), end=True)
+            session.send_audio(question, end=True)
             reply = session.reply(audio=False)
             assert (reply.audio, reply.complete) == (b"", True)
             assert outputs.receive(timeout=5) == f"question at {hertz} Hz"
 
 
-def test_the_command_prints_a_transcription(real_url: str, transport: str, speech: Speech, tmp_path: Path) -> None:
+def test_the_command_prints_a_transcription(real_url: str, transport: str, question: bytes, tmp_path: Path) -> None:
     question = tmp_path / "question.wav"
-    write_wav(question, speech(RATE), RATE)
+    write_wav(question, question, RATE)
     arguments = ["fastrtc", f"{real_url}/transcript", "--wav", str(question), "--outputs", "--transport", transport]
     rates = ["--input-rate", str(RATE), "--output-rate", str(RATE)]
     done = subprocess.run(
@@ -96,50 +100,50 @@ def test_the_command_prints_a_transcription(real_url: str, transport: str, speec
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_outputs_of_an_application_behind_gzip(connect: Connect, speech: Speech, when: str) -> None:
+def test_outputs_of_an_application_behind_gzip(connect: Connect, question: bytes, when: str) -> None:
     with connect("/zipped/both", outputs="/updates") as session:
         early = session.outputs() if when == "before" else None
-        assert pitches(session.ask(speech(RATE))) == answer(1)
+        assert pitches(session.ask(question, idle=IDLE)) == answer(1)
         with early or session.outputs() as outputs:
             assert outputs.receive(timeout=5) == 400
-            assert pitches(session.ask(speech(RATE))) == answer(2)
+            assert pitches(session.ask(question, idle=IDLE)) == answer(2)
             assert outputs.receive(timeout=5) == 500
 
 
 # --- handlers that tell of no turns ----------------------------------------------------------------------------
 
 
-def test_a_handler_that_tells_of_no_turns(connect: Connect, transport: str, speech: Speech) -> None:
+def test_a_handler_that_tells_of_no_turns(connect: Connect, transport: str, question: bytes) -> None:
     with connect("/listening") as session:
         for number in (1, 2, 3):
-            reply = session.ask(speech(RATE))
+            reply = session.ask(question, idle=IDLE)
             assert pitches(reply) == answer(number)
-            assert whole(reply, 2.0, transport)
+            assert whole(reply, LONG, transport)
             assert not any(isinstance(event, LogMessage) for event in reply.messages)
 
 
-def test_a_handler_that_tells_of_no_turns_is_interrupted(connect: Connect, speech: Speech) -> None:
+def test_a_handler_that_tells_of_no_turns_is_interrupted(connect: Connect, question: bytes) -> None:
     with connect("/listening") as session:
-        session.send_audio(speech(RATE), end=True)
+        session.send_audio(question, end=True)
         next(event for event in session if isinstance(event, AudioChunk))
         session.discard()
-        assert pitches(session.ask(speech(RATE))) == answer(2)
+        assert pitches(session.ask(question, idle=IDLE)) == answer(2)
 
 
 # --- each version --------------------------------------------------------------------------------------------
 
 
-def test_questions_of_every_version(connect_to_each: Connect, transport: str, speech: Speech) -> None:
+def test_questions_of_every_version(connect_to_each: Connect, transport: str, question: bytes) -> None:
     with connect_to_each("/ask") as session:
         for number in (1, 2):
-            reply = session.ask(speech(RATE))
+            reply = session.ask(question, idle=IDLE)
             assert pitches(reply) == answer(number)
-            assert whole(reply, 2.0, transport)
-        session.send_audio(speech(RATE), end=True)  # and given up
-        assert pitches(session.ask(speech(RATE, 3.0))) == answer(4)
+            assert whole(reply, LONG, transport)
+        session.send_audio(question, end=True)  # and given up
+        assert pitches(session.ask(question + question)) == answer(4)
 
 
-def test_a_greeting_of_every_version(connect_to_each: Connect, speech: Speech) -> None:
+def test_a_greeting_of_every_version(connect_to_each: Connect, question: bytes) -> None:
     """That of FastRTC 0.0.25 is lost over WebSocket where it is ready before the client's first message."""
     with connect_to_each("/greet") as session:
-        assert pitches(session.ask(speech(RATE))) == answer(1)
+        assert pitches(session.ask(question, idle=IDLE)) == answer(1)
