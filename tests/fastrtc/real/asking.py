@@ -2,45 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+import functools
+from typing import Any
 
-from hume_sync.fastrtc import FastRTCClient, Reply, Session
+import attrs
+
+from hume_sync.fastrtc import FastRTCClient, LogMessage, Reply, ReplyTimeout, Session
 
 from ..rtcfake import hertz
+from .sound import speech as make_speech
 
 RATE = 16000
 GREETING = 1500
 LONG = 1.2
-"""Seconds of an answer."""
+"""Seconds of an answer, and of the greeting."""
 IDLE = 0.5
 ENCODED = RATE // 100
 """Samples at the beginning of an answer in which Opus still has the end of what was played before (6.5 ms)."""
 
-Speech = Callable[..., bytes]
+speech = functools.partial(functools.cache(make_speech), RATE)
+QUESTION_SECONDS = 0.9
 
 
-class Connect(Protocol):
-    """``connect(path)``: a session with the handler there."""
+@attrs.frozen
+class Talk:
+    """With one server, over one transport."""
 
-    def __call__(self, path: str, **options: Any) -> Session: ...
+    url: str
+    transport: str
+
+    @property
+    def real_time(self) -> bool:
+        return self.transport == "webrtc"
+
+    @property
+    def question(self) -> bytes:
+        """A short one."""
+        return speech(QUESTION_SECONDS)
+
+    def connect(self, path: str, **options: Any) -> Session:
+        rates: dict[str, Any] = {"input_sample_rate": RATE, "output_sample_rate": RATE}
+        client = FastRTCClient(self.url, path=path, proxy=False, timeout=20.0, **rates, **options)
+        return client.connect(self.transport)
+
+    def is_whole(self, reply: Reply, seconds: float = LONG) -> bool:
+        """Whether it is so long; over WebRTC a little is held back."""
+        if not self.real_time:
+            return reply.complete and reply.seconds == seconds
+        return reply.complete and seconds - 0.25 < reply.seconds < seconds + 0.25
 
 
-def to(url: str, transport: str) -> Connect:
-    def connect(path: str, **options: Any) -> Session:
-        client = FastRTCClient(
-            url, path=path, proxy=False, timeout=20.0, input_sample_rate=RATE, output_sample_rate=RATE, **options
-        )
-        return client.connect(transport)
+def ask(session: Session, question: bytes, **options: Any) -> Reply:
+    """Ask; and once more if the server has lost the question.
 
-    return connect
-
-
-def together(*works: Callable[[], Any]) -> list[Any]:
-    """What each comes to, in threads of their own."""
-    with ThreadPoolExecutor(len(works)) as threads:
-        return [future.result() for future in [threads.submit(work) for work in works]]
+    A handler that greets forgets what it has heard when its greeting ends: it has then heard talking, but no pause.
+    """
+    try:
+        return session.ask(question, **{"timeout": 4.0, "idle": IDLE, **options})
+    except ReplyTimeout as exc:
+        if LogMessage("started_talking") not in exc.messages or LogMessage("pause_detected") in exc.messages:
+            raise
+    return session.ask(question, idle=IDLE)
 
 
 def pitches(reply: Reply) -> list[int]:
@@ -60,10 +82,3 @@ def pitches(reply: Reply) -> list[int]:
 def answer(number: int) -> list[int]:
     """The pitch of the answer to this question of a connection, the first being 1."""
     return [300 + 100 * number]
-
-
-def whole(reply: Reply, seconds: float, transport: str) -> bool:
-    """Whether it is so long; over WebRTC a little is held back."""
-    return reply.complete and (
-        reply.seconds == seconds if transport == "websocket" else seconds - 0.25 < reply.seconds < seconds + 0.25
-    )

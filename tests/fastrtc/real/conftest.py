@@ -16,7 +16,6 @@ from typing import IO, Self
 import pytest
 
 from . import sound
-from .asking import Connect, to
 
 HERE = Path(__file__).parent
 NEWEST = "0.0.34"
@@ -109,16 +108,6 @@ def transport(request: pytest.FixtureRequest) -> str:
     if request.param == "webrtc":
         request.getfixturevalue("webrtc")
     return str(request.param)
-
-
-@pytest.fixture
-def connect(real_url: str, transport: str) -> Connect:
-    return to(real_url, transport)
-
-
-@pytest.fixture
-def connect_to_each(each_url: str, transport: str) -> Connect:
-    return to(each_url, transport)
 
 
 @pytest.fixture
