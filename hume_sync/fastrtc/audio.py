@@ -7,7 +7,7 @@ import io
 import itertools
 import os
 import wave
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
@@ -38,7 +38,7 @@ _KINDS: Final = (
 
 def pieces(
     audio: object, sample_rate: int, *, silent: float = 0.0, most: int = _MOST, check: Check = no_check
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """Yield the messages that audio makes: s16le, one channel, at ``sample_rate``.
 
     Servers look at each message as a whole, so what is no stream comes in as few as can be, and the silence apart: the

@@ -11,11 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hume_sync import InputError
-from hume_sync.fastrtc import audio as module
-from hume_sync.fastrtc.audio import to_samples, write_wav
-from hume_sync.fastrtc.samples import resample
+from hume_sync.fastrtc.audio import write_wav
 
-from .sounds import SAMPLES, chunk, extension, samples_of, tone, wav
+from .sounds import SAMPLES, chunk, extension, resample, samples_of, to_samples, tone, wav
 
 
 def test_a_path_of_either_kind_and_a_file_object_say_the_same(tmp_path: Path) -> None:
@@ -133,22 +131,6 @@ def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 def test_a_name_that_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match="cannot exist"):
         to_samples("a\0b.wav", 16000)
-
-
-def test_a_file_beyond_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "large.wav"
-    with path.open("wb") as file:
-        file.truncate(256 * 2**20 + 1)  # all hole
-    with pytest.raises(InputError, match="large.wav' holds 268435457 bytes; the limit is 268435456"):
-        to_samples(path, 16000)
-
-
-def test_a_file_object_beyond_the_limit_is_refused_as_soon_as_that_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_FILE", 2**20)
-    file = io.BytesIO(bytes(2**22))
-    with pytest.raises(InputError, match="audio holds more than 1048576 bytes, the limit"):
-        to_samples(file, 16000)
-    assert file.tell() == 2**21
 
 
 def test_a_text_file_is_refused_with_the_way_to_open_it() -> None:
