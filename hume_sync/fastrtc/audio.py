@@ -17,7 +17,7 @@ from .arrays import is_array, to_samples
 from .samples import Check, Resampler, check_rate, check_whole, no_check
 from .wavfile import RATES, check_no_other, is_wav, opened, read_wav
 
-__all__ = ["PAUSE", "check_rate", "is_stream", "pause_of", "pieces", "silence", "write_wav"]
+__all__ = ["PAUSE", "check_rate", "pause_of", "pieces", "silence", "write_wav"]
 
 PAUSE: Final = 1.2
 """Seconds of silence that a pause needs: a server looks at 0.6 s at a time, and the first of these may hold speech."""
@@ -67,7 +67,7 @@ def pieces(
     check_rate("sample_rate", sample_rate)
     voice = _Voice(sample_rate, check)
     messages: Iterable[Iterable[bytes]]
-    if is_stream(audio):
+    if _is_stream(audio):
         messages = _of_stream(audio, voice, most, check)
     else:
         messages = [itertools.chain(voice.say(_blocks(audio, "audio", sample_rate, most, check)), voice.end())]
@@ -79,18 +79,6 @@ def pieces(
     if empty:
         raise InputError("audio is empty: there is nothing to send")
     yield from _gathered([silence(silent, sample_rate)], most)
-
-
-def is_stream(audio: object) -> bool:
-    """Tell whether audio is an iterable of chunks."""
-    return (
-        isinstance(audio, Iterable)
-        and not isinstance(audio, str | os.PathLike | Mapping | type)
-        and not is_array(audio)
-        and not hasattr(audio, "read")
-        and not _is_pydub(audio)
-        and not _is_pair(audio)
-    )
 
 
 def pause_of(name: str, value: object) -> float:
@@ -181,6 +169,18 @@ def _gathered(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
         yield bytes(message)
 
 
+def _is_stream(audio: object) -> bool:
+    """Tell whether audio is an iterable of chunks."""
+    return (
+        isinstance(audio, Iterable)
+        and not isinstance(audio, str | os.PathLike | Mapping | type)
+        and not is_array(audio)
+        and not hasattr(audio, "read")
+        and not _is_pydub(audio)
+        and not _is_pair(audio)
+    )
+
+
 def _of_stream(audio: Iterable[object], voice: _Voice, most: int, check: Check) -> Iterator[Iterator[bytes]]:
     for name, chunk in _whole_chunks(audio):
         check()
@@ -231,7 +231,8 @@ def _blocks(audio: Any, name: str, sample_rate: int, most: int, check: Check) ->
     elif _is_pair(audio):
         rate, values = audio
         if not is_array(values):
-            raise InputError(f"{name} must be (rate, array), got a {type(values).__name__} in place of the array")
+            hint = "; the rate comes first" if is_array(rate) else ""
+            raise InputError(f"{name} must be (rate, array), got {type(values).__name__} in place of the array{hint}")
         if _are_bytes(values) and is_wav(values):
             raise InputError(f"{name} is (rate, array) with a WAV file, which has a rate of its own")
         rate = check_rate(f"the rate of {name}", plain_number(rate), *RATES)
@@ -247,7 +248,7 @@ def _samples(audio: Any, name: str, check: Check) -> bytes:
 
 
 def _is_pair(audio: object) -> bool:
-    return isinstance(audio, tuple) and len(audio) == 2 and plain_number(audio[0]) is not None
+    return isinstance(audio, tuple) and len(audio) == 2 and any(plain_number(part) is not None for part in audio)
 
 
 def _name_of(file: object, name: str) -> str:
@@ -256,7 +257,7 @@ def _name_of(file: object, name: str) -> str:
 
 def _described(audio: object) -> str:
     """The type of what is refused, and what its owner may have meant."""
-    got = audio.__name__ if isinstance(audio, type) else f"a {type(audio).__name__}"
+    got = f"the type {audio.__name__}" if isinstance(audio, type) else type(audio).__name__
     if _is_pydub(audio):
         return f'{got}; pass segment.export(format="wav")'
     if hasattr(audio, "__aiter__") or inspect.isawaitable(audio):

@@ -14,7 +14,7 @@ from ..net.interrupts import from_outside
 from ..net.tracebacks import clear_locals, hides_locals
 from ..reprs import safe_repr
 from .additional import Additional, Inputs
-from .audio import PAUSE, is_stream, pause_of, pieces
+from .audio import PAUSE, pause_of, pieces
 from .events import Event
 from .line import Line
 from .link import Connect
@@ -90,8 +90,7 @@ class Session:
             pace: send it as it plays, as a microphone does; else over WebSocket all that is there goes at once, which
                 handlers that reply on pauses take well. (Over WebRTC audio is always sent as it plays.)
             timeout: seconds, of bringing audio to the client's rate and of waiting for chunks, too. None: the client's,
-                and as long as the audio plays, where it is an iterable, or is sent as it plays. (Over WebRTC up to 10 s
-                of it are queued on return.)
+                and as long as the audio plays. (Over WebRTC up to 10 s of it are queued on return.)
 
         Raises:
             InputError, OSError: nothing was sent. Of an iterable it is the chunk that is named; those before it were.
@@ -104,10 +103,8 @@ class Session:
     def _say(self, audio: Any, silent: float, timeout: float | None, *, pace: bool = False) -> None:
         deadline = self._begin(timeout)
         rate = self._server.input_sample_rate
-        real_time = self._line.link.real_time
-        paced = pace and not real_time
-        grows = timeout is None and (pace or real_time or is_stream(audio))
-        pacing = Pacing(self._line, rate, deadline, grows=grows, paced=paced)
+        paced = pace and not self._line.link.real_time
+        pacing = Pacing(self._line, rate, deadline, grows=timeout is None, paced=paced)
         most = {"most": rate // FRAMES} if paced else {}
         try:
             with contextlib.closing(pieces(audio, rate, silent=silent, check=pacing.check, **most)) as messages:

@@ -188,7 +188,7 @@ def find_samples(source: Source) -> Samples | None:
             chunk = source.read(min(size, _MAX_FORMAT))
             form = _read_format(chunk, order)
             if form is None:
-                raise Unclear(f"holds {describe(chunk, order)}")
+                raise Unclear(f"holds {describe(chunk, order)}" if len(chunk) >= 16 else "is damaged: it is cut off")
         elif name == b"ds64":
             raise Unclear("is damaged: it has a size of 64 bits where there is none to be")
         elif name == b"data" and place:

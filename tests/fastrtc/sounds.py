@@ -36,18 +36,19 @@ def wav(
     bits: int = 16,
     tag: int = 1,
     size: int | None = None,
+    align: int | None = None,
     extension: bytes = b"",
     between: bytes = b"",
 ) -> bytes:
-    block = channels * bits // 8
+    block = channels * bits // 8 if align is None else align
     form = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, bits) + extension
     body = b"WAVE" + chunk(b"fmt ", form) + between + chunk(b"data", samples, size)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def extension(tag: int) -> bytes:
+def extension(tag: int, valid: int = 16) -> bytes:
     """What WAVE_FORMAT_EXTENSIBLE adds: its size, the bits that count, the speakers, the sub-format."""
-    return struct.pack("<HHIH", 22, 16, 0, tag) + bytes.fromhex("000000001000800000aa00389b71")
+    return struct.pack("<HHIH", 22, valid, 0, tag) + bytes.fromhex("000000001000800000aa00389b71")
 
 
 def to_samples(audio: object, rate: int, *, check: Check = no_check) -> bytes:
