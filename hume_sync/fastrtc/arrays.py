@@ -110,4 +110,3 @@ def _of_numpy(numpy: Any, values: Any, name: str, check: Check) -> bytes:
             samples = block.astype("<i2").tobytes()
         blocks += mix_down(samples, channels, numpy=numpy)
     return bytes(blocks)
-

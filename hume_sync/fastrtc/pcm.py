@@ -21,6 +21,7 @@ _FULL: Final = 32768
 _MOST: Final = 2.0
 """The largest float that is clipped: a mix may be 6 dB too loud. What lies beyond is of another scale."""
 
+
 def to_s16(data: bytes, form: WavFormat, name: str, first: int = 0) -> bytes:
     """Whole frames of a WAV file's samples, which stay interleaved.
 

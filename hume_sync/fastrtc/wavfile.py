@@ -137,4 +137,3 @@ def _find(source: File, name: str) -> Samples:
     if found.format.tag not in {PCM, FLOAT, ALAW, MULAW}:
         raise InputError(f"{name} holds {describe(found.format.chunk, found.format.order)}; {_ACCEPTED}")
     return found
-

@@ -35,7 +35,7 @@ _AT_A_TIME = 2**20
 
 
 class Unclear(ValueError):
-    """A WAV file in which decoders would not all find the same samples; the text goes on from its name: "is damaged"."""
+    """A WAV file in which decoders would not all find the same samples. The text says why, behind its name."""
 
 
 class Samples(NamedTuple):

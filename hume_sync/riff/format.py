@@ -139,7 +139,7 @@ class WavFormat:
 
 
 def describe(chunk: bytes, order: str) -> str:
-    """Say what a "fmt " chunk of 16 bytes or more tells of, for an error: "8-bit MP3 of 2 channels, 1 bytes a frame"."""
+    """Say what a "fmt " chunk (16 bytes or more) tells of: "16-bit PCM of 2 channels, 4 bytes a frame"."""
     tag, channels, _, _, align, bits = _LAYOUTS[order].unpack_from(chunk)
     if tag == _EXTENSIBLE and len(chunk) >= 26:
         tag = int.from_bytes(chunk[24:26], "little")

@@ -17,7 +17,6 @@ from hume_sync.fastrtc.audio import check_rate, pause_of, pieces, silence, write
 from .sounds import SAMPLES, pack, resample, to_samples, tone, unpack, wav
 
 
-
 def generator() -> Iterator[bytes]:
     yield SAMPLES
 
@@ -177,7 +176,9 @@ def test_floats_that_cannot_be_samples_are_refused_and_the_first_is_named(kind: 
         "two rows": np.stack([np.zeros(300_000, "f4"), values]),
         "two columns": np.stack([values, values]).T,
     }
-    with pytest.raises(InputError, match=f"^sample 280000 of audio is {shown}; floats must be finite and lie in -1 to 1"):
+    with pytest.raises(
+        InputError, match=f"^sample 280000 of audio is {shown}; floats must be finite and lie in -1 to 1"
+    ):
         to_samples(audio[kind], 16000)
 
 

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hume_sync import InputError
 from hume_sync.fastrtc import samples as module
 
 from .sounds import pack, resample, samples_of, tone, unpack, wav

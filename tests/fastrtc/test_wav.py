@@ -79,9 +79,15 @@ def test_a_file_that_was_cut_off_counts_to_its_last_whole_frame(channels: int, k
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (wav(bits=16, tag=0x1234), "audio holds 16-bit audio of format 0x1234 of 1 channels, 2 bytes a frame; accepted"),
+        (
+            wav(bits=16, tag=0x1234),
+            "audio holds 16-bit audio of format 0x1234 of 1 channels, 2 bytes a frame; accepted",
+        ),
         (wav(bits=8, tag=0x55), "audio holds 8-bit MP3 of 1 channels"),
-        (wav(bits=4, tag=0x11, align=260), "audio holds 4-bit IMA ADPCM of 1 channels, 260 bytes a frame; accepted are"),
+        (
+            wav(bits=4, tag=0x11, align=260),
+            "audio holds 4-bit IMA ADPCM of 1 channels, 260 bytes a frame; accepted are",
+        ),
         (wav(tag=0xFFFE), "format 0xfffe"),
         (wav()[:28] + bytes(4) + b"\x03\x00" + wav()[34:], "16-bit PCM of 1 channels, 3 bytes a frame"),
         (wav(rate=999), "the sample rate of audio must be an int, 1000 to 768000 Hz; got 999"),
