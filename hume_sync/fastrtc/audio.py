@@ -169,7 +169,7 @@ def _gathered(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
         yield bytes(message)
 
 
-def _is_stream(audio: object) -> bool:
+def _is_stream(audio: object) -> TypeGuard[Iterable[object]]:
     """Tell whether audio is an iterable of chunks."""
     return (
         isinstance(audio, Iterable)

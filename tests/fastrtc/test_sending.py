@@ -13,7 +13,7 @@ import pytest
 
 from hume_sync import InputError, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import Reconnected, Session, pacing
+from hume_sync.fastrtc import AudioChunk, Reconnected, Session, pacing
 from hume_sync.fastrtc.line import Line
 from hume_sync.fastrtc.pacing import Pacing
 from hume_sync.net.deadline import Deadline
@@ -189,7 +189,7 @@ def test_what_an_iterable_raises_is_no_end_of_the_session(fake: FakeFastRTC, err
 def test_what_another_session_of_the_library_raises_is_no_end_of_this_one(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session, client(fake, "/ended").connect() as other:
         other.send_audio(SPEECH, end=True)
-        sounds = ((event.rate, event.samples) for event in other.events() if hasattr(event, "samples"))
+        sounds = ((event.rate, event.samples) for event in other.events() if isinstance(event, AudioChunk))
         with pytest.raises(ConnectionLost) as caught:
             session.send_audio(sounds)
         assert caught.value.close_code == 1000
