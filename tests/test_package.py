@@ -17,9 +17,9 @@ ROOMS = {
     # who may import whom; an arrow never points up (None: the package's own top)
     "errors": set(),
     "net": {"errors", "net"},
-    "riff": {"errors", "riff"},
-    "stream": {"errors", "net", "riff", "stream", "_version"},
-    "fastrtc": {"errors", "net", "riff", "fastrtc", "_version"},
+    "formats": {"errors", "formats"},
+    "stream": {"errors", "net", "formats", "stream", "_version"},
+    "fastrtc": {"errors", "net", "formats", "fastrtc", "_version"},
     "emulator": {"emulator"},
     "documents": {"errors", "stream"},
     "inputs": {"errors", "stream", "documents"},

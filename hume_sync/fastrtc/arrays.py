@@ -62,13 +62,13 @@ def to_samples(audio: Any, name: str, check: Check = no_check) -> bytes:
 
 
 def _of_view(view: memoryview, name: str, check: Check) -> bytes:
-    order, kind = (view.format[0], view.format[1:]) if view.format[0] in "<>=@!" else ("=", view.format)
+    order, kind = (view.format[0], view.format[1:]) if view.format[0] in "<>=@" else ("=", view.format)
     if view.ndim != 1 or kind not in {"B", "c", "h", "f", "d"}:
         raise InputError(
             f"{name} must be a memoryview of bytes, of 16-bit integers (format 'h') or of floats ('f', 'd'), in one"
             f" dimension; got format {view.format!r}, shape {view.shape}"
         )
-    order = {"@": "=", "!": ">"}.get(order, order)
+    order = order.replace("@", "=")
     data = view.tobytes()
     if kind in {"B", "c"}:
         check_whole(name, len(data))

@@ -220,7 +220,7 @@ def _are_bytes(audio: object) -> TypeGuard[bytes | bytearray | memoryview]:
 def _blocks(audio: Any, name: str, sample_rate: int, most: int, check: Check) -> Iterator[tuple[int, bytes]]:
     """Yield rate and samples of a piece of audio, a little at a time."""
     if _are_bytes(audio) and is_wav(audio):
-        yield from read_wav(io.BytesIO(audio), name, check, most=most)
+        yield from read_wav(io.BytesIO(bytes(audio)), name, check, most=most)
     elif is_array(audio):
         yield sample_rate, _samples(audio, name, check)
     elif isinstance(audio, str | os.PathLike):
@@ -243,7 +243,7 @@ def _blocks(audio: Any, name: str, sample_rate: int, most: int, check: Check) ->
 
 def _samples(audio: Any, name: str, check: Check) -> bytes:
     if _are_bytes(audio):
-        check_no_other(name, bytes(audio[:12]))
+        check_no_other(name, audio)
     return to_samples(audio, name, check)
 
 

@@ -50,13 +50,12 @@ class Pacing:
             seconds = len(samples) / 2 / self._sample_rate
             if self._grows:
                 self._deadline = self._deadline.later(seconds)
-            self.check()
             if self._paced:
                 now = monotonic()
                 if now > due + _LATE:
                     due = now
                 if now < due:
                     self._line.sleep(min(due - now, self._deadline.remaining()))
-                    self.check()
                 due += seconds
+            self.check()
             yield samples, self._deadline

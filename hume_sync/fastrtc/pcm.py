@@ -8,8 +8,8 @@ from array import array
 from typing import Any, Final
 
 from ..errors import InputError
+from ..formats.wavformat import ALAW, FLOAT, MULAW, WavFormat
 from ..net.optional import loaded_numpy
-from ..riff.format import ALAW, FLOAT, MULAW, WavFormat
 from . import mulaw
 from .samples import numpy_for
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import IO, Any, Final
 
 from ..errors import InputError
+from ..formats.mpegaudio import frames_at
+from ..formats.wavchunks import File, Samples, Unclear, find_samples
+from ..formats.wavformat import ALAW, FLOAT, MULAW, PCM, describe
 from ..net.interrupts import from_outside
 from ..net.pending import open_into
-from ..riff.chunks import File, Samples, Unclear, find_samples
-from ..riff.format import ALAW, FLOAT, MULAW, PCM, describe
 from .pcm import to_s16
 from .samples import Check, check_rate, mix_down, no_check, numpy_for
 
@@ -25,6 +26,9 @@ _BLOCK: Final = 2**20
 RATES: Final = (1000, 768_000)
 """Hz that a file may have."""
 
+_BEGINNING: Final = 2**16
+"""Bytes that tell what a file is."""
+
 _ACCEPTED: Final = "accepted are WAV files of PCM, float, mu-law or A-law"
 
 _OTHERS: Final = {
@@ -35,6 +39,10 @@ _OTHERS: Final = {
     b"ID3\4": "MP3",
     b"FORM": "AIFF",
     b"caff": "CAF",
+    b".snd": "AU",
+    b"riff": "W64",
+    b"#!AM": "AMR",
+    b"\x30\x26\xb2\x75": "WMA",
     b"\x1aE\xdf\xa3": "WebM or Matroska",
 }
 """How other files of audio begin."""
@@ -45,9 +53,10 @@ def is_wav(data: bytes | bytearray | memoryview) -> bool:
     return bytes(data[:4]) in {b"RIFF", b"RF64", b"BW64", b"RIFX"} and bytes(data[8:12]) == b"WAVE"
 
 
-def check_no_other(name: str, begin: bytes) -> None:
-    """Raise `InputError` where bytes begin as a file of audio that is no WAV file does."""
-    kind = "MP4" if begin[4:8] == b"ftyp" else _OTHERS.get(begin[:4])
+def check_no_other(name: str, data: bytes | bytearray | memoryview) -> None:
+    """Raise `InputError` where bytes are a file of audio that is no WAV file, as far as their beginning tells."""
+    begin = memoryview(data)[:_BEGINNING]
+    kind = "MP4" if bytes(begin[4:8]) == b"ftyp" else _OTHERS.get(bytes(begin[:4])) or frames_at(begin, 0)
     if kind is not None:
         raise InputError(f"{name} is {kind}, which is to be decoded first; {_ACCEPTED}")
 
@@ -122,16 +131,14 @@ def read_wav(file: Any, name: str, check: Check = no_check, *, most: int = _BLOC
 
 
 def _find(source: File, name: str) -> Samples:
-    begin = b""
-    if source.size is not None:
-        begin = source.read(12)
-        source.seek(0)
     try:
         found = find_samples(source)
     except Unclear as exc:
         raise InputError(f"{name} {exc}; {_ACCEPTED}") from None
     if found is None:
-        check_no_other(name, begin)
+        if source.size is not None:
+            source.seek(0)
+            check_no_other(name, source.read(_BEGINNING))
         what = "is no WAV file" if source.position or source.size else "is empty"
         raise InputError(f"{name} {what}; {_ACCEPTED}")
     if found.format.tag not in {PCM, FLOAT, ALAW, MULAW}:

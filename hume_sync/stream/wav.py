@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import attrs
 
+from ..formats.wavchunks import File, Memory, Rereadable, Samples, Source, Unclear, find_samples
+from ..formats.wavformat import WavFormat
 from ..reprs import safe_repr
-from ..riff.chunks import File, Memory, Rereadable, Samples, Source, Unclear, find_samples
-from ..riff.format import WavFormat
 
 __all__ = ["Rereadable", "Wav", "WavStream"]
 

@@ -13,6 +13,7 @@ import pytest
 
 from hume_sync import InputError
 from hume_sync.fastrtc.audio import check_rate, pause_of, pieces, silence, write_wav
+from tests.audiofiles import encoded
 
 from .sounds import SAMPLES, pack, resample, to_samples, tone, unpack, wav
 
@@ -295,3 +296,35 @@ def test_a_pause_is_that_of_servers_or_so_many_seconds(end: Any, seconds: float)
 def test_a_pause_of_no_length_is_refused(end: Any) -> None:
     with pytest.raises(InputError, match="end must be a bool, or seconds of silence, 0 to 60; got "):
         pause_of("end", end)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "kind"),
+    [
+        ("mp3", "libmp3lame", "MP3"),
+        ("adts", "aac", "AAC"),
+        ("ogg", "libopus", "Ogg"),
+        ("flac", "flac", "FLAC"),
+        ("mp4", "aac", "MP4"),
+        ("matroska", "aac", "WebM or Matroska"),
+        ("aiff", "pcm_s16be", "AIFF"),
+        ("caf", "pcm_s16be", "CAF"),
+        ("au", "pcm_s16be", "AU"),
+        ("w64", "pcm_s16le", "W64"),
+        ("asf", "wmav2", "WMA"),
+    ],
+)
+def test_other_files_are_told_by_what_they_hold_and_never_heard_as_noise(container: str, codec: str, kind: str) -> None:
+    content = encoded(container, codec, 1.0, rate=16000)
+    bare = content[10 + int.from_bytes(content[6:10], "big") :] if content[:3] == b"ID3" else content
+    kinds = [content, bare, memoryview(bare).cast("c"), io.BytesIO(bare), (16000, bare)]
+    if len(bare) > 1500:
+        kinds.append([bare[:1500], bare[1500:]])
+    for audio in kinds:
+        with pytest.raises(InputError, match=f"audio is {kind}, which is to be decoded first; accepted are WAV files"):
+            to_samples(audio, 16000)
+
+
+def test_a_view_with_gaps_may_be_a_wav_file() -> None:
+    twice = bytes(byte for byte in wav() for _ in range(2))
+    assert to_samples(memoryview(twice)[::2], 16000) == SAMPLES

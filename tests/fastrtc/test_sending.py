@@ -197,6 +197,18 @@ def test_what_another_session_of_the_library_raises_is_no_end_of_this_one(fake: 
     assert len(fake.connections) == 2
 
 
+def test_what_was_sent_before_an_iterable_failed_is_a_question_all_the_same(fake: FakeFastRTC) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield SPEECH
+        yield bytes(2 * 2 * RATE)
+        raise LookupError("no more")
+
+    with client(fake, "/echo").connect() as session:
+        with pytest.raises(LookupError):
+            session.send_audio(chunks())
+        assert heard(SPEECH) in session.reply(idle=0.05).audio
+
+
 def test_a_chunk_that_is_no_audio_ends_the_call_and_not_the_session(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect() as session:
         with pytest.raises(InputError, match="chunk 2 of audio must be"):

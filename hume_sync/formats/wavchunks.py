@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError
-from .format import WavFormat, describe
+from .wavformat import WavFormat, describe
 
 __all__ = ["File", "Memory", "Rereadable", "Samples", "Source", "Unclear", "find_samples"]
 

@@ -1,1 +1,0 @@
-"""WAV files as RIFF chunks: where their samples are, and in which format. Used by `stream` and by `fastrtc`."""
