@@ -194,12 +194,12 @@ class RTCLoop:
                 raise Timeout("no time left waiting for audio sent before to be spoken", phase="send")
             rest = rest[room:]
 
-    def mark(self, place: Spoken) -> None:
-        """Have `get` give this once what is queued has been spoken; see `Link.mark`."""
+    def mark(self, place: Spoken, *, before: int = 0) -> None:
+        """Have `get` give this once what is queued has been spoken, but for so many bytes; see `Link.mark`."""
         with self._lock:
             if self.ended is not None:
                 raise copy_of(self.ended)
-            self._marks.append((self._spoken + len(self._speech), place))
+            self._marks.append((self._spoken + len(self._speech) - before, place))
             self._pass_marks()
 
     def _pass_marks(self) -> None:

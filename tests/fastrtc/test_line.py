@@ -46,7 +46,7 @@ class Scripted:
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
         raise self.lost
 
-    def mark(self, place: Spoken, deadline: Deadline) -> None:
+    def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:
         raise self.lost
 
     def close(self, timeout: float) -> None:

@@ -77,7 +77,9 @@ def timed_out(session: Session, question: bytes, _timeout: float) -> None:
 
 
 def never_awaited(session: Session, question: bytes, _timeout: float) -> None:
+    """Ask; the server has begun with it: else it may take it and the next for one."""
     session.send_audio(question, end=True)
+    next(event for event in session if event == LogMessage("pause_detected"))
 
 
 def asked_briefly(session: Session, question: bytes, _timeout: float) -> None:
@@ -106,6 +108,15 @@ def what_was_given_up_is_no_part_of_later_answers(
             assert talk.is_whole(reply)
 
 
+def answering(talk: Talk, session: Session) -> None:
+    """Ask, and wait until an answer comes. (Over WebSocket all but its end: a question that is there when a handler ends
+    is lost, for then FastRTC forgets what it has heard.)
+    """
+    session.send_audio(talk.question, end=True)
+    for _ in range(1 if talk.real_time else 3):
+        next(event for event in session if isinstance(event, AudioChunk))
+
+
 # --- pauses, and interruptions ---------------------------------------------------------------------------------
 
 
@@ -116,7 +127,7 @@ def each_question_gets_its_answer(talk: Talk, path: str) -> None:
             reply = session.ask(talk.question, idle=IDLE)
             assert pitches(reply) == answer(number)
             assert talk.is_whole(reply)
-        session.send_audio(talk.question, end=True)  # and given up
+        never_awaited(session, talk.question, 0.0)
         assert pitches(session.ask(talk.question, idle=IDLE)) == answer(4)
 
 
@@ -163,6 +174,8 @@ def a_pause_inside_a_question_makes_it_the_question_behind_the_pause(talk: Talk)
         for last in (2, 4):
             session.send_audio(talk.question)
             session.send_audio(bytes(2 * round(1.6 * RATE)))
+            if not talk.real_time:  # else the server hears all of it at once
+                next(event for event in session if event == LogMessage("pause_detected"))
             session.send_audio(speech(1.9), end=True)
             reply = session.reply(idle=IDLE)
             assert pitches(reply) == answer(last)
@@ -183,8 +196,7 @@ def a_pause_inside_a_recorded_question(talk: Talk) -> None:
 def who_speaks_while_an_answer_comes_gets_the_answer_to_that(talk: Talk) -> None:
     with talk.connect("/ask") as session:
         for number in (1, 3):
-            session.send_audio(talk.question, end=True)
-            next(event for event in session if isinstance(event, AudioChunk))
+            answering(talk, session)
             assert pitches(session.ask(talk.question, idle=IDLE)) == answer(number + 1)
 
 
@@ -195,8 +207,7 @@ def a_handler_that_cannot_be_interrupted(talk: Talk) -> None:
         reply = session.ask(talk.question, idle=IDLE)
         assert pitches(reply) == answer(1)
         assert talk.is_whole(reply)
-        session.send_audio(talk.question, end=True)
-        next(event for event in session if isinstance(event, AudioChunk))
+        answering(talk, session)
         for number in (3, 4):
             assert pitches(session.ask(talk.question, idle=IDLE)) == answer(number)
 
@@ -341,7 +352,7 @@ def outputs_of_an_application_behind_gzip(talk: Talk, early: bool) -> None:  # n
     with talk.connect("/zipped/both", outputs="/updates") as session:
         outputs = session.outputs() if early else None
         assert pitches(session.ask(talk.question, idle=IDLE)) == answer(1)
-        with outputs or session.outputs() as outputs:
+        with outputs or session.outputs() as outputs:  # noqa: PLW2901 - the same, or else another
             assert outputs.receive(timeout=5) == 400
             assert pitches(session.ask(talk.question, idle=IDLE)) == answer(2)
             assert outputs.receive(timeout=5) == 500
