@@ -8,6 +8,7 @@
     |-- RequestError                    the server answered the request with an error; the connection stays good
     |   `-- ServerError                 the error is the server's own fault, not the request's (codes "I...")
     |-- HookError                       an application's own URL answered with an error (``status``); FastRTC only
+    |-- OutputTooLarge                  an additional output beyond ``max_output_size``; FastRTC only
     |-- MisuseError                     a call that can never be right here: a closed socket, for one
     |-- PoolError                       the pool has no lease to give
     |   |-- PoolClosed                  it is closed
@@ -54,6 +55,7 @@ __all__ = [
     "LeaseHolder",
     "MessageTooLarge",
     "MisuseError",
+    "OutputTooLarge",
     "PoolClosed",
     "PoolError",
     "PoolFull",
@@ -216,6 +218,12 @@ class MisuseError(HumeClientException):
 class HookError(HumeClientException):
     """An application's own URL, for additional inputs or outputs, answered with an error, or not at all."""
 
+    url: str | None = None
+    """The URL that was asked, without its query."""
+
+    body: str = ""
+    """How the answer's body begins: one printable line of at most 200 characters, without a private header in it."""
+
     _passes: bool = False
 
     @classmethod
@@ -229,6 +237,13 @@ class HookError(HumeClientException):
     def retryable(self) -> bool:
         """See `HumeClientException.retryable`."""
         return self._passes or super().retryable
+
+
+class OutputTooLarge(HumeClientException):
+    """An additional output was larger than ``max_output_size``. It was dropped; what comes behind it is not."""
+
+    limit: int | None = None
+    """Bytes that an output may have."""
 
 
 @attrs.frozen(repr=False)
@@ -292,6 +307,9 @@ class TransportError(HumeClientException):
 
 class ConnectError(TransportError):
     """No connection could be made: nothing of the request was sent."""
+
+    url: str | None = None
+    """The URL that was asked, without its query; FastRTC only."""
 
 
 class CertificateRejected(ConnectError):

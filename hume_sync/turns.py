@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, described
+from .errors import InputError, OutputTooLarge, described
 from .net.deadline import Deadline
 from .net.optional import NeedsExtra
 from .net.pending import open_into
@@ -18,6 +18,9 @@ __all__ = ["add_arguments", "run"]
 
 _AFTERMATH = 0.5
 """Seconds to wait for outputs that follow the reply."""
+
+_FIRST = 0.2
+"""Seconds to wait for outputs before the question: they are asked for then, and an error comes before the turn."""
 
 
 _EPILOG = """\
@@ -71,6 +74,8 @@ def run(arguments: argparse.Namespace) -> Generator[str]:
     samples = to_samples(arguments.wav, arguments.input_rate)
     with client.connect(arguments.transport, inputs=(lambda: fields) if fields else None) as session:
         outputs = session.outputs() if outputs_url else None
+        if outputs is not None and (output := outputs.receive(_NOTHING, timeout=_FIRST)) is not _NOTHING:
+            yield _shown(json.dumps, output)
         session.send_audio(samples, end=True)
         try:
             reply = session.reply()
@@ -112,7 +117,11 @@ def _check_writable(path: Path) -> None:
 def _shown_outputs(outputs: Any, timeout: float) -> Iterator[str]:
     deadline = Deadline(timeout)  # of outputs without end
     while outputs is not None and (left := deadline.remaining()):
-        output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
+        try:
+            output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
+        except OutputTooLarge as exc:
+            yield str(exc)
+            continue
         if output is _NOTHING:
             return
         yield _shown(json.dumps, output)

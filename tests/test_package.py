@@ -67,6 +67,7 @@ def test_the_public_names_are_these() -> None:
         "ConnectionAlreadyExists", "ConnectionLost", "FaceConfig", "FacemeshConfig", "HandshakeRejected",
         "HookError", "HumeClientException", "HumeStreamClient", "InboxOverflow", "InputError",
         "LanguageConfig", "LeaseHolder", "MessageTooLarge", "MisuseError", "ModelConfigBase", "ModelType", "NerConfig",
+        "OutputTooLarge",
         "PoolClosed", "PoolError", "PoolFull", "PoolTimeout", "ProsodyConfig", "ProtocolError",
         "ReplyMismatch", "ReplyTimeout", "RequestError", "RetryEvent", "RetryPolicy", "ServerError", "StreamPool",
         "StreamResponse", "StreamSocket", "Timeout", "TooManyConnections", "TransportError", "__version__",

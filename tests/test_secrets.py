@@ -318,7 +318,12 @@ def test_an_interrupt_leaves_no_secret_behind(phase: str) -> None:
 
 def application(port: int, **more: Any) -> FastRTCClient:
     more = {"timeout": 0.2, "headers": {"Authorization": HEADER, "X-Token": KEY}, **more}
-    return FastRTCClient(f"http://127.0.0.1:{port}", input_hook=f"/hook?token={TOKEN}", **more)
+    return FastRTCClient(
+        f"http://127.0.0.1:{port}/app?key={TOKEN}",
+        path=f"/echo?word={PASSWORD}",
+        input_hook=f"/hook?token={TOKEN}",
+        **more,
+    )
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -342,7 +347,7 @@ ANSWERS: dict[str, Script] = {
 def test_an_application_that_fails(phase: str) -> None:
     calls: dict[str, Callable[[Any], object]] = {
         "hook": lambda server: server.post_input("id", {"pin": KEY}, Deadline(0.2), lambda _: None),
-        "outputs": lambda server: server.outputs("id", Deadline(0.2), lambda _: None, is_over=lambda: False),
+        "outputs": lambda server: receive(server.outputs("id", lambda: None)),
         "latest": lambda server: server.latest("id", Deadline(0.2), lambda _: None),
     }
     for call in calls.values():
@@ -352,13 +357,22 @@ def test_an_application_that_fails(phase: str) -> None:
             assert fails(lambda: call(asked)) == []  # noqa: B023 - called at once
 
 
+def receive(outputs: Any) -> object:
+    """The first output; a server that says nothing is an error, too."""
+    with outputs:
+        output = outputs.receive(fails, timeout=0.2)
+        if output is fails:
+            raise TimeoutError("none came")
+        return output
+
+
 def test_a_session_whose_application_fails() -> None:
     with FakeFastRTC() as fake:
         more: dict[str, Any] = {"proxy": False, "headers": {"Authorization": HEADER}, "timeout": 1.0}
         gone = f"http://127.0.0.1:1/hook?token={TOKEN}"
         client = FastRTCClient(fake.url, path="/echo", input_hook=gone, outputs=gone, latest=gone, **more)
         with client.connect() as session:
-            for call in (lambda: session.set_input(pin=KEY), session.outputs, session.latest_output):
+            for call in (lambda: session.set_input(pin=KEY), lambda: receive(session.outputs()), session.latest_output):
                 assert fails(call) == []
             assert fails(lambda: session.send_audio([MEDIA])) == []
 
@@ -368,7 +382,10 @@ def test_a_session_whose_application_fails() -> None:
     [
         {"url": KEY},
         {"url": f"http://user:{PASSWORD}@x"},
-        {"path": f"/a?token={TOKEN}"},
+        {"path": f"/a?token={TOKEN}#x"},
+        {"path": f"/a?token={TOKEN} x"},
+        {"url": f"http://x/?token={TOKEN}#x"},
+        {"url": f"http://x/?token={TOKEN} x"},
         {"input_hook": f"hook?token={TOKEN}"},
         {"input_hook": f"ftp://x/?token={TOKEN}"},
         {"outputs": f"http://user:{PASSWORD}@x/"},

@@ -10,7 +10,14 @@
         print(session.reply(timeout=10))
 """
 
-from ..errors import ConnectionAlreadyExists, HookError, InboxOverflow, ReplyTimeout, TooManyConnections
+from ..errors import (
+    ConnectionAlreadyExists,
+    HookError,
+    InboxOverflow,
+    OutputTooLarge,
+    ReplyTimeout,
+    TooManyConnections,
+)
 from .client import FastRTCClient
 from .events import (
     AudioChunk,
@@ -41,6 +48,7 @@ __all__ = [
     "HookError",
     "InboxOverflow",
     "LogMessage",
+    "OutputTooLarge",
     "Reconnected",
     "Reply",
     "ReplyTimeout",

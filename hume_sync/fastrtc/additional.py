@@ -7,12 +7,12 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ..errors import ConnectError, ConnectionLost, HookError, InputError, ProtocolError, described
+from ..errors import HumeClientException, InputError, MisuseError, described
 from ..net.clock import monotonic
 from ..net.deadline import Deadline
-from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from .events import Event, SendInput
+from .hooks import translated
 from .line import Line
 from .link import Link
 from .outputs import OutputStream
@@ -95,10 +95,10 @@ class Additional:
         line.steadily(post, deadline)
 
     def outputs(self, line: Line, deadline: Deadline) -> OutputStream:
-        """Open the stream of the connection's outputs; see `Session.outputs`."""
+        """Make the stream of the connection's outputs; see `Session.outputs`."""
         while True:
             link = line.living(deadline)
-            stream = self._open_outputs(line, link, deadline)
+            stream = self._server.outputs(link.webrtc_id, _ended_by(link))
             try:
                 with self._streams_lock:
                     if line.link is link and link.ended is None and not line.closed:
@@ -129,26 +129,20 @@ class Additional:
         for stream in streams:
             stream.close()
 
-    def _open_outputs(self, line: Line, link: Link, deadline: Deadline) -> OutputStream:
-        known = weakref.ref(link)  # or the stream would keep a session that is dropped
-
-        def is_over() -> bool:
-            return (alive := known()) is None or alive.ended is not None
-
-        def open_them(watch: Watch) -> OutputStream:
-            return self._server.outputs(link.webrtc_id, deadline, watch, is_over=is_over)
-
-        return _ask(line, "outputs", open_them)
-
     def _post(self, line: Line, link: Link, fields: Mapping[str, Any], deadline: Deadline) -> None:
         _ask(line, "input_hook", lambda watch: self._server.post_input(link.webrtc_id, fields, deadline, watch))
 
 
 def _ask(line: Line, name: str, request: Callable[[Watch], _T]) -> _T:
-    """Ask the application; that it cannot be reached is a failure of its own, and not of the session's connection."""
-    try:
-        return line.ask(request)
-    except (ConnectError, ConnectionLost, ProtocolError) as exc:
-        if from_outside(exc):
-            raise
-        raise HookError.from_failure(f"the application's {name} URL gives no answer: {exc}", exc) from exc
+    """Ask the application, as `translated` says; `close` interrupts it."""
+    return translated(name, lambda: line.ask(request))
+
+
+def _ended_by(link: Link) -> Callable[[], HumeClientException | None]:
+    """Return what tells what has ended a link, and does not keep a session that is dropped."""
+    known = weakref.ref(link)
+
+    def ended_by() -> HumeClientException | None:
+        return MisuseError("the session was dropped") if (alive := known()) is None else alive.ended
+
+    return ended_by

@@ -15,10 +15,12 @@ from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
+from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .audio import check_rate
 from .connecting import connect_patiently
+from .fields import OwnFields
 from .http import Answer, Http
 from .ice import IceServer, check_ice_servers
 from .link import Link, Sleep
@@ -31,6 +33,7 @@ __all__ = ["FastRTCClient"]
 
 _TRANSPORTS = ("websocket", "webrtc")
 _PATH = re.compile(r"(?:/[!\"$->@-~]*)?")  # visible ASCII without # and ?
+_QUERY = re.compile(r"[!\"$-~]*")  # likewise without #
 
 
 @safe_repr
@@ -40,11 +43,15 @@ class FastRTCClient:
     It holds no connection and may be shared by threads.
 
     Args:
-        url: the application, http(s):// or ws(s)://.
-        path: where the stream is mounted: ``/echo`` for ``/echo/websocket/offer``.
-        input_hook: where additional inputs are posted, below the application's origin or as a URL; None: nowhere.
-        outputs: where additional outputs come as server-sent events; None: nowhere.
-        latest: where one additional output can be asked for; None: nowhere.
+        url: the application, http(s):// or ws(s)://. A query (``?token=...``) goes along with each handshake and each
+            offer of the stream, and nowhere else. It never shows, as the values of ``headers`` do not; but it may go
+            unencrypted.
+        path: where the stream is mounted: ``/echo`` for ``/echo/websocket/offer``. It may have a query, likewise.
+        input_hook: where additional inputs are posted: a URL, which is used as it is; or a path, which is looked for
+            below that of the stream, below each of its parents, and at the root of the origin. (The first that does not
+            answer with 404 or 405 is the right one, and is remembered.) None: nowhere.
+        outputs: where additional outputs come as server-sent events, likewise; None: nowhere.
+        latest: where one additional output can be asked for, likewise; None: nowhere.
         input_sample_rate: of the handler, samples a second. It is not negotiated: audio at another rate is heard at
             the wrong speed, and nobody says so.
         output_sample_rate: of the audio the handler sends; likewise.
@@ -63,6 +70,8 @@ class FastRTCClient:
             WebSocket counts as lost. (WebRTC's own are 27 to 39, of six unanswered checks.)
         max_message_size: bytes of the largest message taken over WebSocket. The default, 16 MiB, holds four minutes of
             audio at 48 kHz; what is not audio may take twenty times its size once it is read.
+        max_output_size: bytes of the largest additional output that is taken. A larger one is an `OutputTooLarge` in
+            its place, and the next ones come. The same holds for memory as above.
         allow_plaintext: let the headers go over unencrypted http:// and ws:// to another machine.
 
     Raises:
@@ -88,15 +97,20 @@ class FastRTCClient:
         ice_servers: Sequence[IceServer] = (),
         patience: float = 20.0,
         max_message_size: int = 16 * 2**20,
+        max_output_size: int = 16 * 2**20,
         allow_plaintext: bool = False,
     ) -> None:
-        encrypted, host, port, prefix = Endpoint.split(url, name="url")
-        if not isinstance(path, str) or not _PATH.fullmatch(path):
-            # What follows a ? or # is not repeated: it may be a token.
-            got = described(re.split("[?#]", path)[0] if isinstance(path, str) else path)
+        address, first = _without_query(url, "url")
+        encrypted, host, port, prefix = Endpoint.split(address, name="url")
+        mounted, second = _without_query(path, "path")
+        if not isinstance(mounted, str) or not _PATH.fullmatch(mounted):
+            # What follows a # is not repeated: it may be a token.
+            got = described(mounted.partition("#")[0] if isinstance(mounted, str) else mounted)
             raise ConfigurationError(
-                f"path must be empty, or /path of visible ASCII characters without ? and #; got {got}"
+                f"path must be empty, or /path[?query] of visible ASCII characters without #; got {got}"
             )
+        query = "&".join(filter(None, (first, second)))
+        self._query = Secret(query) if query else None
         if shape is not None and not callable(shape):
             raise ConfigurationError(f"shape must be callable, or None; got {described(shape)}")
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
@@ -105,7 +119,8 @@ class FastRTCClient:
         self._endpoint = Origin(
             host=host,
             port=port,
-            path=f"{prefix}{path.rstrip('/')}/websocket/offer",
+            path=f"{prefix}{mounted.rstrip('/')}/websocket/offer",
+            query=self._query,
             tls=tls,
             headers=(("User-Agent", f"hume_sync/{__version__}"),),
             private=private_headers(headers),
@@ -115,7 +130,7 @@ class FastRTCClient:
         )
         self._patience = seconds("patience", patience)
         self._ice_servers = check_ice_servers(ice_servers)
-        self._offer = f"{prefix}{path.rstrip('/')}/webrtc/offer"
+        self._offer = f"{prefix}{mounted.rstrip('/')}/webrtc/offer"
         http = Http(self._endpoint, ssl_context=ssl_context, proxy=proxy)
         for name, given in (("input_hook", input_hook), ("outputs", outputs), ("latest", latest)):
             if given is not None:
@@ -129,6 +144,7 @@ class FastRTCClient:
             input_sample_rate=check_rate("input_sample_rate", input_sample_rate),
             output_sample_rate=check_rate("output_sample_rate", output_sample_rate),
             timeout=seconds("timeout", timeout),
+            max_output_size=size("max_output_size", max_output_size),
         )
 
     @hides_locals
@@ -137,6 +153,7 @@ class FastRTCClient:
         transport: str = "websocket",
         *,
         inputs: Inputs | None = None,
+        fields: Mapping[str, Any] | None = None,
         reconnect: bool = False,
         retry: RetryPolicy | None = None,
     ) -> Session:
@@ -148,6 +165,8 @@ class FastRTCClient:
                 100 ms of a reply come with the next (see `AudioChunk.delayed`), or not at all.
             inputs: makes the fields that answer a handler which waits for additional inputs, or None where there are
                 none; called in the thread that waits for a reply or iterates, which raises what it raises.
+            fields: the application's own, sent with the first message over WebSocket and with the offer over WebRTC,
+                beside those of the protocol, whose names are refused. They never show.
             reconnect: whether a connection that is cut (lost, or ended by a server that goes away or fails: codes 1001,
                 1006, 1011, 1012, 1013) is made anew: under another id, with the last inputs given again. What was on
                 its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the call that notices,
@@ -157,6 +176,7 @@ class FastRTCClient:
                 connections, or the server is not there or fails (HTTP 5xx); None: never.
 
         Raises:
+            InputError: an argument that cannot be used; it is named.
             TooManyConnections: the handler's ``concurrency_limit`` is reached.
             AuthenticationError, ConnectionAlreadyExists, HandshakeRejected: the server refuses otherwise.
             ConnectError, ConnectionLost, InboxOverflow, ProtocolError, Timeout: there is no connection.
@@ -176,32 +196,35 @@ class FastRTCClient:
         policy = RetryPolicy.none() if retry is None else retry
 
         make = self._websocket if transport == "websocket" else self._webrtc
+        own = OwnFields(fields)
 
         def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
-            return connect_patiently(lambda: make(deadline, watch), policy, deadline, sleep)
+            return connect_patiently(lambda: make(own, deadline, watch), policy, deadline, sleep)
 
         return Session(self._server, connect, inputs=inputs, reconnect=reconnect)
 
-    def _websocket(self, deadline: Deadline, watch: Watch) -> Link:
+    def _websocket(self, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
         return WebSocketLink.open(
             self._endpoint,
             sample_rate=self._server.output_sample_rate,
             deadline=deadline,
             watch=watch,
             patience=self._patience,
+            fields=fields,
         )
 
     @hides_locals
-    def _webrtc(self, deadline: Deadline, watch: Watch) -> Link:
+    def _webrtc(self, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
         from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
 
         def offer(body: dict[str, Any], until: Deadline) -> Answer:
             try:
-                return self._server.http.post_json(self._offer, body, until, watch=watch)
+                post = self._server.http.post_json
+                return post(self._offer, fields.beside(body), until, watch=watch, query=self._query)
             except HookError as exc:  # a redirect
                 if from_outside(exc):
                     raise
-                return Answer(exc.status or 0, "")
+                return Answer(exc.status or 0, "", url=exc.url or "")
 
         return WebRTCLink.open(
             offer,
@@ -218,3 +241,15 @@ class FastRTCClient:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a FastRTCClient is never pickled: build it in the process that uses it")
+
+
+def _without_query(text: Any, name: str) -> tuple[Any, str]:
+    """Split off a query. What is no str, or has a fragment, is for the check of the rest."""
+    if not isinstance(text, str):
+        return text, ""
+    address, _, query = text.partition("?")
+    if "#" in query:
+        return f"{address}#", ""
+    if not _QUERY.fullmatch(query):
+        raise ConfigurationError(f"{name} has a query with blanks, control or non-ASCII characters: percent-encode it")
+    return address, query

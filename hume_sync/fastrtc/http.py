@@ -8,41 +8,39 @@ time-out (what they have half read is lost), and a reader of events runs into on
 
 from __future__ import annotations
 
-import json
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import attrs
-import orjson
 
 from ..errors import (
     ConfigurationError,
+    ConnectError,
     ConnectionLost,
     HookError,
-    InputError,
     MessageTooLarge,
-    ProtocolError,
     Timeout,
 )
 from ..net.body import framing
 from ..net.deadline import Deadline
 from ..net.dial import dial
-from ..net.endpoint import Endpoint, default_context
+from ..net.endpoint import default_context
 from ..net.http1 import seconds_to_wait
 from ..net.interrupts import from_outside
-from ..net.optional import NeedsExtra
 from ..net.pending import Watch, unwatched
 from ..net.proxies import environment_proxy
+from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
 from ..net.urls import host_of, split_url
 from ..net.wire import Wire
 from ..reprs import safe_repr
 from .events import json_or_text
+from .fields import to_json
 from .origin import Origin
+from .request import Request, shown
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -54,9 +52,10 @@ Fields = Mapping[str, Any] | None
 
 _MAX_BODY = 16 * 2**20
 _SENTENCE = 200
+_STREAM = "/websocket/offer"
+"""What follows the path of a stream in that of its endpoint."""
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _PORTS = {"http": 80, "https": 443}
-_LINE = re.compile(rb"(HTTP/|[!#$%&'*+.^_`|~0-9A-Za-z-]+:)[^\r\n]*\r?\n|\r?\n")  # RFC 9112, 4 and 5
 _ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
 
 
@@ -74,6 +73,8 @@ class Answer:
 
     retry_after: float | None = None
     """Seconds the server asked to wait."""
+    url: str = ""
+    """What was asked, as an error may show it: without its query."""
 
 
 @safe_repr
@@ -85,7 +86,7 @@ class Http:
     unless the endpoint allows plaintext.
 
     Args:
-        endpoint: the server; its path does not count.
+        endpoint: the server, and its stream.
         ssl_context: the caller's own TLS settings, for other origins too; default: the endpoint's, else the system's.
         proxy: as the client got it: None looks in the environment for each origin, all else is the endpoint's.
     """
@@ -108,12 +109,41 @@ class Http:
             ConfigurationError: anything else, user:password or a fragment given; ``name`` is the argument it names.
         """
         origin, target = self._locate(url, name)
-        return f"http{'s' if origin.tls else ''}://{origin.authority}{target}"
+        return _url(origin, target)
 
-    def post_json(self, url: str, payload: Any, deadline: Deadline, *, watch: Watch = unwatched) -> Answer:
+    def candidates(self, url: str, *, name: str = "url") -> list[str]:
+        """The absolute URLs that ``url`` may stand for, in the order in which they are to be asked.
+
+        An application may be mounted below a path of the origin, and its stream below one of its own. So a path is
+        looked for below the stream's whole path, then below each of that path's parents, and at last at the origin's
+        root. One that names such a parent itself is not looked for below it. An http(s) URL stands for itself.
+
+        Raises:
+            ConfigurationError: as `resolve`.
+        """
+        absolute = self.resolve(url, name=name)
+        if not url.startswith("/"):
+            return [absolute]
+        root, above = absolute.removesuffix(url), self._base.path.removesuffix(_STREAM).rstrip("/")
+        found = []
+        while above:
+            if not url.startswith(f"{above}/"):
+                found.append(f"{root}{above}{url}")
+            above = above.rpartition("/")[0].rstrip("/")
+        return [*found, absolute]
+
+    def post_json(
+        self,
+        url: str,
+        payload: Any,
+        deadline: Deadline,
+        *,
+        watch: Watch = unwatched,
+        query: Secret | None = None,
+    ) -> Answer:
         """POST a value as JSON, and read the whole answer, whatever its status, but a redirect.
 
-        ``watch`` is told of it. Aborted, it raises ConnectError or ConnectionLost.
+        ``watch`` is told of it. Aborted, it raises ConnectError or ConnectionLost. ``query`` goes into the URL.
 
         Raises:
             InputError: the value is not JSON.
@@ -121,23 +151,41 @@ class Http:
             ConfigurationError: the URL, or headers that would go unencrypted to another machine.
             ConnectError, ConnectionLost, Timeout, ProtocolError, MessageTooLarge: no answer; above 16 MiB it is none.
         """
-        try:
-            body = orjson.dumps(payload)
-            if b"null" in body:  # what orjson writes for NaN, too
-                json.dumps(payload, allow_nan=False, default=str)
-        except (TypeError, ValueError) as exc:  # (orjson's error is the first: it names a type, never a value)
-            if from_outside(exc):
-                raise
-            raise InputError(f"this cannot be sent as JSON: {exc}") from None
-        return self._open(url, None, deadline, watch, body=body).answer(deadline)
+        body = to_json("this", payload)
+        return self._open(url, None, deadline, watch, body=body, query=query).answer(deadline)
 
-    def get(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch = unwatched) -> Answer:
-        """GET the URL, with these fields in its query; otherwise as `post_json`."""
-        return self._open(url, fields, deadline, watch).answer(deadline)
+    def get(
+        self,
+        url: str,
+        fields: Fields,
+        deadline: Deadline,
+        *,
+        watch: Watch = unwatched,
+        max_size: int = _MAX_BODY,
+    ) -> Answer:
+        """GET the URL, with these fields in its query; otherwise as `post_json`. ``max_size``: bytes of the body."""
+        return self._open(url, fields, deadline, watch).answer(deadline, max_size=max_size)
 
-    def stream(self, url: str, fields: Fields, deadline: Deadline, *, watch: Watch = unwatched) -> OpenResponse:
-        """GET a stream of events: the response with its body still to come; to be closed. Raises as `post_json`."""
-        return self._open(url, fields, deadline, watch, accept="text/event-stream")
+    def stream(
+        self,
+        url: str,
+        fields: Fields,
+        deadline: Deadline,
+        *,
+        watch: Watch = unwatched,
+        head: Deadline | None = None,
+    ) -> OpenResponse:
+        """GET a stream of events: the response with its body still to come; to be closed. Raises as `post_json`.
+
+        Args:
+            url: of the stream.
+            fields: of its query.
+            deadline: of connecting and asking.
+            watch: told of it.
+            head: deadline of the head of the answer; None: the same. Behind a middleware that compresses, or a proxy
+                that buffers, the head comes with the first event.
+        """
+        return self._open(url, fields, deadline, watch, accept="text/event-stream", head=head)
 
     def __repr__(self) -> str:
         return f"<Http http{'s' if self._base.tls else ''}://{self._base.authority}/>"
@@ -186,24 +234,38 @@ class Http:
         *,
         body: bytes | None = None,
         accept: str = "application/json",
+        query: Secret | None = None,
+        head: Deadline | None = None,
     ) -> OpenResponse:
         origin, target = self._locate(url, "url")
-        if fields:
-            target += ("&" if "?" in target else "?") + urlencode(fields)
+        public = shown(_url(origin, target.partition("?")[0]))
+        for more in (query.reveal() if query else "", urlencode(fields or {})):
+            if more:
+                target += ("&" if "?" in target else "?") + more
+        request = Request(origin, target, public, accept, body)
         try:
-            wire = dial(origin, deadline, watch)
+            return self._send(request, deadline, head or deadline, watch)
+        except (HookError, ConnectError) as exc:
+            if not from_outside(exc):
+                exc.url = public
+            raise
+
+    def _send(self, request: Request, deadline: Deadline, head_deadline: Deadline, watch: Watch) -> OpenResponse:
+        try:
+            wire = dial(request.origin, deadline, watch)
         except ConfigurationError as exc:  # it speaks of keys and wss://
             if from_outside(exc):
                 raise
             raise ConfigurationError(
-                f"headers would go unencrypted to {origin.authority}: use https://, or pass allow_plaintext=True"
+                f"headers would go unencrypted to {request.origin.authority}: use https://, or pass"
+                " allow_plaintext=True"
             ) from None
         try:
-            head = _exchange(wire, origin, target, body, accept)
+            head = request.exchange(wire, head_deadline)
             if 300 <= head.status < 400:
-                what = f"{origin.authority} redirects (HTTP {head.status}), which is never followed: give the final URL"
+                what = f"{request.shown} redirects (HTTP {head.status}), which is never followed: give the final URL"
                 raise HookError(what, status=head.status)
-            return OpenResponse(wire, head, self.scrub)
+            return OpenResponse(wire, head, self.scrub, request.shown)
         except BaseException:
             wire.close()
             raise
@@ -212,7 +274,9 @@ class Http:
 class OpenResponse:
     """An answer whose head has come. One thread at a time reads it; `abort` is for any."""
 
-    def __init__(self, wire: Wire, head: BaseHTTPResponse, scrub: Callable[[str], str]) -> None:
+    def __init__(self, wire: Wire, head: BaseHTTPResponse, scrub: Callable[[str], str], url: str) -> None:
+        self.url = url
+        """What was asked, as an error may show it."""
         self.status = head.status
         self.content_type = scrub(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         """The media type alone, in lower case; empty where none is named."""
@@ -232,7 +296,7 @@ class OpenResponse:
         self._wire.deadline = deadline
         while not self._body.ended:
             try:
-                data = bytes(self._wire.read())
+                data = b"" if self._body.holds_more else bytes(self._wire.read())
             except OSError as exc:
                 if from_outside(exc):
                     raise
@@ -243,26 +307,26 @@ class OpenResponse:
                 return piece
         return b""
 
-    def answer(self, deadline: Deadline) -> Answer:
+    def answer(self, deadline: Deadline, *, max_size: int = _MAX_BODY) -> Answer:
         """Read all of it, and close.
 
         Raises:
-            MessageTooLarge: more than 16 MiB.
+            MessageTooLarge: more than ``max_size`` bytes.
             Timeout, ConnectionLost, ProtocolError: as `read`.
         """
         body = bytearray()
         try:
             while piece := self.read(deadline):
                 body += piece
-                if len(body) > _MAX_BODY:
-                    raise MessageTooLarge(f"the answer is larger than {_MAX_BODY} bytes", phase="receive")
+                if len(body) > max_size:
+                    raise MessageTooLarge(f"the answer is larger than {max_size} bytes", phase="receive")
         finally:
             self.close()
         text = body.decode("utf-8", "replace")
         value = json_or_text(text)
         sentence = "" if self.status < 400 else " ".join(self._scrub(text).split())[:_SENTENCE]
         shown = "".join(c if c.isprintable() else "?" for c in sentence)
-        return Answer(self.status, text, None if value is text else value, shown, self._retry_after)
+        return Answer(self.status, text, None if value is text else value, shown, self._retry_after, self.url)
 
     def abort(self) -> None:
         """From any thread: end it; whoever reads gets what has come, and then the end or ConnectionLost."""
@@ -282,75 +346,5 @@ class OpenResponse:
         self._wire.let_go(close=close)
 
 
-def _headers(origin: Endpoint, accept: str, body: bytes | None) -> dict[str, str]:
-    """What the request says; what it needs to be right is not for the caller to change."""
-    needed = {"Host": origin.authority, "Connection": "close", "Accept": accept, "Accept-Encoding": "identity"}
-    if body is not None:
-        needed["Content-Type"] = "application/json"
-    given = {name.lower(): value for name, value in origin.headers}
-    given |= {name.lower(): secret.reveal() for name, secret in origin.private}
-    return needed | {name: value for name, value in given.items() if name.title() not in needed}
-
-
-class _Plug:
-    """What urllib3 and http.client see as a connected socket, and as the file made of it.
-
-    They neither set its time-out nor close it: the wire has the call's deadline, and an owner.
-    """
-
-    def __init__(self, wire: Wire) -> None:
-        self.sendall = wire.send
-        self._wire = wire
-
-    def readline(self, limit: int) -> bytes:
-        line = self._wire.recv_line(limit)
-        if not line.endswith(b"\n") and len(line) < limit:
-            raise ConnectionAbortedError("cut off in its head")  # http.client would take it for the end of the head
-        if not _LINE.fullmatch(line):
-            # Of what follows nothing would be read as a field, and urllib3 would show all of it in its log.
-            raise HTTPException("a line of a head that is none")
-        return line
-
-    def makefile(self, _mode: str) -> _Plug:
-        return self
-
-    def settimeout(self, timeout: float | None) -> None: ...
-
-    def close(self) -> None: ...
-
-    flush = close
-
-
-def _exchange(wire: Wire, origin: Endpoint, target: str, body: bytes | None, accept: str) -> BaseHTTPResponse:
-    """Send the request, and read the head of its answer."""
-    with NeedsExtra("fastrtc", "a FastRTC hook, output or offer"):
-        from urllib3.connection import HTTPConnection  # noqa: PLC0415 - an extra
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
-    connection = HTTPConnection(origin.host, origin.port)
-    connection.set_debuglevel(0)  # somebody else's trace would show the headers
-    connection.sock = _Plug(wire)
-    sent = False
-    try:
-        try:
-            method = "GET" if body is None else "POST"
-            headers = _headers(origin, accept, body)
-            connection.request(method, target, body, headers, preload_content=False, decode_content=False)
-        except (BrokenPipeError, ConnectionResetError) as exc:
-            if from_outside(exc):
-                raise  # else the server may have answered before it has heard everything, and that answer says why
-        sent = True
-        return connection.getresponse()
-    except OSError as exc:
-        if from_outside(exc):
-            raise
-        if isinstance(exc, TimeoutError):
-            phase = "receive" if sent else "send"
-            raise Timeout(f"no answer from {origin.authority} in time", phase=phase, maybe_processed=sent) from None
-        what = f"no answer from {origin.authority}: {exc.strerror or 'it ended the connection'}"
-        raise ConnectionLost(what, phase="receive", maybe_processed=True) from exc
-    except (HTTPException, HTTPError, ValueError) as exc:
-        if from_outside(exc):
-            raise
-        # Their texts repeat what the server sent, at any length.
-        what = f"the answer from {origin.authority} is not HTTP/1.1 ({type(exc).__name__})"
-        raise ProtocolError(what, phase="receive") from None
+def _url(origin: Origin, target: str) -> str:
+    return f"http{'s' if origin.tls else ''}://{origin.authority}{target}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -15,13 +15,67 @@ from ..errors import (
     TooManyConnections,
 )
 
-__all__ = ["refusal", "refused"]
+__all__ = ["meaning", "refusal", "refused"]
 
 _SENTENCE = 200
 """Characters of a server's own words in an error's text."""
 
 _MAX_BODY = 512
 """Characters of them beside it."""
+
+_NO_PATH: Final = "nothing is mounted at this path; see url and path of FastRTCClient"
+
+_MEANINGS: Final[Mapping[str, Mapping[int, str]]] = {
+    "websocket": {
+        200: "a web page, and no FastRTC stream, is at this path",
+        403: "no stream is mounted at this path (see url and path of FastRTCClient), or access is denied",
+        404: "nothing is mounted at this path, or a proxy has made a plain GET of the WebSocket handshake",
+        405: "nothing that speaks WebSocket is mounted at this path",
+        426: "a proxy has taken the upgrade to WebSocket out of the handshake",
+        500: "the stream has no audio, or a plain function as its handler, which WebSocket cannot serve; or it failed",
+    },
+    "offer": {
+        403: "access is denied",
+        404: _NO_PATH,
+        405: _NO_PATH,
+        422: "the offer lacks a field that this application asks for; see fields of connect",
+        500: "the stream is not of audio in both directions, or its handler failed",
+    },
+    "input_hook": {
+        404: "there is no such path; see input_hook of FastRTCClient",
+        405: "the path does not take POST; see input_hook of FastRTCClient",
+        422: "it expects other fields; see inputs of connect, and shape of FastRTCClient",
+    },
+    "outputs": {
+        404: "there is no such path; see outputs of FastRTCClient",
+        405: "the path does not take GET; see outputs of FastRTCClient",
+        422: "it expects other parameters than webrtc_id; they may stand in the query of outputs",
+    },
+    "latest": {
+        404: "there is no such path; see latest of FastRTCClient",
+        405: "the path does not take GET; see latest of FastRTCClient",
+        422: "it expects other parameters than webrtc_id; they may stand in the query of latest",
+        500: "no output came while it waited, or it failed",
+    },
+}
+"""What servers of this kind, and the applications around them, mean by a status."""
+
+_GATEWAY: Final = "a gateway answers, and cannot reach the application behind it"
+
+
+def meaning(asked: str, status: int) -> str:
+    """Return what a status means, for an error's text.
+
+    Args:
+        asked: what it answers: "websocket", "offer", or the name of the argument for one of the application's URLs.
+        status: of the answer.
+
+    Returns:
+        A clause, or an empty text where the status alone tells as much.
+    """
+    if status in {502, 504}:
+        return _GATEWAY
+    return _MEANINGS.get(asked, {}).get(status, "")
 
 
 def refusal(message: object, scrub: Callable[[str], str] = str) -> ConnectError | None:
@@ -45,7 +99,13 @@ def refusal(message: object, scrub: Callable[[str], str] = str) -> ConnectError 
 
 
 def refused(
-    status: int, body: Any, scrub: Callable[[str], str] = str, *, retry_after: float | None = None
+    status: int,
+    body: Any,
+    scrub: Callable[[str], str] = str,
+    *,
+    retry_after: float | None = None,
+    asked: str = "",
+    url: str = "",
 ) -> ConnectError:
     """The error that an HTTP answer tells of, which is no success or says so: to a handshake or an offer.
 
@@ -54,12 +114,14 @@ def refused(
         body: as JSON, or as text that may be JSON, and that an error may show: without a private header in it.
         scrub: as for `refusal`.
         retry_after: seconds the server asks to wait.
+        asked: as for `meaning`.
+        url: that was asked, as the error may show it.
     """
     error = refusal(_as_json(body), scrub)
     if error is None and status == 429:
         error = _too_many(None)
     if error is None:
-        what = f"the server refuses the connection (HTTP {status})"
+        what = f"the server refuses the connection (HTTP {status}{f' from {url}' if url else ''})"
         if status == 401:
             error = AuthenticationError(f"{what}: it wants other headers", phase="connect")
         elif 300 <= status < 400:
@@ -67,9 +129,10 @@ def refused(
             error = HandshakeRejected(what, phase="connect")
         else:
             text = body if isinstance(body, str) else ""
-            error = HandshakeRejected(what + (f": {text[:_SENTENCE]}" if text else ""), phase="connect")
+            told = [told for told in (text[:_SENTENCE], meaning(asked, status)) if told]
+            error = HandshakeRejected(": ".join([what, *told]), phase="connect")
             error.body = text[:_MAX_BODY]
-    error.status, error.retry_after = status, retry_after
+    error.status, error.retry_after, error.url = status, retry_after, url or None
     return error
 
 

@@ -7,18 +7,26 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, HumeClientException
 from ..net.deadline import Deadline
 from ..net.pending import Watch
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
-from .http import Http
-from .outputs import OutputStream, latest, post_input
+from .hooks import latest, open_events, post_input, translated
+from .http import Http, OpenResponse
+from .opening import Opening
+from .outputs import OutputStream
+from .places import Places
+from .request import require_urllib3
 
 __all__ = ["Server", "Shape"]
 
 Shape = Callable[[str, Mapping[str, Any]], Any]
 """Makes the JSON that a hook expects, of a connection's id and the fields."""
+
+
+def _places(server: Server) -> Places:
+    return Places(server.http)
 
 
 @safe_repr
@@ -34,23 +42,48 @@ class Server:
     input_sample_rate: int
     output_sample_rate: int
     timeout: float
+    max_output_size: int = 16 * 2**20
+    places: Places = attrs.field(init=False, repr=False, default=attrs.Factory(_places, takes_self=True))
 
     @hides_locals
     def post_input(self, webrtc_id: str, fields: Mapping[str, Any], deadline: Deadline, watch: Watch) -> None:
         """Give the handler of a connection additional inputs."""
         url = _named("input_hook", self.input_hook)
-        post_input(self.http, url, webrtc_id, fields, self.shape, deadline, watch=watch)
+
+        def post(place: str) -> None:
+            post_input(self.http, place, webrtc_id, fields, self.shape, deadline, watch=watch)
+
+        self.places.ask("input_hook", url, post)
 
     @hides_locals
-    def outputs(self, webrtc_id: str, deadline: Deadline, watch: Watch, *, is_over: Callable[[], bool]) -> OutputStream:
-        """Open the stream of a connection's additional outputs; ``is_over``: whether the connection has ended."""
+    def outputs(self, webrtc_id: str, ended_by: Callable[[], HumeClientException | None]) -> OutputStream:
+        """Make the stream of a connection's additional outputs; it is opened when it is read.
+
+        Args:
+            webrtc_id: of the connection.
+            ended_by: what has ended the connection; None while it lives.
+        """
         url = _named("outputs", self.outputs_url)
-        return OutputStream(self.http, url, webrtc_id, deadline, watch=watch, is_over=is_over)
+        require_urllib3()
+
+        @hides_locals
+        def opened(watch: Watch) -> OpenResponse:
+            def opened_at(place: str) -> OpenResponse:
+                return open_events(self.http, place, webrtc_id, self.timeout, watch=watch)
+
+            return translated("outputs", lambda: self.places.ask("outputs", url, opened_at))
+
+        return OutputStream(Opening(opened), max_size=self.max_output_size, ended_by=ended_by)
 
     @hides_locals
     def latest(self, webrtc_id: str, deadline: Deadline, watch: Watch) -> Any:
         """Ask for one additional output."""
-        return latest(self.http, _named("latest", self.latest_url), webrtc_id, deadline, watch=watch)
+        url = _named("latest", self.latest_url)
+
+        def latest_at(place: str) -> Any:
+            return latest(self.http, place, webrtc_id, deadline, self.max_output_size, watch=watch)
+
+        return self.places.ask("latest", url, latest_at)
 
 
 def _named(argument: str, url: str | None) -> str:

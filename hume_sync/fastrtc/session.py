@@ -229,12 +229,15 @@ class Session:
     def outputs(self) -> OutputStream:
         """The handler's additional outputs as they come: JSON where it is JSON, else text. Ends with the connection.
 
+        The call asks for nothing: the stream's first ``receive``, or the first step of an iteration, does, and gives
+        what the handler put out before, too. See `OutputStream.receive` for its errors. (A ``receive`` with a short
+        ``timeout`` has it opened early: the outputs then outlive a connection that the handler ends.)
+
         Servers hand each output out once: of two readers each gets a part. A stream that is dropped without ``close``
-        is closed, with a ResourceWarning.
+        once it was opened is closed, with a ResourceWarning.
 
         Raises:
-            HookError: the application answered with an error (``status``), or not at all.
-            ConfigurationError: the client was made without an outputs URL.
+            ConfigurationError: the client was made without an outputs URL, or the extra is not installed.
             ConnectionLost: the connection has ended: servers never answer for such a one.
         """
         return self._additional.outputs(self._line, self._begin(None))
@@ -246,6 +249,7 @@ class Session:
         Raises:
             HookError: there was none, as far as servers say: they wait for 10 s and fail with status 500; another
                 error; or no answer at all.
+            OutputTooLarge: it is larger than the client's ``max_output_size``.
             ConfigurationError: the client was made without a ``latest`` URL.
             ConnectionLost: the connection has ended, and its outputs with it.
         """

@@ -18,6 +18,7 @@ ANSWERING  stay        stay       keep      over        keep        keep        
 FAILED     stay        stay       keep      over        keep        keep        keep       keep
 =========  ==========  =========  ========  ==========  ==========  ==========  =========  ==========
 
+- Over WebRTC the end of the stream makes any turn without audio FAILED: none will come.
 - *keep*: it is part of the turn. *drop*: it is part of none. *over*: the turn ends before it.
 - *(f)*: forget all that was kept. *(r)*: begin again: forget audio and what was announced, and keep the message.
 - While a question is being spoken, what comes may belong to an earlier one, or to a pause inside this one. So it is
@@ -62,7 +63,7 @@ class State(enum.Enum):
 class _Kind(enum.Enum):
     """What an event is to a turn: the columns of the table."""
 
-    QUESTION, SPOKEN, TALKING, PAUSE, ANNOUNCED, AUDIO, STALE, FAILURE, OTHER = range(9)
+    QUESTION, SPOKEN, TALKING, PAUSE, ANNOUNCED, AUDIO, STALE, FAILURE, END, OTHER = range(10)
 
 
 _LOGS = {
@@ -71,21 +72,33 @@ _LOGS = {
     "response_starting": _Kind.ANNOUNCED,
 }
 _STATES = {  # what changes the state; all else leaves it
-    State.IDLE: {_Kind.QUESTION: State.ASKING, _Kind.SPOKEN: State.ASKED, _Kind.PAUSE: State.PAUSED},
-    State.GREETING: {},
+    State.IDLE: {
+        _Kind.QUESTION: State.ASKING,
+        _Kind.SPOKEN: State.ASKED,
+        _Kind.PAUSE: State.PAUSED,
+        _Kind.END: State.FAILED,
+    },
+    State.GREETING: {_Kind.END: State.FAILED},
     State.ASKING: {},
-    State.ASKED: {_Kind.QUESTION: State.ASKING, _Kind.PAUSE: State.PAUSED, _Kind.AUDIO: State.ANSWERING},
+    State.ASKED: {
+        _Kind.QUESTION: State.ASKING,
+        _Kind.PAUSE: State.PAUSED,
+        _Kind.AUDIO: State.ANSWERING,
+        _Kind.END: State.FAILED,
+    },
     State.PAUSED: {
         _Kind.QUESTION: State.ASKING,
         _Kind.ANNOUNCED: State.ANNOUNCED,
         _Kind.AUDIO: State.ANSWERING,
         _Kind.FAILURE: State.FAILED,
+        _Kind.END: State.FAILED,
     },
     State.ANNOUNCED: {
         _Kind.QUESTION: State.ASKING,
         _Kind.PAUSE: State.PAUSED,
         _Kind.AUDIO: State.ANSWERING,
         _Kind.FAILURE: State.FAILED,
+        _Kind.END: State.FAILED,
     },
     State.ANSWERING: {_Kind.FAILURE: State.FAILED},
     State.FAILED: {},
@@ -112,6 +125,8 @@ class Turn:
         self._tells = frozenset[_Kind]()  # which marks the handler is known to set
         self.messages: list[Event] = []
         self._held: list[Event] = []
+        self._came = 0
+        self._overtaken = 0  # frames to come, at most, that were spoken before the pause
         self._spoken = 0  # the number of the last audio that the server has got to
         self.renew(0)
 
@@ -139,11 +154,12 @@ class Turn:
         self._begin_again()
 
     def _begin_again(self) -> None:
+        if self._real_time and self.state is State.ANNOUNCED and not self._came:
+            self._overtaken = 1  # so short that all of it is held back
         self._audio: list[bytes] = []
         self._came = 0  # pieces of audio
         self._announced = 0
         self._behind = 0  # of the messages came before the last piece of audio
-        self._overtaken = 0  # frames to come, at most, that were spoken before the pause
 
     # --- events
 
@@ -167,8 +183,8 @@ class Turn:
         following = _STATES[self.state]
         if place.begins:
             if self.state is State.ASKING or _Kind.QUESTION in following:
-                self.state, self._number = State.ASKING, max(self._number, place.number)
                 self._forget()
+                self.state, self._number = State.ASKING, max(self._number, place.number)
             return
         self._spoken = max(self._spoken, place.number)
         if self.state is State.ASKING and self._spoken >= self._number:
@@ -219,7 +235,7 @@ class Turn:
             case ErrorMessage():
                 return _Kind.FAILURE
             case EndStream() if self._real_time and not self._came:
-                return _Kind.FAILURE
+                return _Kind.END
         return _Kind.OTHER
 
     def _is_stale(self, chunk: AudioChunk) -> bool:

@@ -194,10 +194,11 @@ def _sdp(answer: Answer, scrub: Callable[[str], str]) -> str:
     """The SDP in the answer to an offer, or the error it tells of."""
     if not 200 <= answer.status < 300 or refusal(answer.json) is not None:
         body = answer.json if answer.status < 400 else answer.sentence
-        raise refused(answer.status, body, scrub, retry_after=answer.retry_after)
+        raise refused(answer.status, body, scrub, retry_after=answer.retry_after, asked="offer", url=answer.url)
     sdp = answer.json.get("sdp") if isinstance(answer.json, dict) else None
     if not isinstance(sdp, str) or not sdp.strip():
-        raise ProtocolError("the server's answer holds no SDP", phase="connect", status=answer.status)
+        where = f" from {answer.url}" if answer.url else ""
+        raise ProtocolError(f"the server's answer{where} holds no SDP", phase="connect", status=answer.status)
     if len(sdp) > _MAX_SDP:
         raise ProtocolError(f"the server's SDP is longer than {_MAX_SDP} characters", phase="connect")
     return sdp

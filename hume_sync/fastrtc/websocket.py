@@ -12,6 +12,7 @@ import pybase64
 
 from ..errors import (
     AuthenticationError,
+    ConnectError,
     ConnectionLost,
     HandshakeRejected,
     HumeClientException,
@@ -25,8 +26,10 @@ from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from . import mulaw
 from .events import AudioChunk, Custom, Event, json_or_text, to_event
+from .fields import OwnFields
 from .link import Spoken
 from .refusals import refusal, refused
+from .request import shown
 
 __all__ = ["WebSocketLink"]
 
@@ -69,7 +72,14 @@ class WebSocketLink:
 
     @classmethod
     def open(
-        cls, endpoint: Endpoint, *, sample_rate: int, deadline: Deadline, watch: Watch, patience: float = 20.0
+        cls,
+        endpoint: Endpoint,
+        *,
+        sample_rate: int,
+        deadline: Deadline,
+        watch: Watch,
+        patience: float = 20.0,
+        fields: OwnFields | None = None,
     ) -> Self:
         """Connect, and be registered: messages are handled in order, so the pong proves that the start was.
 
@@ -79,6 +89,7 @@ class WebSocketLink:
             deadline: of all of it.
             watch: told how to interrupt it from another thread.
             patience: seconds without a word of the server after which the connection counts as lost.
+            fields: of the first message, beside its own.
 
         Raises:
             TooManyConnections, ConnectionAlreadyExists, AuthenticationError, HandshakeRejected: the server refuses.
@@ -94,12 +105,15 @@ class WebSocketLink:
             duplex = Duplex.open(endpoint, deadline, beat=beat, inbox=inbox, watch=watch)
             # (watch knows how to interrupt the socket, whoever it belongs to now)
             link = cls(duplex, webrtc_id, sample_rate)
-            link._register(deadline, max(_EARLY, endpoint.max_message_size + _PER_MESSAGE), endpoint.scrub)
+            most = max(_EARLY, endpoint.max_message_size + _PER_MESSAGE)
+            link._register(fields or OwnFields(None), deadline, most, endpoint.scrub)
         except BaseException as exc:
             if duplex is not None:
                 duplex.abort()
             if isinstance(exc, AuthenticationError | HandshakeRejected) and duplex is None and not from_outside(exc):
-                raise _in_our_words(exc) from None
+                raise _in_our_words(exc, endpoint) from None
+            if isinstance(exc, ConnectError) and exc.url is None and not from_outside(exc):
+                exc.url = shown(endpoint.url)
             raise
         return link
 
@@ -109,9 +123,10 @@ class WebSocketLink:
         error = self._duplex.ended
         return _explained(error) if isinstance(error, ConnectionLost) else error
 
-    def _register(self, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
+    def _register(self, fields: OwnFields, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
         try:
-            self._duplex.send([orjson.dumps({"event": "start", "websocket_id": self.webrtc_id})], deadline)
+            start = {"event": "start", "websocket_id": self.webrtc_id}
+            self._duplex.send([orjson.dumps(fields.beside(start))], deadline)
             self._duplex.ping(Spoken(0), deadline)
         except ConnectionLost as exc:
             if from_outside(exc):
@@ -203,7 +218,8 @@ def _explained(error: ConnectionLost) -> ConnectionLost:
     )
 
 
-def _in_our_words(rejected: AuthenticationError | HandshakeRejected) -> HumeClientException:
+def _in_our_words(rejected: AuthenticationError | HandshakeRejected, endpoint: Endpoint) -> HumeClientException:
     """What a handshake's answer means here."""
     body = rejected.body if isinstance(rejected, HandshakeRejected) else ""
-    return refused(rejected.status or 0, body, retry_after=rejected.retry_after)
+    url = shown(endpoint.url)
+    return refused(rejected.status or 0, body, retry_after=rejected.retry_after, asked="websocket", url=url)

@@ -6,14 +6,25 @@ Pure and incremental: a time-out between any two bytes loses nothing.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping
+from typing import Final
 
 from ..errors import ConnectionLost, ProtocolError
 
-__all__ = ["ChunkedBody", "PlainBody", "framing"]
+__all__ = ["Body", "ChunkedBody", "GzipBody", "PlainBody", "framing"]
 
 _HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_SIZE_LINE = 8192
+
+_GZIP: Final = 31
+"""What zlib calls the format of gzip, with a window of any size."""
+
+_DECODED: Final = 2**20
+"""Bytes that one step of decoding makes at most: gzip makes a thousand out of one."""
+
+_CODINGS: Final = ("br", "compress", "deflate", "zstd")
+"""The other content codings there are, which an error may name."""
 
 
 class PlainBody:
@@ -22,6 +33,7 @@ class PlainBody:
     def __init__(self, length: int | None) -> None:
         self._left = length
         self.ended = length == 0
+        self.holds_more = False
 
     def feed(self, data: bytes) -> bytes:
         """What of these bytes is the body's; none are the end of the connection.
@@ -48,6 +60,7 @@ class ChunkedBody:
         self._left = 0  # bytes of the chunk at hand
         self._expected = "size"  # the line that comes next: "size", "empty", "trailer"
         self.ended = False
+        self.holds_more = False
 
     def feed(self, data: bytes) -> bytes:
         """As `PlainBody.feed`.
@@ -91,20 +104,93 @@ class ChunkedBody:
             self._expected = "empty" if self._left else "trailer"
 
 
-def framing(status: int, fields: Mapping[str, str]) -> PlainBody | ChunkedBody:
+class GzipBody:
+    """A body compressed with gzip, which `framed` takes out of its framing.
+
+    No step holds more than 1 MiB of decoded bytes, whatever a few compressed ones stand for: while `holds_more` is
+    true, `feed` is called without data to go on with what is there.
+    """
+
+    def __init__(self, framed: PlainBody | ChunkedBody) -> None:
+        self._framed = framed
+        self._decoder = zlib.decompressobj(_GZIP)
+        self._encoded = b""  # not decoded yet
+        self._is_full = False  # the last step stopped at its limit
+        self._in_member = False  # a member of the stream has begun and has not ended
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether there is something to decode before more is read."""
+        return bool(self._encoded) or self._is_full
+
+    @property
+    def ended(self) -> bool:
+        """Whether the body is complete."""
+        return self._framed.ended and not self.holds_more
+
+    def feed(self, data: bytes) -> bytes:
+        """As `PlainBody.feed`.
+
+        Raises:
+            ConnectionLost: the body ended before its compressed stream did.
+            ProtocolError: this is not gzip.
+        """
+        if not self.holds_more:
+            self._encoded = self._framed.feed(data)
+        decoded = self._decode()
+        if self.ended and self._in_member:
+            raise _cut_short()
+        return decoded
+
+    def _decode(self) -> bytes:
+        self._is_full = False
+        if not self._in_member:
+            self._encoded = self._encoded.lstrip(b"\0")  # some servers pad a member; none begins with NUL
+        if not self._encoded and not self._in_member:
+            return b""
+        try:
+            decoded = self._decoder.decompress(self._encoded, _DECODED)
+        except zlib.error:
+            raise ProtocolError("the answer is not the gzip that it claims to be", phase="receive") from None
+        self._in_member = not self._decoder.eof
+        self._is_full = len(decoded) == _DECODED
+        self._encoded = self._decoder.unconsumed_tail
+        if self._decoder.eof:  # RFC 1952, 2.2: members may follow one another
+            self._encoded = self._decoder.unused_data
+            self._is_full = False
+            self._decoder = zlib.decompressobj(_GZIP)
+        return decoded
+
+
+Body = PlainBody | ChunkedBody | GzipBody
+"""What takes a body apart. ``ended``: nothing more will come. ``holds_more``: more comes without reading."""
+
+
+def framing(status: int, fields: Mapping[str, str]) -> Body:
     """What takes the body behind such a head apart.
+
+    gzip is decoded, though it was not asked for: some proxies compress whatever passes.
 
     Args:
         status: of the answer.
         fields: its header fields; the names are looked up in lower case.
 
     Raises:
-        ProtocolError: it cannot be read: a coding that nobody asked for, a length that is no number.
+        ProtocolError: it cannot be read: another coding, a length that is no number.
     """
     if status < 200 or status in {204, 304}:
         return PlainBody(0)
-    if fields.get("content-encoding", "identity").lower() != "identity":
-        raise ProtocolError("the answer is compressed, which was not asked for", phase="receive")
+    coding = fields.get("content-encoding", "").strip().lower()
+    framed = _framed(fields)
+    if coding in {"", "identity"}:
+        return framed
+    if coding in {"gzip", "x-gzip"}:
+        return GzipBody(framed)
+    named = f" ({coding})" if coding in _CODINGS else ""  # (any other may be a header's value, repeated)
+    raise ProtocolError(f"the answer is compressed in a way that was not asked for{named}", phase="receive")
+
+
+def _framed(fields: Mapping[str, str]) -> PlainBody | ChunkedBody:
     if "transfer-encoding" in fields:
         if fields["transfer-encoding"].lower() != "chunked":
             raise ProtocolError("the answer has a transfer coding that was not asked for", phase="receive")

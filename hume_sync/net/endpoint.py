@@ -50,6 +50,8 @@ class Endpoint:
     """Sent on the upgrade; nothing secret."""
     private: tuple[tuple[str, Secret], ...] = attrs.field(default=(), repr=False)
     """Sent on the upgrade, written by this library alone: websocket-client and its trace never see them."""
+    query: Secret | None = attrs.field(default=None, repr=False)
+    """Sent with the path, likewise; None: there is none."""
     proxy: Proxy | None = None
     allow_plaintext: bool = False
     max_message_size: int = 64 * 2**20
@@ -70,8 +72,9 @@ class Endpoint:
         # Nothing of the URL is repeated: it may hold a password or a key, or be one that was put in the wrong place.
         if parts is None:
             raise ConfigurationError(f"{name} has a host or port that cannot be read; {_ACCEPTED}")
-        if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
-            raise ConfigurationError(f"{name} must not hold user:password, query or fragment; {_ACCEPTED}")
+        held = {"user:password": "@" in parts.netloc, "a query": "?" in url, "a fragment": "#" in url}
+        if any(held.values()):
+            raise ConfigurationError(f"{name} must not hold {' or '.join(filter(held.get, held))}; {_ACCEPTED}")
         host, port = host_of(parts), parts.port
         if fault := _fault(url, parts.scheme, host, port):
             raise ConfigurationError(f"{name} {fault} (it has {len(url)} characters); {_ACCEPTED}")

@@ -55,8 +55,11 @@ class UpgradeGuard:
         self._failure: Exception | None = None
 
     def send(self, data: bytes) -> int:
-        """Send websocket-client's request, without cookies and with the private headers."""
+        """Send websocket-client's request, without cookies, and with the query and the private headers."""
         lines = [line for line in data.split(b"\r\n") if line and not line.lower().startswith(b"cookie:")]
+        if self._endpoint.query:
+            target, _, version = lines[0].rpartition(b" ")
+            lines[0] = b"%b?%b %b" % (target, self._endpoint.query.reveal().encode(), version)
         lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
         try:
             self._wire.send(b"\r\n".join([*lines, b"", b""]))

@@ -157,7 +157,7 @@ class FakeFastRTC:
                 try:
                     if request.headers.get("upgrade", "").lower() == "websocket":
                         return await self._websocket(head, request, reader, writer)
-                    if request.path in UPDATES or request.path == ENDLESS:
+                    if self._view(request) in {*UPDATES, ENDLESS}:
                         return await self._updates(request, reader, writer)
                     await self._reply(request, writer, *await self._route(request))
                 finally:
@@ -237,7 +237,7 @@ class FakeFastRTC:
 
     async def _route(self, request: RequestSeen) -> tuple[int, str]:
         path, _, rest = request.path.partition("/webrtc/")
-        match request.method, request.path:
+        match request.method, self._view(request):
             case _, moved if moved.startswith("/redirect"):
                 return 307, ""
             case "POST", "/input_hook":
@@ -246,7 +246,14 @@ class FakeFastRTC:
                 return await self._latest(request)
             case "POST", _ if rest == "offer" and path in self.streams:
                 return self._offer(self.streams[path], request)
+            case _, known if known in {"/input_hook", "/latest"}:
+                return 405, '{"detail":"Method Not Allowed"}'
         return 404, '{"detail":"Not Found"}'
+
+    def _view(self, request: RequestSeen) -> str:
+        """The path below the application's own; empty: it is not below that."""
+        app = self.knobs.app
+        return request.path.removeprefix(app) if request.path.startswith(f"{app}/") else ""
 
     def _hook(self, request: RequestSeen) -> tuple[int, str]:
         fields = read_fields(request.body, "webrtc_id")
@@ -289,19 +296,28 @@ class FakeFastRTC:
         """Server-sent events, until the connection ends whose outputs they are, or the client has gone."""
         with self.noting():
             request.status = 200
-        writer.write(
+        head = (
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
         )
+        if not self.knobs.late_head:
+            writer.write(head)
+        late = self.knobs.late_head
         queue = self._outputs[request.query.get("webrtc_id", "")]
         gone = asyncio.ensure_future(reader.read(1))
         try:
-            if request.path == ENDLESS:
+            view = self._view(request)
+            if view == ENDLESS:
                 await write_chunk(writer, b"data: ")
                 while not gone.done():
                     await write_chunk(writer, b"x" * 65536)
             while (value := await _first(gone, queue)) is not _END:
-                await write_chunk(writer, UPDATES[request.path](value).encode())
+                if late:
+                    writer.write(head)
+                    late = False
+                await write_chunk(writer, UPDATES[view](value).encode())
             queue.put_nowait(_END)  # for other readers
+            if late:
+                writer.write(head)
             await write_chunk(writer, b"")
         finally:
             gone.cancel()

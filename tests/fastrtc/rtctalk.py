@@ -13,6 +13,7 @@ from hume_sync.errors import HumeClientException
 from hume_sync.fastrtc import Session
 from hume_sync.fastrtc.events import AudioChunk, Event
 from hume_sync.fastrtc.http import Answer
+from hume_sync.fastrtc.link import Spoken
 from hume_sync.fastrtc.webrtc import WebRTCLink
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
@@ -82,6 +83,7 @@ def settings() -> dict[str, Any]:
 def event_of(link: WebRTCLink) -> Event:
     event = link.receive(soon())
     assert event is not None
+    assert not isinstance(event, Spoken)
     return event
 
 

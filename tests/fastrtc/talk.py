@@ -34,10 +34,12 @@ def say(session: Session, *, samples: bytes = SPEECH, idle: float = 0.05) -> byt
     return session.reply(idle=idle).audio
 
 
-def has_got_to_its_end(fake: FakeFastRTC, session: Session) -> None:
-    """Wait until the server has got to the end of what was said."""
+def say_to_its_end(fake: FakeFastRTC, session: Session, samples: bytes = SPEECH, *, end: bool = True) -> None:
+    """Say something, and wait until the server has got to its end."""
     seen = next(seen for seen in fake.connections if seen.id == session.webrtc_id)
-    fake.wait(lambda: "media" in seen.events and seen.events[-1] == "ping")
+    before = seen.events.count("media")
+    session.send_audio(samples, end=end)
+    fake.wait(lambda: seen.events.count("media") > before and seen.events[-1] == "ping")
 
 
 def keep_sending(session: Session) -> None:

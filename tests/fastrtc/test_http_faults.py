@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import pickle
 import socket
 import warnings
@@ -15,7 +16,6 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.errors import HookError
-from hume_sync.fastrtc import http as module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Pending
 from tests.faultproxy import Peer
@@ -36,7 +36,9 @@ from .webtalk import PRIVATE, answer, elapsed, get, http, request, says, stays
         (b"HTTP/1.1 abc OK\r\n\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", ProtocolError),
-        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n[1]", ProtocolError),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"[1]", mtime=0)[:-1], ConnectionLost),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\n", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 3\r\n\r\n[1]", ProtocolError),
         (b"HTTP/1.1 200 OK\r\nbad name: x\r\nContent-Encoding: gzip\r\n\r\n[1]", ProtocolError),
@@ -98,17 +100,16 @@ def test_a_server_that_does_not_read_ends_with_the_deadline() -> None:
     assert not caught.value.maybe_processed
 
 
-def test_an_endless_body_is_cut_off_at_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_BODY", 2**18)
-
+@pytest.mark.parametrize("coding", [b"", b"Content-Encoding: gzip\r\n"])
+def test_an_endless_body_is_cut_off_at_its_cap(coding: bytes) -> None:
     def endless(peer: Peer) -> None:
         request(peer)
-        peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
-        peer.flood(b"x" * 65536, 2**30)
+        peer.send(b"HTTP/1.1 200 OK\r\n" + coding + b"\r\n")
+        peer.flood(gzip.compress(bytes(2**22)) if coding else b"x" * 65536, 2**30)
 
     with server(endless) as port:
         with pytest.raises(MessageTooLarge, match="larger than 262144 bytes"):
-            get(port)
+            http(port).get("/", None, Deadline(5), max_size=2**18)
 
 
 def test_a_server_that_is_not_there_is_named() -> None:

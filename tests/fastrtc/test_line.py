@@ -14,7 +14,7 @@ from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import Custom, HookError, Reconnected
 from hume_sync.fastrtc.events import Event
 from hume_sync.fastrtc.line import Line, Renewed
-from hume_sync.fastrtc.link import Link, Sleep
+from hume_sync.fastrtc.link import Link, Sleep, Spoken
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Sockets, Watch
 
@@ -44,6 +44,9 @@ class Scripted:
         raise self.lost
 
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
+        raise self.lost
+
+    def mark(self, place: Spoken, deadline: Deadline) -> None:
         raise self.lost
 
     def close(self, timeout: float) -> None:

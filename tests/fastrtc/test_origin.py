@@ -9,14 +9,13 @@ import pytest
 from hume_sync import ConfigurationError, ConnectError, ProtocolError
 from hume_sync.fastrtc import HookError
 from hume_sync.fastrtc.origin import Origin
-from hume_sync.fastrtc.outputs import OutputStream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.proxies import Proxy
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer, head
 from tests.net.support import server, tls_contexts
 
-from .webtalk import KEY, PRIVATE, answer, get, http, request, says
+from .webtalk import KEY, PRIVATE, answer, get, http, request, says, stream
 
 
 def test_private_headers_go_to_the_servers_own_origin_and_nowhere_else() -> None:
@@ -129,8 +128,8 @@ def test_no_error_shows_a_header_that_the_server_repeats() -> None:
 
 def test_no_error_shows_a_header_that_the_server_calls_a_type_of_content() -> None:
     odd = b"HTTP/1.1 200 OK\r\nContent-Type: text/Open-Sesame-7\r\n\r\n"
-    with server(says(odd)) as port, pytest.raises(HookError, match=re.escape("answered with 'text/***'")):
-        OutputStream(http(port, private=PRIVATE), "/updates", "one", Deadline(5))
+    with server(says(odd)) as port, pytest.raises(HookError, match=re.escape("/updates answered with 'text/***'")):
+        stream(http(port, private=PRIVATE)).receive()
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,28 @@
 from __future__ import annotations
 
+import gzip
 import pickle
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
-from hume_sync import ConnectionLost, InputError, MisuseError, ProtocolError, Timeout
-from hume_sync.errors import HookError
-from hume_sync.fastrtc.http import Http
-from hume_sync.fastrtc.outputs import OutputStream, latest, post_input
+from hume_sync import ConnectionLost, HumeClientException, MisuseError, Timeout
+from hume_sync.errors import HookError, OutputTooLarge
+from hume_sync.fastrtc.http import OpenResponse
+from hume_sync.fastrtc.outputs import OutputStream
 from hume_sync.fastrtc.sse import ServerSentEvent
 from hume_sync.net.deadline import Deadline
 from tests.faultproxy import Peer
 from tests.net.support import Script, in_child, server
 
+from .striking import unanswering
 from .webtalk import answer, elapsed, http, request, says
+from .webtalk import stream as opened
 
-ID = "6f1c"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 
@@ -41,7 +42,7 @@ def emits(*pieces: bytes, then: Callable[[Peer], object] = lambda peer: peer.wai
 
 @contextmanager
 def outputs(script: Script) -> Iterator[OutputStream]:
-    with server(script) as port, OutputStream(http(port), "/updates", ID, Deadline(5)) as stream:
+    with server(script) as port, opened(http(port)) as stream:
         yield stream
 
 
@@ -63,8 +64,8 @@ def test_the_stream_is_asked_for_one_connection_and_what_else_the_view_wants() -
         peer.send(EVENTS + END)
 
     with server(view, view) as port:
-        OutputStream(http(port), "/updates", ID, Deadline(5)).close()
-        OutputStream(http(port), "/updates?stream=s", ID, Deadline(5)).close()
+        assert list(opened(http(port))) == []
+        assert list(opened(http(port), "/updates?stream=s")) == []
     assert seen == ["GET /updates?webrtc_id=6f1c HTTP/1.1", "GET /updates?stream=s&webrtc_id=6f1c HTTP/1.1"]
 
 
@@ -103,16 +104,34 @@ def test_comments_that_drip_for_ever_do_not_outlast_the_deadline() -> None:
         assert elapsed(lambda: stream.receive(timeout=0.1)) < 0.4
 
 
-@pytest.mark.parametrize(
-    ("endless", "reason"),
-    [(b"x" * 65536, "line .* longer than"), (b"data: " + b"x" * 65529 + b"\n", "event is larger")],
-)
-def test_endless_lines_and_events_end_the_stream_with_an_error(endless: bytes, reason: str) -> None:
-    with outputs(emits(then=lambda peer: peer.flood(chunk(endless), 2**26))) as stream:
-        with pytest.raises(ProtocolError, match=reason):
+@pytest.mark.parametrize("endless", [b"x" * 65536, b"data: " + b"x" * 65529 + b"\n"])
+def test_endless_lines_and_events_are_an_error_and_keep_to_the_deadline_behind_it(endless: bytes) -> None:
+    with outputs(emits(then=lambda peer: peer.flood(chunk(endless), 2**40))) as stream:
+        with pytest.raises(OutputTooLarge, match="larger than 16777216 bytes: it was dropped; .* max_output_size"):
             next(stream)
-        assert stream.ended
-        assert list(stream) == []
+        assert elapsed(lambda: stream.receive(timeout=0.1)) < 2
+        assert not stream.ended
+
+
+def test_an_output_that_is_too_large_is_an_error_in_its_place_and_the_next_ones_come() -> None:
+    events = b"".join(b"data: %b\n\n" % (b"1" * size) for size in (1, 101, 100, 1000, 2))
+    with server(emits(chunk(events), END)) as port, opened(http(port), max_size=100) as stream:
+        assert next(stream) == 1
+        with pytest.raises(OutputTooLarge, match="larger than 100 bytes") as caught:
+            next(stream)
+        assert pickle.loads(pickle.dumps(caught.value)).limit == 100
+        assert not stream.ended
+        assert stream.receive(timeout=5) == float("1" * 100)
+        with pytest.raises(OutputTooLarge):
+            stream.receive(timeout=5)
+        assert list(stream) == [11]
+
+
+def test_an_output_may_be_as_large_as_the_limit() -> None:
+    text = b"x" * 16 * 2**20
+    with outputs(emits(chunk(b"data: " + text + b"\n\ndata: 1\n\n"), END)) as stream:
+        assert stream.receive(timeout=60) == text.decode()
+        assert list(stream) == [1]
 
 
 def test_a_stream_that_is_cut_off_does_not_seem_to_be_over() -> None:
@@ -174,12 +193,13 @@ def test_a_reader_that_waits_for_another_keeps_to_its_deadline() -> None:
 
 def test_the_descriptor_is_given_back_however_the_stream_ends() -> None:
     def closed(stream: OutputStream) -> bool:
-        return stream._response._wire.fileno() == -1
+        return stream._opening._response is not None and stream._opening._response._wire.fileno() == -1
 
     with outputs(emits(chunk(b"data: 1\n\n"), END)) as stream:
         assert list(stream) == [1]
         assert closed(stream)
-    with outputs(emits()) as stream:
+    with outputs(emits(chunk(b"data: 1\n\n"))) as stream:
+        assert next(stream) == 1
         stream.close()
         stream.close()
         assert closed(stream)
@@ -193,10 +213,10 @@ def test_the_descriptor_is_given_back_however_the_stream_ends() -> None:
 def test_a_signal_in_the_middle_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     with outputs(emits()) as stream:
 
-        def interrupted(deadline: Deadline) -> bytes:
+        def interrupted(response: OpenResponse, deadline: Deadline) -> bytes:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(stream._response, "read", interrupted)
+        monkeypatch.setattr(OpenResponse, "read", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(stream)
         assert stream.ended
@@ -210,7 +230,8 @@ def test_a_forked_child_can_neither_read_nor_end_it() -> None:
         peer.send(chunk(b"data: 1\n\n"))
         peer.wait_gone()
 
-    with outputs(emits(then=later)) as stream:
+    with outputs(emits(chunk(b"data: 0\n\n"), then=later)) as stream:
+        assert next(stream) == 0
 
         def child() -> None:
             stream.close()
@@ -236,9 +257,14 @@ def test_it_is_neither_copied_nor_pickled_and_shows_nothing() -> None:
 @pytest.mark.parametrize(
     ("data", "status", "reason"),
     [
-        (answer(b'{"detail":"No"}', "404 Not Found"), 404, 'outputs URL answered with HTTP 404: {"detail":"No"}'),
+        (
+            answer(b'{"detail":"No"}', "404 Not Found"),
+            404,
+            '/updates answered with HTTP 404: {"detail":"No"}: there is',
+        ),
         (answer(b"", "204 No Content"), 204, "HTTP 204$"),
         (answer(b"x", "500 Oops", "Transfer-Encoding: chunked"), 500, "HTTP 500$"),
+        (answer(b"", "502 Bad Gateway"), 502, "HTTP 502: a gateway answers, and cannot reach"),
         (answer(b"<html>", "200 OK", "Content-Type: text/html; charset=utf-8"), 200, "'text/html' instead of"),
         (answer(b"data: 1\n\n"), 200, "instead of a stream of events"),
         (answer(b"", "307 Elsewhere", "Location: /updates/"), 307, "redirect"),
@@ -248,83 +274,135 @@ def test_what_is_no_stream_of_events_is_an_error(data: bytes, status: int, reaso
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
         with server(says(data)) as port:
+            outputs = opened(http(port))
             with pytest.raises(HookError, match=reason) as caught:
-                OutputStream(http(port), "/updates", ID, Deadline(5))
+                outputs.receive(timeout=5)
+            assert outputs.ended
+            assert list(outputs) == []
     assert caught.value.status == status
-    assert pickle.loads(pickle.dumps(caught.value)).status == status
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (copy.status, copy.url) == (status, f"http://127.0.0.1:{port}/updates")
 
 
-def test_opening_ends_with_its_deadline() -> None:
-    with server(lambda peer: peer.wait_gone()) as port, pytest.raises(Timeout):
-        OutputStream(http(port), "/updates", ID, Deadline(0.1))
+# --- the head
 
 
-# --- the latest output
+def held_back(go: threading.Event, data: bytes) -> Script:
+    """As a middleware that compresses does, or a proxy that buffers: no byte before the first event."""
+
+    def run(peer: Peer) -> None:
+        request(peer)
+        assert go.wait(5)
+        peer.send(data)
+        peer.wait_gone()
+
+    return run
 
 
-@pytest.mark.parametrize(("body", "value"), [(b'{"a": 1}', {"a": 1}), (b"plain", "plain"), (b"null", None)])
-def test_the_latest_output_is_json_or_text(body: bytes, value: object) -> None:
-    seen = []
-
-    def view(peer: Peer) -> None:
-        seen.append(request(peer)[0])
-        peer.send(answer(body))
-
-    with server(view) as port:
-        assert latest(http(port), "/latest?stream=s", ID, Deadline(5)) == value
-    assert seen == ["GET /latest?stream=s&webrtc_id=6f1c HTTP/1.1"]
+def zipped(data: bytes) -> bytes:
+    return EVENTS.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n") + chunk(gzip.compress(data)) + END
 
 
-def test_a_server_that_waited_in_vain_for_an_output_says_500() -> None:
-    with server(says(answer(b"Internal Server Error", "500 Internal Server Error"))) as port:
-        with pytest.raises(HookError, match="latest URL answered with HTTP 500: Internal Server Error") as caught:
-            latest(http(port), "/latest", ID, Deadline(5))
-    assert caught.value.status == 500
+@pytest.mark.parametrize("data", [EVENTS + chunk(b"data: 1\n\n") + END, zipped(b"data: 1\n\n")], ids=["plain", "gzip"])
+def test_a_head_that_comes_with_the_first_output_is_waited_for_by_call_after_call(data: bytes) -> None:
+    go = threading.Event()
+    with outputs(held_back(go, data)) as stream:  # the only script: a second request would be refused
+        for _ in range(3):
+            assert stream.receive("none", timeout=0.05) == "none"
+            assert not stream.ended
+        go.set()
+        assert stream.receive(timeout=5) == 1
+        assert list(stream) == []
 
 
-# --- additional inputs
+def test_the_head_may_come_later_than_the_time_of_connecting() -> None:
+    go = threading.Event()
+    with server(held_back(go, EVENTS + chunk(b"data: 1\n\n"))) as port, opened(http(port), timeout=0.1) as stream:
+        assert stream.receive(timeout=0.5) is None
+        go.set()
+        assert stream.receive(timeout=5) == 1
 
 
-def posted(fields: Any, shape: Callable[[str, Mapping[str, Any]], Any] | None = None) -> bytes:
-    seen = []
-
-    def hook(peer: Peer) -> None:
-        seen.append(request(peer)[2])
-        peer.send(answer(b"null"))
-
-    with server(hook) as port:
-        assert post_input(http(port), "/input_hook", ID, fields, shape, Deadline(5)).status == 200
-    return seen[0]
+def test_nothing_is_asked_before_the_first_output_is() -> None:
+    with opened(http(1)) as stream:
+        pass
+    assert stream.ended
+    assert stream.receive("none") == "none"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        opened(http(1))  # dropped
 
 
-def test_inputs_are_posted_as_the_published_page_does() -> None:
-    assert posted({"scale": 2, "label": "a"}) == b'{"webrtc_id":"6f1c","scale":2,"label":"a"}'
+def test_closing_ends_whoever_waits_for_the_head() -> None:
+    with outputs(lambda peer: peer.wait_gone()) as stream, ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(list, stream) for _ in range(4)]
+        while not stream._opening.begun:
+            pass
+        stream.close()
+        assert [future.result(5) for future in waiting] == [[]] * 4
+        assert not (stream._opening._thread and stream._opening._thread.is_alive())
 
 
-def test_inputs_are_posted_in_the_form_the_application_wants() -> None:
-    assert posted({"scale": 2}, lambda webrtc_id, fields: [webrtc_id, *fields.values()]) == b'["6f1c",2]'
+def test_a_stream_that_is_dropped_while_its_head_is_awaited_ends_its_request() -> None:
+    gone = threading.Event()
+
+    def run(peer: Peer) -> None:
+        request(peer)
+        peer.wait_gone()
+        gone.set()
+
+    with server(run) as port:
+        streams = [opened(http(port))]
+        assert streams[0].receive(timeout=0.2) is None
+        thread = streams[0]._opening._thread
+        assert thread
+        with pytest.warns(ResourceWarning, match="outputs was not closed"):
+            streams.clear()
+        assert gone.wait(5)
+        thread.join(5)
+        assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("status", ["404 Not Found", "422 Unprocessable", "500 Oops", "503 Later"])
-def test_a_hook_that_answers_with_an_error_is_told(status: str) -> None:
-    with server(says(answer(b'{"detail": "no"}' + b" no" * 9999, status))) as port:
-        with pytest.raises(HookError, match='input_hook URL answered with HTTP ... *: {"detail": "no"}') as caught:
-            post_input(http(port), "/input_hook", ID, {}, None, Deadline(5))
-    assert caught.value.status == int(status[:3])
-    assert len(str(caught.value)) < 300
+def test_a_server_that_is_not_reached_in_time_ends_the_stream() -> None:
+    with unanswering() as port, opened(http(port), timeout=0.1) as stream:
+        with pytest.raises(Timeout, match="no connection to") as caught:
+            stream.receive()
+        assert caught.value.phase == "connect"
+        assert stream.ended
+    with unanswering() as port, opened(http(port), timeout=30) as stream:
+        assert elapsed(lambda: stream.receive(timeout=0.1)) < 2
+        assert not stream.ended
+        assert elapsed(stream.close) < 2
 
 
-@pytest.mark.parametrize("fields", [None, [1], {"webrtc_id": "other"}, {"a": object()}])
-def test_inputs_that_cannot_be_sent_are_refused(fields: Any) -> None:
-    with pytest.raises(InputError):
-        post_input(http(1), "/input_hook", ID, fields, None, Deadline(5))
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_end_of_the_connection_ends_the_wait_for_the_head(begun: bool) -> None:
+    ended: list[HumeClientException] = []
+    with server(lambda peer: peer.wait_gone()) as port:
+        with opened(http(port), ended_by=lambda: ended[0] if ended else None) as stream:
+            if begun:
+                assert stream.receive(timeout=0.2) is None
+            ended.append(ConnectionLost("the server ended the session", close_code=1000))
+            if begun:
+                assert elapsed(lambda: list(stream)) < 4
+            else:  # servers never answer for such a one
+                with pytest.raises(ConnectionLost, match="ended the session") as caught:
+                    stream.receive()
+                assert caught.value is not ended[0]
+                assert not stream._opening.begun
+            assert stream.ended
 
 
-def test_each_url_is_refused_by_its_own_name() -> None:
-    nowhere: Http = http(1)
-    with pytest.raises(Exception, match="^input_hook "):
-        post_input(nowhere, "hook", ID, {}, None, Deadline(5))
-    with pytest.raises(Exception, match="^outputs "):
-        OutputStream(nowhere, "updates", ID, Deadline(5))
-    with pytest.raises(Exception, match="^latest "):
-        latest(nowhere, "latest", ID, Deadline(5))
+def test_a_forked_child_leaves_a_request_that_waits_for_its_head_alone() -> None:
+    go = threading.Event()
+    with outputs(held_back(go, EVENTS + chunk(b"data: 1\n\n"))) as stream:
+        assert stream.receive(timeout=0.2) is None
+
+        def child() -> None:
+            stream.close()
+            with pytest.raises(MisuseError):
+                stream.receive(timeout=1)
+
+        in_child(child)
+        go.set()
+        assert stream.receive(timeout=5) == 1

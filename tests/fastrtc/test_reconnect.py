@@ -18,7 +18,7 @@ from tests.net.support import server, upgraded
 
 from .fake import FakeFastRTC
 from .real.turns import level, media, message
-from .talk import PONG, SPEECH, TURN, client, heard, keep_sending, say, took
+from .talk import PONG, SPEECH, TURN, client, heard, keep_sending, say, say_to_its_end, took
 
 
 def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_made_anew(fake: FakeFastRTC) -> None:
@@ -191,7 +191,7 @@ def test_a_greeting_that_was_cut_where_another_call_noticed_is_raised_once(fake:
 
 def test_a_reply_that_came_before_the_loss_that_another_call_noticed_is_not_lost(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
-        session.send_audio(bytes(2))
+        say_to_its_end(fake, session, bytes(2), end=False)
         fake.say(*(message("log", event.text) for event in TURN), media(level(1000, 800)))
         fake.end(1012)
         keep_sending(session)

@@ -11,7 +11,7 @@ from tests.net.support import server
 
 from .fake import FakeFastRTC
 from .real.turns import level, media, message
-from .talk import SPEECH, TURN, answers, client, has_got_to_its_end, keep_sending, say
+from .talk import TURN, answers, client, keep_sending, say, say_to_its_end
 from .webtalk import answer, request
 
 
@@ -98,8 +98,7 @@ def test_requests_of_a_handler_that_is_gone_are_not_counted_among_those_that_wer
         fake.say(message("send_input", ""))
         fake.end(1012)
         keep_sending(session)
-        session.send_audio(SPEECH)
-        has_got_to_its_end(fake, session)
+        say_to_its_end(fake, session, end=False)
         fake.say(*(message("log", event.text) for event in TURN), message("send_input", ""), media(level(1000, 800)))
         with pytest.raises(LookupError):
             session.reply()
@@ -116,8 +115,7 @@ def test_requests_that_were_answered_by_a_handler_that_is_gone_use_up_none_of_th
             session.reply()
         fake.end(1012)
         keep_sending(session)
-        session.send_audio(SPEECH, end=True)
-        has_got_to_its_end(fake, session)
+        say_to_its_end(fake, session)
         fake.say(message("log", "pause_detected"), ask, message("log", "response_starting"), media(level(1000, 800)))
         assert session.reply(idle=0.05).audio
     assert [hook["number"] for hook in fake.hooks] == [1, 2]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import socket
 import threading
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hume_sync import AuthenticationError, ConnectError, HandshakeRejected
 from hume_sync.fastrtc import ConnectionAlreadyExists, FastRTCClient, TooManyConnections
 from hume_sync.fastrtc.refusals import refusal, refused
-from hume_sync.net.body import ChunkedBody, PlainBody, framing
+from hume_sync.net.body import Body, framing
 from tests.faultproxy import Peer
 from tests.net.support import Script, frame, server
 from tests.net.support import says as frames
@@ -140,6 +141,32 @@ def test_an_answer_without_a_message_is_told_by_its_status_and_its_words(status:
         raise refused(status, body)
 
 
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (200, "a web page, and no FastRTC stream, is at this path"),
+        (403, r"no stream is mounted at this path \(see url and path of FastRTCClient\)"),
+        (404, "nothing is mounted at this path, or a proxy has made a plain GET of the WebSocket handshake"),
+        (426, "a proxy has taken the upgrade to WebSocket out"),
+        (500, "the stream has no audio, or a plain function as its handler"),
+        (502, "a gateway answers, and cannot reach the application"),
+        (504, "a gateway answers, and cannot reach the application"),
+    ],
+)
+def test_a_refused_handshake_names_its_url_and_what_servers_of_this_kind_mean(status: int, meaning: str) -> None:
+    error = refused_connect(stays(answer(b"so", f"{status} Reason")), path="/echo?token=hush-hush")
+    assert error.url
+    assert re.fullmatch(r"ws://127.0.0.1:\d+/echo/websocket/offer", error.url)
+    assert re.search(rf"\(HTTP {status} from {error.url}\): so: {meaning}", str(error))
+    assert pickle.loads(pickle.dumps(error)).url == error.url
+    assert "hush" not in str(error)
+
+
+def test_of_a_url_of_any_length_the_error_shows_the_beginning() -> None:
+    error = refused_connect(stays(answer(b"", "403 Forbidden")), path="/" + "x" * 5000)
+    assert len(str(error)) < 500
+
+
 def test_of_a_long_answer_the_text_shows_a_sentence_and_the_error_keeps_the_beginning() -> None:
     error = refused(500, "x" * 10_000)
     assert len(str(error)) < 300
@@ -153,7 +180,7 @@ def test_of_a_long_answer_the_text_shows_a_sentence_and_the_error_keeps_the_begi
 def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     looking = threading.Semaphore(0)  # released when the client has the head, and with each piece of the body
 
-    def noted(*head: Any) -> PlainBody | ChunkedBody:
+    def noted(*head: Any) -> Body:
         body = framing(*head)
         feed = body.feed
 

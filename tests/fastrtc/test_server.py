@@ -86,7 +86,7 @@ def test_outputs_come_as_json_where_they_are_and_end_with_the_session(fake: Fake
     assert list(outputs) == []
 
 
-def test_outputs_opened_while_the_connection_is_made_anew_are_those_of_the_new_one(fake: FakeFastRTC) -> None:
+def test_outputs_that_are_being_opened_end_when_the_connection_is_made_anew(fake: FakeFastRTC) -> None:
     asked: list[str] = []
 
     def outputs(peer: Peer) -> None:
@@ -94,20 +94,21 @@ def test_outputs_opened_while_the_connection_is_made_anew_are_those_of_the_new_o
         asked.append(first.decode())
         if len(asked) == 1:
             fake.drop()
-            fake.wait(lambda: len(fake.connections) == 2 and "ping" in fake.connections[1].events)
-            anew.wait(5)
-        peer.send(EVENTS + b"data: 1\n\n")
+        else:
+            peer.send(EVENTS + b"data: 1\n\n")
         peer.wait_gone()
 
-    anew = threading.Event()
     with server(outputs, outputs) as port, ThreadPoolExecutor(1) as threads:
         with client(fake, "/echo", outputs=f"http://127.0.0.1:{port}/").connect(reconnect=True) as session:
+            first = session.webrtc_id
             losing = threads.submit(session.reply)
-            losing.add_done_callback(lambda _: anew.set())
+            assert list(session.outputs()) == []
+            assert isinstance(losing.exception(5), ConnectionLost)
             with session.outputs() as stream:
                 assert next(stream) == 1
+            assert first in asked[0]
+            assert session.webrtc_id != first
             assert session.webrtc_id in asked[1]
-            assert session.webrtc_id not in asked[0]
 
 
 @pytest.mark.parametrize("fault", [LookupError("nothing there"), KeyboardInterrupt(), None], ids=repr)
@@ -193,10 +194,12 @@ def test_an_application_that_gives_no_answer_is_no_loss_of_the_session(fake: Fak
         with client(fake, "/echo", input_hook=url, outputs=url, latest=url).connect() as session:
             calls: dict[str, Callable[[], object]] = {
                 "input_hook": lambda: session.set_input(a=1),
-                "outputs": session.outputs,
+                "outputs": lambda: session.outputs().receive(timeout=5),
                 "latest": session.latest_output,
             }
             for name, call in calls.items():
-                with pytest.raises(HookError, match=f"the application's {name} URL gives no answer: "):
+                with pytest.raises(
+                    HookError, match=f"the application's {name} URL gives no answer: no answer from {url}: "
+                ):
                     call()
             assert say(session)

@@ -6,10 +6,11 @@ import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from hume_sync.errors import ConnectionLost
+from hume_sync.errors import ConnectionLost, InputError, OutputTooLarge
 from hume_sync.fastrtc import Reconnected, Session
 from tests.faultproxy import Peer
 from tests.net.support import Script, server
@@ -103,11 +104,14 @@ def test_outputs_of_a_connection_end_at_once_when_another_takes_its_place(fake: 
 
 def test_outputs_opened_after_a_reconnect_are_those_of_the_new_connection(fake: FakeFastRTC) -> None:
     with client(fake, "/addl").connect(reconnect=True) as session:
-        old, first = session.outputs(), session.webrtc_id
+        old, unread, first = session.outputs(), session.outputs(), session.webrtc_id
+        assert old.receive(timeout=0.3) is None
         fake.drop()
         assert isinstance(next(iter(session)), Reconnected)
         assert list(old) == []
+        assert list(unread) == []
         with session.outputs() as outputs:
+            assert outputs.receive(timeout=0.3) is None
             asked = [seen.query["webrtc_id"] for seen in fake.requests if seen.path == "/updates"]
             assert asked == [first, session.webrtc_id]
             assert first != session.webrtc_id
@@ -119,7 +123,10 @@ def test_outputs_opened_after_a_reconnect_are_those_of_the_new_connection(fake: 
 def test_a_stream_that_was_dropped_reads_no_more(fake: FakeFastRTC) -> None:
     with client(fake, "/addl").connect() as session:
         streams = [session.outputs()]
-        response = streams[0]._response
+        say(session)
+        assert next(streams[0])
+        response = streams[0]._opening._response
+        assert response
         with pytest.warns(ResourceWarning, match="outputs was not closed"):
             streams.clear()
         assert response._wire.fileno() == -1
@@ -144,3 +151,89 @@ def test_the_servers_end_is_told_in_the_same_words_by_whatever_is_asked_for(fake
         notice_the_end(session)
         with pytest.raises(ConnectionLost, match="the server ended the session: its handler has"):
             session.outputs()
+
+
+@pytest.mark.parametrize("moment", ["before the question", "after the reply"])
+def test_an_application_that_holds_its_head_back_until_there_is_an_output_is_no_deadlock(
+    fake: FakeFastRTC, moment: str
+) -> None:
+    fake.knobs.late_head = True
+    with client(fake, "/addl").connect() as session:
+        outputs = session.outputs()
+        if moment == "before the question":
+            assert outputs.receive("none", timeout=0.2) == "none"
+        assert say(session)
+        assert outputs.receive(timeout=5)["rate"] == 16000
+        assert [next(outputs), next(outputs)] == ["with audio", "zwei Zeilen:\nÄußerung"]
+        assert [seen.path for seen in fake.requests if seen.status == 200] == ["/updates"]
+    assert list(outputs) == []
+
+
+def test_closing_the_session_ends_whoever_waits_for_a_head_that_never_comes(fake: FakeFastRTC) -> None:
+    fake.knobs.late_head = True
+    with ThreadPoolExecutor(1) as threads:
+        session = client(fake, "/echo").connect()
+        waiting = threads.submit(list, session.outputs())
+        fake.wait(lambda: any(seen.path == "/updates" for seen in fake.requests))
+        assert elapsed(session.close) < 2
+        assert waiting.result(5) == []
+        fake.wait(lambda: not any(seen.open for seen in fake.requests))
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_the_end_of_the_connection_ends_whoever_waits_for_a_head(
+    fake: FakeFastRTC, cut: Callable[[FakeFastRTC], None]
+) -> None:
+    with server(lambda peer: peer.wait_gone()) as port, ThreadPoolExecutor(1) as threads:
+        with client(fake, "/echo", outputs=f"http://127.0.0.1:{port}/").connect() as session:
+            outputs = session.outputs()
+            assert outputs.receive(timeout=0.2) is None
+            waiting = threads.submit(list, outputs)
+            cut(fake)
+            assert elapsed(lambda: waiting.result(5)) < 4
+            assert waiting.result() == []
+
+
+def test_outputs_that_were_not_asked_for_before_the_connection_ended_are_lost_and_that_is_told(
+    fake: FakeFastRTC,
+) -> None:
+    with client(fake, "/addl").connect() as session:
+        outputs = session.outputs()
+        assert say(session)
+        fake.end(1000)
+        notice_the_end(session)
+        with pytest.raises(ConnectionLost, match="the server ended the session"):
+            outputs.receive()
+        assert outputs.ended
+        assert [seen.path for seen in fake.requests] == ["/addl/websocket/offer"]
+
+
+def test_outputs_that_were_not_asked_for_ask_for_nothing(fake: FakeFastRTC) -> None:
+    with client(fake, "/addl").connect() as session:
+        streams = [session.outputs(), session.outputs()]
+        streams.pop().close()
+        streams.clear()  # dropped without a warning, which would be an error
+        gc.collect()
+        unread = session.outputs()
+    assert list(unread) == []
+    assert [seen.path for seen in fake.requests] == ["/addl/websocket/offer"]
+
+
+def test_an_output_that_is_too_large_costs_the_session_nothing(fake: FakeFastRTC) -> None:
+    with client(fake, "/addl", max_output_size=20, latest="/latest").connect() as session:
+        outputs = session.outputs()
+        assert say(session)
+        with pytest.raises(OutputTooLarge, match="larger than 20 bytes"):  # {"samples": ..., "rate": ...}
+            outputs.receive()
+        assert outputs.receive() == "with audio"
+        outputs.close()
+        assert say(session)
+        with pytest.raises(OutputTooLarge, match="larger than 20 bytes"):
+            session.latest_output()
+        assert say(session)
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 1.5, "1", None])
+def test_the_largest_size_of_outputs_is_a_number_of_bytes(fake: FakeFastRTC, size: Any) -> None:
+    with pytest.raises(InputError, match="^max_output_size must be a number of bytes above zero, got"):
+        client(fake, "/addl", max_output_size=size)

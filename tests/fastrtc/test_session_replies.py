@@ -26,7 +26,7 @@ from tests.net.support import frame, server, upgraded
 
 from .fake import FakeFastRTC
 from .real.turns import level, media, message
-from .talk import PONG, SPEECH, TURN, chatter, client, has_got_to_its_end, heard, say, speech, took
+from .talk import PONG, SPEECH, TURN, chatter, client, heard, say, say_to_its_end, speech, took
 
 
 def test_a_turn_brings_back_what_was_said(fake: FakeFastRTC) -> None:
@@ -97,8 +97,7 @@ def test_an_answer_that_comes_too_late_is_no_answer_to_the_next_question(fake: F
             session.reply(timeout=0.1)
         fake.say(media(level(1000, 800)))
         for amplitude in (2000, 3000):
-            session.send_audio(bytes(2), end=True)
-            has_got_to_its_end(fake, session)
+            say_to_its_end(fake, session, bytes(2))
             turn(amplitude)
             assert session.reply(idle=0.05).audio == mulaw.decode(level(amplitude, 800))
 

@@ -211,16 +211,21 @@ def making_inputs(place: Place) -> None:
 
 def opening_outputs(place: Place) -> None:
     with place.silent() as silent, place.session(outputs=place.url(silent.port)) as (_, session):
-        place.strike(session.outputs, lambda: silent.heard)
+        outputs = session.outputs()
+        place.strike(outputs.receive, lambda: silent.heard)
         assert silent.heard == 1
+        assert outputs.ended
+        assert outputs.receive(timeout=1) is None
         assert say(session)
 
 
 def refused_outputs(place: Place) -> None:
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nhalf"
     with place.silent(head) as silent, place.session(outputs=place.url(silent.port)) as (_, session):
-        place.strike(session.outputs, lambda: silent.heard)
+        outputs = session.outputs()
+        place.strike(outputs.receive, lambda: silent.heard)
         assert silent.heard == 1
+        assert outputs.ended
 
 
 def awaiting_outputs(place: Place) -> None:
@@ -341,7 +346,7 @@ def place(strike: Strike, transport: str, certified: Contexts) -> Place:
 NOT_INTERRUPTED = {dialling, encrypting, making_inputs}
 """Phases in which a thread waits in the interpreter's own code: other threads cannot interrupt that."""
 
-SHORT = {replying, awaiting_outputs}
+SHORT = {replying, opening_outputs, awaiting_outputs}
 """Phases in which each kind of exception is tried by each run of the tests."""
 
 

@@ -4,16 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hume_sync import ProtocolError
-from hume_sync.fastrtc.sse import ServerSentEvent, SSEParser
+from hume_sync.fastrtc.sse import TOO_LARGE, ServerSentEvent, SSEParser
 
 
-def parsed(stream: bytes) -> list[ServerSentEvent]:
+def parsed(stream: bytes) -> list[ServerSentEvent | None]:
     return SSEParser().feed(stream)
 
 
-def texts(stream: bytes) -> list[str]:
-    return [event.data for event in parsed(stream)]
+def texts(stream: bytes) -> list[str | None]:
+    return [event.data if event else None for event in parsed(stream)]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
@@ -25,10 +24,10 @@ def test_a_line_end_split_between_two_pieces_is_one() -> None:
     parser = SSEParser()
     assert parser.feed(b"data: a\r") == []
     assert parser.feed(b"\ndata: b\r") == []
-    assert [event.data for event in parser.feed(b"\n\r")] == ["a\nb"]
+    assert [event.data if event else None for event in parser.feed(b"\n\r")] == ["a\nb"]
     assert parser.feed(b"") == []
     assert parser.feed(b"\n") == []
-    assert [event.data for event in parser.feed(b"data: c\n\n")] == ["c"]
+    assert [event.data if event else None for event in parser.feed(b"data: c\n\n")] == ["c"]
 
 
 def test_an_event_is_there_as_soon_as_its_carriage_return_is() -> None:
@@ -42,7 +41,7 @@ def test_one_space_behind_the_colon_is_not_part_of_the_value() -> None:
 def test_a_byte_order_mark_is_ignored_at_the_beginning_and_nowhere_else() -> None:
     parser = SSEParser()
     assert parser.feed(b"\xef\xbb") == []
-    assert [event.data for event in parser.feed(b"\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n")] == ["a"]
+    assert [event.data if event else None for event in parser.feed(b"\xbfdata: a\n\n\xef\xbb\xbfdata: b\n\n")] == ["a"]
 
 
 def test_comments_and_unknown_fields_are_ignored() -> None:
@@ -99,24 +98,39 @@ def test_it_does_not_matter_how_the_stream_is_cut(stream: bytes, data: st.DataOb
     assert [event for piece in pieces for event in parser.feed(piece)] == parsed(stream)
 
 
-def test_a_line_without_end_is_refused_at_its_limit() -> None:
-    parser = SSEParser(max_line=100)
-    parser.feed(b":" + b"a" * 99)
-    with pytest.raises(ProtocolError, match="longer than 100 bytes"):
-        parser.feed(b"a")
+BIG = b"x" * 100
 
 
-def test_a_line_is_refused_for_its_length_even_with_an_end() -> None:
-    with pytest.raises(ProtocolError, match="longer than 100 bytes"):
-        SSEParser(max_line=100).feed(b"a" * 101 + b"\n")
-
-
-def test_a_line_as_long_as_its_limit_is_taken() -> None:
-    assert SSEParser(max_line=10).feed(b"data: 0123\n\n") == [ServerSentEvent("0123")]
-
-
-def test_an_event_without_end_is_refused_at_its_limit() -> None:
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("stream", "events"),
+    [
+        (b"data: " + BIG + b"\n\n", ["x" * 100]),
+        (b"\xef\xbb\xbfdata: " + BIG + b"\r\n\n", ["x" * 100]),
+        (b"data: " + BIG + b"x\n\ndata: 1\n\n", [TOO_LARGE, "1"]),
+        (b"data: " + BIG * 9 + b"\n\ndata: 1\n\n", [TOO_LARGE, "1"]),
+        (b"data: 0\n\ndata: " + BIG * 9 + b"\ndata: 7\nevent: e\n\ndata: 1\n\n", ["0", TOO_LARGE, "1"]),
+        (b"data\n" * 101 + b"\n", ["\n" * 100]),
+        (b"data\n" * 102 + b"\ndata: 1\n\n", [TOO_LARGE, "1"]),
+        (b"data: " + BIG + b"\ndata\n\ndata: 1\n\n", [TOO_LARGE, "1"]),
+        (b"data: " + BIG * 9 + b"\ndata: " + BIG * 9 + b"\n\ndata: 1\n\n", [TOO_LARGE, "1"]),
+        (b"data: 1\nevent: " + BIG * 9 + b"\n\ndata: 2\n\n", [TOO_LARGE, "2"]),
+        (b"data: 1\n:" + BIG * 9 + b"\n\ndata: 2\n\n", ["1", "2"]),
+        (b":" + BIG * 9 + b"\n\ndata: 2\n\n", ["2"]),
+    ],
+)
+def test_an_event_beyond_the_limit_is_told_of_and_the_next_ones_come(
+    stream: bytes, events: list[str | None], size: int
+) -> None:
     parser = SSEParser(max_event=100)
-    parser.feed(b"data\n" * 100)
-    with pytest.raises(ProtocolError, match="larger than 100 bytes"):
-        parser.feed(b"data\n")
+    pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+    assert [event.data if event else None for piece in pieces for event in parser.feed(piece)] == events
+
+
+def test_an_event_without_end_is_told_of_at_once_and_once() -> None:
+    parser = SSEParser(max_event=100)
+    assert parser.feed(b"data: " + BIG) == []
+    assert parser.feed(BIG) == [TOO_LARGE]
+    assert parser.feed(BIG * 100) == []
+    assert len(parser._line) + len(parser._data) < 200
+    assert [event.data if event else None for event in parser.feed(b"\n\ndata: 1\n\n")] == ["1"]

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hume_sync.fastrtc.hooks import open_events
 from hume_sync.fastrtc.http import Answer, Http
+from hume_sync.fastrtc.opening import Opening
 from hume_sync.fastrtc.origin import Origin
+from hume_sync.fastrtc.outputs import OutputStream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer, head
@@ -56,6 +59,11 @@ def stays(data: bytes = b"") -> Script:
 
 def get(port: int, timeout: float = 5.0, **more: Any) -> Answer:
     return http(port, **more).get("/", None, Deadline(timeout))
+
+
+def stream(asked: Http, url: str = "/updates", *, timeout: float = 5.0, **more: Any) -> OutputStream:
+    """The outputs of the connection "6f1c"."""
+    return OutputStream(Opening(lambda watch: open_events(asked, url, "6f1c", timeout, watch=watch)), **more)
 
 
 def elapsed(work: Callable[[], object]) -> float:

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import gzip
+import random
+import zlib
+
 import pytest
 
 from hume_sync import ConnectionLost, ProtocolError
-from hume_sync.net.body import ChunkedBody, PlainBody, framing
+from hume_sync.net.body import Body, ChunkedBody, PlainBody, framing
 
 
-def fed(body: PlainBody | ChunkedBody, data: bytes, size: int) -> bytes:
-    return b"".join(body.feed(data[at : at + size]) for at in range(0, len(data), size))
+def fed(body: Body, data: bytes, size: int) -> bytes:
+    pieces = []
+    for at in range(0, len(data), size):
+        pieces.append(body.feed(data[at : at + size]))
+        while body.holds_more:
+            pieces.append(body.feed(b""))
+    return b"".join(pieces)
 
 
 CHUNKS = b'5;name="value"\r\nhello\r\n00A\r\n, wide wor\r\n2\nld\n0\r\nTrailer: x\r\n\r\n'
@@ -70,7 +79,9 @@ def test_some_answers_have_no_body_whatever_they_say() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"content-encoding": "gzip"},
+        {"content-encoding": "br"},
+        {"content-encoding": "gzip, gzip"},
+        {"content-encoding": "deflate"},
         {"transfer-encoding": "gzip, chunked"},
         {"content-length": "-1"},
         {"content-length": "5, 6"},
@@ -80,3 +91,81 @@ def test_some_answers_have_no_body_whatever_they_say() -> None:
 def test_a_body_that_cannot_be_read_is_refused_before_it_is(fields: dict[str, str]) -> None:
     with pytest.raises(ProtocolError):
         framing(200, fields)
+
+
+# --- gzip
+
+ZIPPED = {"content-encoding": "gzip"}
+NOISE = random.Random(0).randbytes(3000)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip"])
+@pytest.mark.parametrize("parts", [[b"hello"], [NOISE], [b"hello, ", b"wide ", b"world"], [b""]])
+def test_gzip_is_decoded_however_it_is_cut(parts: list[bytes], coding: str, size: int) -> None:
+    data = b"".join(gzip.compress(part) for part in parts)  # RFC 1952, 2.2: one member after the other
+    body = framing(200, {"content-encoding": coding, "content-length": str(len(data))})
+    assert fed(body, data, size) == b"".join(parts)
+    assert body.ended
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_gzip_in_chunks_is_decoded_and_padding_is_ignored(size: int) -> None:
+    data = gzip.compress(NOISE) + bytes(20)
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data[:5], data[5:])) + b"0\r\n\r\n"
+    body = framing(200, ZIPPED | {"transfer-encoding": "chunked"})
+    assert fed(body, chunked, size) == NOISE
+    assert body.ended
+
+
+def test_what_was_flushed_of_a_stream_in_gzip_comes_at_once() -> None:
+    encoder = zlib.compressobj(wbits=31)
+    body = framing(200, ZIPPED)
+    for text in (b"data: 1\n\n", b"data: 2\n\n"):
+        assert body.feed(encoder.compress(text) + encoder.flush(zlib.Z_SYNC_FLUSH)) == text
+    assert body.feed(encoder.flush()) == b""
+    assert not body.ended
+    assert body.feed(b"") == b""
+    assert body.ended
+
+
+def test_of_a_few_bytes_that_stand_for_many_no_step_makes_more_than_its_limit() -> None:
+    data = gzip.compress(bytes(50 * 2**20))
+    body = framing(200, ZIPPED)
+    pieces = [len(body.feed(data))]
+    while body.holds_more:
+        pieces.append(len(body.feed(b"")))
+    assert sum(pieces) == 50 * 2**20
+    assert max(pieces) == 2**20
+
+
+def test_an_empty_body_may_claim_to_be_gzip() -> None:
+    assert framing(200, ZIPPED | {"content-length": "0"}).ended
+
+
+@pytest.mark.parametrize("framed", [{}, {"content-length": "20"}])
+def test_gzip_that_ends_too_soon_is_lost(framed: dict[str, str]) -> None:
+    body = framing(200, ZIPPED | framed)
+
+    def feed() -> None:
+        body.feed(gzip.compress(NOISE)[:20])
+        body.feed(b"")
+
+    with pytest.raises(ConnectionLost, match="cut its answer short"):
+        feed()
+
+
+@pytest.mark.parametrize(
+    "data", [b"data: 1\n\n", gzip.compress(b"a", mtime=0) + b"more", gzip.compress(b"a", mtime=0)[:-8] + bytes(8)]
+)
+def test_what_claims_to_be_gzip_and_is_not_is_refused(data: bytes) -> None:
+    body = framing(200, ZIPPED)
+    with pytest.raises(ProtocolError, match="not the gzip"):
+        fed(body, data, 10_000)
+
+
+def test_a_coding_is_named_where_it_is_one() -> None:
+    with pytest.raises(ProtocolError, match=r"not asked for \(br\)$"):
+        framing(200, {"content-encoding": "br"})
+    with pytest.raises(ProtocolError, match="not asked for$"):
+        framing(200, {"content-encoding": "open-sesame-7"})

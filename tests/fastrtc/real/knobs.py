@@ -46,6 +46,10 @@ class Knobs:
     """What the hook answers; other than 200, it takes nothing."""
     latest_wait: float = 10.0
     """Seconds that ``/latest`` waits for an output before it fails with status 500."""
+    app: str = ""
+    """The path below which the application has its hook and its outputs; its streams are where they say."""
+    late_head: bool = False
+    """Whether the head of a stream of events is held back until the first of them, as by GZipMiddleware."""
     redirect: str = ""
     """Where any request below ``/redirect`` is sent, with status 307."""
 
@@ -77,6 +81,8 @@ class ConnectionSeen:
     request: RequestSeen
     id: Any = None
     """As it says in ``start``."""
+    start: dict[str, Any] = attrs.field(factory=dict)
+    """That message."""
     events: list[str] = attrs.field(factory=list)
     """The name of each message."""
     media: list[int] = attrs.field(factory=list)

@@ -119,7 +119,7 @@ class Session:
         with self._server.noting():
             self.seen.events.append(event)
         if event == "start":
-            self.seen.id = received["websocket_id"]
+            self.seen.id, self.seen.start = received["websocket_id"], received
             if refusal := self._server.admit(self):
                 await self.say(refusal)
                 raise Ended(1000)
