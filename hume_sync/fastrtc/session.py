@@ -18,6 +18,7 @@ from .events import Event
 from .line import Line
 from .link import Connect
 from .listening import Listener
+from .messages import to_message
 from .outputs import OutputStream
 from .reply import Reply
 from .server import Server
@@ -69,9 +70,9 @@ class Session:
         """Send audio.
 
         Args:
-            audio: s16le mono samples at the client's ``input_sample_rate`` as bytes, or as an int16 array; or a WAV
-                file, by its path or as a binary file object (any rate and channels, 16 bits), which is read without a
-                limit of time.
+            audio: s16le mono samples at the client's ``input_sample_rate`` (8000 by telephone) as bytes, or as an
+                int16 array; or a WAV file, by its path or as a binary file object (any rate and channels, 16 bits),
+                which is read without a limit of time.
             end: append the silence that makes a handler which replies on pauses reply.
             timeout: seconds, of bringing a file to the client's rate, too; None: the client's, and over WebRTC, where
                 audio is sent as it sounds, as long as it plays. (Up to 10 s of it are queued on return.)
@@ -97,6 +98,33 @@ class Session:
         if timeout is None and self._line.link.real_time:
             deadline = deadline.later(sum(map(len, pieces)) / 2 / rate)
         self._speaker.say(pieces, deadline, ends=silent > 0)
+
+    @hides_locals
+    def send(self, message: Any, *, timeout: float | None = None) -> None:
+        """Send a message of the application's own: over WebSocket as one of its own, over WebRTC on the data channel.
+
+        It is on its way on return. Any thread may call it. It is no question: what a handler says in answer comes as
+        events. FastRTC's own servers hand no such message on to their handler: over WebRTC they answer it with
+        ``LogMessage("Server received: ...")``, and over WebSocket they ignore a JSON object with an ``event`` that they
+        do not know, and end the session at anything else, a binary message included. Servers that know more, as one in
+        front of the application, take what they take.
+
+        Args:
+            message: a str, which goes as it is; a mapping or a list, as JSON; or bytes, as a binary message. At most
+                the client's ``max_message_size``; over WebRTC, what the server says it takes (64 KiB, in older ones).
+            timeout: seconds of waiting for room; None: the client's.
+
+        Raises:
+            InputError: nothing that can be sent; it is too large; or it is an event by which the session itself speaks
+                (``start``, ``stop``, ``ping``, ``media``).
+            Timeout: no room in time. Nothing of it is sent.
+            ConnectionLost: the connection has ended. With ``reconnect`` it was made anew, and the message is not sent
+                again.
+            ConnectError, HookError: with ``reconnect``, as `reply`.
+        """
+        deadline = self._begin(timeout)
+        data = to_message(message)
+        self._line.use(lambda link: link.send(data, deadline), deadline)
 
     @hides_locals
     def ask(self, audio: Any, *, silence: float = _PAUSE, timeout: float | None = None, idle: float = _IDLE) -> Reply:

@@ -17,7 +17,7 @@ from ..errors import MessageTooLarge, ProtocolError
 from .optional import loaded_numpy
 from .wire import Received, Wire
 
-__all__ = ["BINARY", "FINAL", "LARGE", "FrameReader", "FrameWriter", "TEXT", "LatePart", "Part", "broken", "joined"]
+__all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LatePart", "Part", "broken", "joined"]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""

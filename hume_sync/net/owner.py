@@ -72,7 +72,7 @@ class Beat:
     """Seconds without a sign of the server's (a byte, or that it takes more of what has waited to be sent) after which
     the connection counts as lost. Time in which this process did not run does not count."""
     is_answer: Callable[[bytes], bool] = lambda _: False
-    """Whether a text message is the server's answer to one of these: it is not received, but counts (see `Owner.ping`)."""
+    """Whether a text is the server's answer to one of these: it is not received, but counts (see `Owner.ping`)."""
 
 
 class Message(NamedTuple):
