@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hume_sync import ConnectError, InboxOverflow, MessageTooLarge, ProtocolError, RetryPolicy, Timeout
+from hume_sync import ConnectError, InboxOverflow, MessageTooLarge, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost, HandshakeRejected
 from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, ReplyTimeout, TooManyConnections
 from hume_sync.fastrtc.connecting import connect_patiently
