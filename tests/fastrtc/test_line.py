@@ -77,7 +77,9 @@ def soon() -> Deadline:
 
 
 def received(it: Line) -> Event | None:
-    return it.receive(soon(), soon())
+    event = it.receive(soon(), soon())
+    assert not isinstance(event, Spoken)
+    return event
 
 
 def all_of(it: Line) -> list[Event | None]:
