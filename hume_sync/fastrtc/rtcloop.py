@@ -404,18 +404,15 @@ class RTCLoop:
 
         resampler = AudioResampler(format="s16", layout="mono", rate=self._output_rate)
         ear = Ear(self._output_rate)
-        first: float | None = None
         try:
             while True:
                 received = await track.recv()
                 now = monotonic()
                 delayed = ear.is_delayed(now)
                 for frame in resampler.resample(received):
-                    place = frame.time or 0.0  # (aiortc numbers all)
-                    first = place if first is None else first
                     samples = bytes(frame.planes[0])[: 2 * frame.samples]
                     if ear.is_worth_hearing(samples):
-                        chunk = AudioChunk(samples, self._output_rate, delayed, arrived=now, media_time=place - first)
+                        chunk = AudioChunk(samples, self._output_rate, delayed, arrived=now, media_time=frame.time)
                         self._take_in(chunk, len(samples))
         except MediaStreamError:
             pass

@@ -18,6 +18,7 @@ from hume_sync.net.deadline import Deadline
 
 from .rtcfake import FRAME, RTCFake, tone
 from .rtctalk import HELD_BACK, MARKS, Begin, Open, event_of, has_arrived, link_of, soon
+from .talk import took
 
 pytestmark = MARKS
 
@@ -85,6 +86,23 @@ def test_a_server_that_takes_nothing_is_a_time_out_and_what_was_sent_before_come
     session.send("and on", timeout=10)
     rtc.wait(lambda: rtc.told[-1:] == ["and on"])
     assert [message[:5] for message in rtc.told[:-1]] == [b"%05d" % number for number in range(count)]
+
+
+def note(rtc: RTCFake, message: str | bytes) -> None:
+    with rtc._changed:
+        rtc.told.append(message)
+        rtc._changed.notify_all()
+
+
+def test_who_waits_to_send_goes_on_as_soon_as_there_is_room(
+    rtc: RTCFake, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hume_sync.net.condition.TICK", 60.0)  # else it would look by itself, now and then
+    monkeypatch.setattr(RTCFake, "_answer_message", lambda rtc, _, message: note(rtc, message))  # and at each answer
+    session = begin()
+    waited = [took(lambda: session.send(bytes(50_000), timeout=20)) for _ in range(60)]
+    assert max(waited) < 10
+    rtc.wait(lambda: len(rtc.told) == 60)
 
 
 def test_who_waits_to_send_learns_at_once_that_the_session_is_closed(rtc: RTCFake, begin: Begin) -> None:
