@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 import orjson
 
+from ..reprs import safe_repr
 from .fields import OwnFields
 
 __all__ = ["TELEPHONE_RATE", "MakeRoute", "Route", "application", "telephone"]
@@ -20,6 +21,7 @@ __all__ = ["TELEPHONE_RATE", "MakeRoute", "Route", "application", "telephone"]
 TELEPHONE_RATE: Final = 8000
 
 
+@safe_repr
 @attrs.frozen
 class Route:
     """How one connection is spoken."""

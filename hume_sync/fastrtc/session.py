@@ -62,7 +62,10 @@ class Session:
 
     @property
     def webrtc_id(self) -> str:
-        """The name under which hooks and outputs know this connection; another one after a reconnect."""
+        """The name under which hooks and outputs know this connection; another one after a reconnect.
+
+        By telephone it is the ``streamSid``.
+        """
         return self._line.link.webrtc_id
 
     @hides_locals
