@@ -7,6 +7,16 @@ It is written from the protocol alone and shares no code with the client, so tha
 other. What is unknown of the service is a setting: see :class:`Knobs`.
 """
 
+try:
+    import websockets as _websockets  # noqa: F401 - what the extra brings
+except ModuleNotFoundError as exc:
+    if exc.name != "websockets":
+        raise
+    raise ModuleNotFoundError(
+        'the local server needs hume_sync with the extra "emulator": the module websockets is not installed',
+        name="websockets",
+    ) from None
+
 from .journal import ConnectionEnded, HandshakeSeen, Journal, RequestSeen, data_digest_of
 from .knobs import Knobs
 from .names import DESCRIPTIONS, EMOTIONS, FACS, LANGUAGE_EMOTIONS, SENTIMENT, TOXICITY

@@ -15,6 +15,7 @@ from ..net.deadline import Deadline, seconds
 from ..net.endpoint import Endpoint, default_context, private_headers, size
 from ..net.interrupts import from_outside
 from ..net.pending import Watch
+from ..net.preload import preload
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
 from ..net.secret import Secret
@@ -105,6 +106,7 @@ class FastRTCClient:
         allow_plaintext: bool = False,
     ) -> None:
         address, first = _without_query(url, "url")
+        preload()
         encrypted, host, port, prefix = Endpoint.split(address, name="url")
         mounted, second = _without_query(path, "path")
         if not isinstance(mounted, str) or not _PATH.fullmatch(mounted):

@@ -31,7 +31,10 @@ _UNREADABLE_REQUEST = "E0100"
 """The one error whose reply cannot name its request: the server could not read the request as JSON."""
 
 _MAX_SKIPPED = 32
-"""Messages in a row that may answer nothing; a server that sends more is not sound."""
+"""Messages that answer nothing, while a reply is awaited."""
+
+_MAX_PASSED_OVER = 10_000
+"""Likewise, on a connection that was idle: there a heartbeat a second is no fault in hours."""
 
 
 _PONG_TIMEOUT = 2.0
@@ -102,7 +105,7 @@ class Connection:
     def poll(self) -> None:
         """Look, without waiting, whether the connection is as it was left. To be called before each exchange.
 
-        At most 32 messages that answer nothing (a greeting, heartbeats) are read and skipped.
+        Messages that answer nothing (a greeting, heartbeats) are read and skipped.
 
         Raises:
             ConnectionLost: it has ended, or anything else came (``phase="idle"``); it is discarded.
@@ -188,7 +191,7 @@ class Connection:
         Raises:
             ConnectionLost: it may be a reply, or is one too many.
         """
-        if number > _MAX_SKIPPED or not self._is_stray(message):
+        if number > _MAX_PASSED_OVER or not self._is_stray(message):
             raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
         self._skip(message)
 

@@ -18,10 +18,12 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from ..errors import ConnectError, HumeClientException, Timeout, copy_of
 from . import clock
+from .condition import Condition
 from .deadline import Deadline
 from .interrupts import from_outside
 from .retry import RetryPolicy, brief
@@ -34,6 +36,9 @@ _T = TypeVar("_T")
 
 _REFUSED = 5.0
 """Seconds for which a refusal counts; each further one in a row doubles them."""
+
+_FAIR = 1.0
+"""Seconds that a server is to be given for a connection, before its silence counts as a failure."""
 
 _REFUSED_AT_MOST = 60.0
 
@@ -53,7 +58,8 @@ class Gate:
         self._policy = policy
         # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `end` anywhere.
         self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = Condition(self._lock)
+        self._version = 0  # of all below
         self._failures = 0  # in a row, since the last good reply; above zero the gate is closed
         self._last: HumeClientException = _too_late()  # the failure that keeps it closed
         self._prober: object | None = None
@@ -75,7 +81,8 @@ class Gate:
         """A copy of the failure that keeps calls from dialling; None while dialling is free."""
         with self._lock:
             if self._refusal is not None:
-                return copy_of(self._refusal)
+                over = clock.monotonic() >= self._refused_until  # it is being looked whether it still stands
+                return None if over else copy_of(self._refusal)
             return copy_of(self._last) if self._failures else None
 
     def enter(self, caller: object, deadline: Deadline) -> None:
@@ -87,44 +94,55 @@ class Gate:
         """
         if self._failures == 0 and self._ended is None and self._refusal is None:  # the usual way takes no lock
             return
+        arrived = self._round
+        while (wait := self._pass(caller, arrived, deadline)) is not None:
+            seen, pause = wait
+            self._changed.wait_for(partial(self._has_changed, seen), Deadline(pause))
+
+    def _has_changed(self, seen: int) -> bool | None:
+        return self._version != seen or None
+
+    def _pass(self, caller: object, arrived: int, deadline: Deadline) -> tuple[int, float] | None:
+        """Come through, or raise; else how things are, and how long to wait for a change of them."""
         with self._lock:
-            arrived = self._round
-            while True:
-                if self._ended is not None:
-                    raise copy_of(self._ended)
-                if self._fatal is not None and self._fatal[0] == arrived:
-                    raise copy_of(self._fatal[1])
-                if self._refusal is not None:
-                    if self._prober not in (None, caller) or clock.monotonic() < self._refused_until:
-                        raise copy_of(self._refusal)
-                    self._prober = caller
-                    return
-                if self._failures == 0:
-                    return
-                if self._prober is None:
-                    self._prober = caller
-                wait = 0.0 if self.fail_fast else deadline.remaining()
-                if self._prober is caller:
-                    pause = self._not_before - clock.monotonic()
-                    if pause <= 0:
-                        return
-                    if pause >= wait:
-                        self._hand_on(caller)
-                        raise copy_of(self._last)  # a wait that does not fit is not begun: this is why
-                    wait = pause
-                elif wait == 0.0:
-                    raise copy_of(self._last)
-                self._changed.wait(min(wait, threading.TIMEOUT_MAX))
+            if self._ended is not None:
+                raise copy_of(self._ended)
+            if self._fatal is not None and self._fatal[0] == arrived:
+                raise copy_of(self._fatal[1])
+            if self._refusal is not None:
+                if self._prober not in (None, caller) or clock.monotonic() < self._refused_until:
+                    raise copy_of(self._refusal)
+                self._prober = caller
+                return None
+            if self._failures == 0:
+                return None
+            if self._prober is None:
+                self._prober = caller
+            wait = 0.0 if self.fail_fast else deadline.remaining()
+            if self._prober is caller:
+                pause = self._not_before - clock.monotonic()
+                if pause <= 0:
+                    return None
+                if pause >= wait:
+                    self._hand_on(caller)
+                    raise copy_of(self._last)  # a wait that does not fit is not begun: this is why
+                wait = pause
+            elif wait == 0.0:
+                raise copy_of(self._last)
+            return self._version, wait
 
     def dial(self, connect: Callable[[Deadline], _T], caller: object, deadline: Deadline) -> _T:
         """Come through, connect, and let the gate know if that fails."""
         self.enter(caller, deadline)
+        began = clock.monotonic()
         try:
             return connect(deadline)
         except HumeClientException as exc:
             if from_outside(exc):
                 raise
-            if self._policy.allows(exc):
+            if isinstance(exc, Timeout) and deadline.expired() and clock.monotonic() - began < _FAIR:
+                self.leave(caller)  # the caller's patience says nothing of the server
+            elif self._policy.allows(exc):
                 self.failed(caller, exc)
             else:
                 self.condemn(caller, exc)
@@ -173,7 +191,7 @@ class Gate:
                 pause = min(_REFUSED * 2.0 ** min(self._refusals, 30), _REFUSED_AT_MOST)
                 self._refusals += 1
                 self._refusal, self._refused_until = copy_of(error), now + pause
-                self._changed.notify_all()
+                self._tell()
             if self._prober is caller:
                 self._fatal = (self._round, copy_of(error))
                 self._reopen()
@@ -190,18 +208,22 @@ class Gate:
         """Nobody comes through any more: wake all who wait."""
         with self._lock:
             self._ended = error
-            self._changed.notify_all()
+            self._tell()
 
     def _reopen(self) -> None:
         self._failures = 0
         self._prober = None
         self._round += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        self._version += 1
         self._changed.notify_all()
 
     def _hand_on(self, caller: object) -> None:
         if self._prober is caller:
             self._prober = None
-            self._changed.notify_all()
+            self._tell()
 
 
 def _too_late() -> Timeout:

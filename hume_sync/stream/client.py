@@ -17,6 +17,7 @@ from ..net.deadline import Deadline, seconds
 from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
 from ..net.optional import NeedsExtra
 from ..net.pending import Watch
+from ..net.preload import preload
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
 from ..net.tracebacks import hides_locals
@@ -102,6 +103,7 @@ class HumeStreamClient:
         headers: Mapping[str, str] | None = None,
         allow_plaintext: bool = False,
     ) -> None:
+        preload()
         url = base_url if base_url is not None else os.environ.get("HUME_BASE_URL")
         if not url:
             raise ConfigurationError(_NO_SERVER)

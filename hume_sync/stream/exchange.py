@@ -195,8 +195,8 @@ class Exchanges:
         except BaseException as exc:
             if not isinstance(exc, HumeClientException) or from_outside(exc):
                 connection.discard()
-            elif self.source.policy.allows(exc):
-                gate.failed(self, exc)
+            elif self.source.policy.allows(exc) and not isinstance(exc, RequestError):
+                gate.failed(self, exc)  # (a reply proves that the server is there, whatever it says of a payload)
             raise
         finally:
             if connection.answered:
@@ -288,8 +288,7 @@ def _ask(
         reply.emulated = True
     if reply.get("error") is not None:
         error = _request_error(reply, connection)
-        if not is_servers_fault(error.code):
-            connection.answered = True  # it objects to the request, and is well
+        connection.answered = True  # whatever it objects to
         try:
             raise error
         finally:

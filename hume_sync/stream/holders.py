@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from types import CodeType, FrameType
 from typing import TypeVar
@@ -46,12 +47,12 @@ class Crowd:
     def would_wait_for_itself(self) -> bool:
         """Whether the calling thread waits for ``with`` blocks of its own, which cannot end before its wait does.
 
-        That is certain where their frames are on its stack. Blocks of generators that it has left, as frameworks enter
-        and leave them in whatever thread is free, are not; and a lease that another thread was seen to use may be ended
-        by that one.
+        That is so where their frames are on its stack. Blocks of generators that it has left, as frameworks enter and
+        leave them in whatever thread is free, are not; and a lease that another thread uses may be ended by that one.
         """
         if not self.in_the_way or any(
-            lease.thread is not self.wanted.thread or lease.shared for lease in self.in_the_way
+            lease.thread is not self.wanted.thread or lease.shared or lease.lock.holder is not None
+            for lease in self.in_the_way
         ):
             return False
         frame: FrameType | None = sys._getframe()
@@ -60,6 +61,19 @@ class Crowd:
             stack.add(id(frame))
             frame = frame.f_back
         return all(lease.frame_id in stack for lease in self.in_the_way)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether all leases in the way were entered by ``with`` statements, rather than by hand or an `ExitStack`.
+
+        Others may have been handed to another thread, which has not begun to use them.
+        """
+        return all(_is_with(lease.code, lease.instruction) for lease in self.in_the_way)
+
+    @property
+    def use(self) -> tuple[tuple[Lease, int], ...]:
+        """What the leases in the way have been used for so far: it changes while another thread uses them."""
+        return tuple((lease, lease.stream.sent) for lease in self.in_the_way)
 
     def timeout(self) -> PoolTimeout:
         """Build the error for one who has waited in vain. Without the pool's lock, as for the others below."""
@@ -105,6 +119,15 @@ def _holder(lease: Lease, now: float) -> LeaseHolder:
         stream=None if lease.key is None else described(lease.key),
         thread_ended=lease.thread.ended,
     )
+
+
+def _is_with(code: CodeType, instruction: int) -> bool:
+    """Tell whether an instruction enters the block of a ``with`` statement, rather than calls ``__enter__`` by name."""
+    before = max(0, instruction - 2)  # from Python 3.14 on, a call is what follows the look-up of the method
+    return any(dis.opname[code.co_code[place]] in _ENTERING for place in (instruction, before))
+
+
+_ENTERING = frozenset({"BEFORE_WITH", "LOAD_SPECIAL"})
 
 
 def _line(code: CodeType, instruction: int) -> int:

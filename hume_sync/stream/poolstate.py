@@ -101,6 +101,7 @@ class PoolState:
 
     def _wait(self, waiter: Waiter, deadline: Deadline) -> None:
         began, pause = clock.monotonic(), _FIRST_LOOK
+        use: object = None
         try:
             while not waiter.wait(min(deadline.remaining(), pause)):
                 pause = _LOOK_EVERY
@@ -113,7 +114,8 @@ class PoolState:
                         raise closed_error()
                     crowd = Crowd.around(waiter.lease, self.leases)
                 self.close_all(closed)
-                if crowd.would_wait_for_itself:
+                before, use = use, crowd.use
+                if crowd.would_wait_for_itself and (crowd.blocks or use == before):
                     raise self._timed_out(crowd.dead_lock())
                 if cause := self.gate.cause:
                     if self.settings.fail_fast or deadline.expired():

@@ -129,7 +129,9 @@ class StreamResponse(dict[str, Any]):
                 if isinstance(time, dict):
                     for end in ("begin", "end"):
                         if _is_number(time.get(end)):
-                            time[end] = round(time[end] + self.clock_offset, 9)
+                            moved = round(time[end] + self.clock_offset, 9)
+                            # (what the server has rounded can come to lie a little before the stream's beginning)
+                            time[end] = 0.0 if moved < 0 else moved
 
     def emotions(self, model: str | None = None) -> dict[str, float]:
         """Return the score of each emotion: the mean over all predictions of a model (None: of all models).

@@ -141,7 +141,7 @@ def test_a_fork_while_another_thread_holds_a_lock_does_not_block_the_child(pool:
     held, go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with pool._state().lock if lock == "pool" else pool._state().gate._changed:
+        with pool._state().lock if lock == "pool" else pool._state().gate._lock:
             held.set()
             assert go.wait(5)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import TypeVar
 
 import attrs
 import pytest
@@ -22,27 +22,30 @@ from hume_sync import (
 )
 from hume_sync.errors import PoolClosed
 from hume_sync.net import clock as clock_module
+from hume_sync.net.condition import Condition
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.gate import Gate
+
+_T = TypeVar("_T")
 
 pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
 
 AT_ONCE = RetryPolicy(initial=1e-9)  # a back-off that is over before anybody looks
 
 
-class Waiting(threading.Condition):
+class Waiting(Condition):
     """The gate's condition, which tells how many wait in it."""
 
-    def __init__(self, lock: Any) -> None:
+    def __init__(self, lock: threading.RLock) -> None:
         super().__init__(lock)
         self.count = 0
         self.more = threading.Semaphore(0)
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait_for(self, attempt: Callable[[], _T | None], deadline: Deadline) -> _T | None:
         self.count += 1
-        self.more.release()  # the lock is held: whoever takes it next finds this one waiting
+        self.more.release()
         try:
-            return super().wait(timeout)
+            return super().wait_for(attempt, deadline)
         finally:
             self.count -= 1
 
@@ -60,8 +63,7 @@ class Scene:
         """Enter, and return once it really waits."""
         future = self.enter(caller, timeout)
         assert self.changed.more.acquire(timeout=5)
-        with self.changed:
-            assert not future.done()
+        assert not future.done()
         return future
 
 
