@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Generator, Iterator
@@ -37,7 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = _EPILOG
     command.add_argument("url", metavar="URL", help="the application and where the stream is mounted")
-    command.add_argument("--wav", required=True, metavar="FILE", help="what to say: 16-bit WAV of any rate")
+    command.add_argument("--wav", required=True, metavar="FILE", help="what to say: a WAV file, of any rate")
     command.add_argument("--out", metavar="FILE", help="where to write the reply, as WAV")
     command.add_argument("--input-rate", type=int, default=48000, metavar="HZ", help="of the handler (default 48000)")
     command.add_argument("--output-rate", type=int, default=24000, metavar="HZ", help="of its audio (default 24000)")
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace) -> Generator[str]:
         import urllib3  # noqa: F401, PLC0415 - what the extra brings: known now, and not in the middle of the turn
 
         from .fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - an extra; the other commands work without it
-        from .fastrtc.audio import to_samples, write_wav  # noqa: PLC0415 - likewise
+        from .fastrtc.audio import pieces, write_wav  # noqa: PLC0415 - likewise
     # What is wrong with the arguments is known now, and not after the turn.
     fields = dict(_field(text) for text in arguments.set)
     if arguments.out:
@@ -71,12 +73,15 @@ def run(arguments: argparse.Namespace) -> Generator[str]:
         output_sample_rate=arguments.output_rate,
         timeout=arguments.timeout,
     )
-    samples = to_samples(arguments.wav, arguments.input_rate)
-    with client.connect(arguments.transport, inputs=(lambda: fields) if fields else None) as session:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(Path(arguments.wav).open("rb"))  # a pipe, too
+        question = stack.enter_context(contextlib.closing(pieces(file, arguments.input_rate)))
+        first = next(question)
+        session = stack.enter_context(client.connect(arguments.transport, inputs=(lambda: fields) if fields else None))
         outputs = session.outputs() if outputs_url else None
         if outputs is not None and (output := outputs.receive(_NOTHING, timeout=_FIRST)) is not _NOTHING:
             yield _shown(json.dumps, output)
-        session.send_audio(samples, end=True)
+        session.send_audio(itertools.chain([first], question), end=True)
         try:
             reply = session.reply()
         except ReplyTimeout as exc:

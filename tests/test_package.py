@@ -17,8 +17,9 @@ ROOMS = {
     # who may import whom; an arrow never points up (None: the package's own top)
     "errors": set(),
     "net": {"errors", "net"},
-    "stream": {"errors", "net", "stream", "_version"},
-    "fastrtc": {"errors", "net", "fastrtc", "_version"},
+    "formats": {"errors", "formats"},
+    "stream": {"errors", "net", "formats", "stream", "_version"},
+    "fastrtc": {"errors", "net", "formats", "fastrtc", "_version"},
     "emulator": {"emulator"},
     "documents": {"errors", "stream"},
     "inputs": {"errors", "stream", "documents"},

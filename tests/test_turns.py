@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
+import os
+import struct
 import sys
 import time
 import wave
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ from hume_sync.fastrtc.audio import write_wav
 from .fastrtc.fake import FakeFastRTC
 from .fastrtc.real.sound import speech
 from .fastrtc.real.turns import Heard, Output, Say, Step, Stream, message
+from .fastrtc.sounds import wav
 from .fastrtc.webtalk import EVENTS, request
 from .faultproxy import Peer
 from .net.support import server
@@ -75,6 +80,33 @@ def test_a_reply_is_written_as_wav(
     with wave.open(str(out)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
         assert file.getnframes() / 16000 > 1.9
+
+
+@pytest.mark.parametrize(("bits", "tag"), [(8, 7), (24, 1), (64, 3)])
+@pytest.mark.parametrize("pipe", [False, True])
+def test_the_question_is_a_wav_file_of_any_encoding_or_a_pipe(
+    fake: FakeFastRTC, tmp_path: Path, bits: int, tag: int, pipe: bool
+) -> None:
+    path = tmp_path / "question.wav"
+    content = wav(bytes(2 * 8000 * bits // 8), bits=bits, tag=tag, channels=2, rate=8000)
+    with ThreadPoolExecutor(1) as threads:
+        if pipe:
+            os.mkfifo(path)
+            threads.submit(path.write_bytes, content)
+        else:
+            path.write_bytes(content)
+        assert cli.main(["fastrtc", f"{fake.url}/mum", "--wav", str(path), *RATES, "--timeout", "0.5"]) == 1
+    assert fake.connections[0].media == [16000, 19200]
+
+
+def test_a_file_that_cannot_be_sent_is_named_and_nothing_is_connected(
+    fake: FakeFastRTC, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "question.wav"
+    path.write_bytes(wav(struct.pack("<2f", 0, math.nan), bits=32, tag=3))
+    assert cli.main(["fastrtc", f"{fake.url}/echo", "--wav", str(path), *RATES]) == 2
+    assert f"sample 1 of the file '{path}' is nan; floats must be" in capsys.readouterr().err
+    assert fake.requests == []
 
 
 def test_a_reply_that_lacks_something_says_so(

@@ -1,82 +1,102 @@
-"""Audio as callers hold it, turned into the samples of a session: s16le, one channel, at the session's rate."""
+"""Audio as callers have it, as the messages of a session: samples, s16le, one channel, at the session's rate."""
 
 from __future__ import annotations
 
-import errno
+import inspect
+import io
+import itertools
 import os
-import stat
-import struct
-import sys
 import wave
-from array import array
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from ..errors import InputError, described
-from ..net.interrupts import from_outside
-from ..net.optional import loaded_numpy
-from ..net.pending import open_into
-from .samples import Check, check_rate, check_whole, mean, mix_down, resample
+from ..net.number import plain_number
+from .arrays import is_array, to_samples
+from .samples import Check, Resampler, check_rate, check_whole, no_check
+from .wavfile import RATES, check_no_other, is_wav, opened, read_wav
 
-__all__ = ["check_rate", "silence", "to_samples", "write_wav"]
+__all__ = ["PAUSE", "check_rate", "pause_of", "pieces", "silence", "write_wav"]
 
-_MAX_FILE: Final = 256 * 2**20
-_CHUNK: Final = 2**20
+PAUSE: Final = 1.2
+"""Seconds of silence that a pause needs: a server looks at 0.6 s at a time, and the first of these may hold speech."""
+
+_MOST: Final = 2**23
+"""Samples of a message: three minutes at 48 kHz, which as mu-law in base64 stay well below the 16 MiB at which servers
+drop the connection."""
 
 _MAX_SILENCE: Final = 3600.0
 
-_UNKNOWN: Final = 0xFFFFFFFF
-"""A size that stands elsewhere (in the chunk "ds64" of RF64: EBU Tech 3306), or that nobody knew."""
+_MAX_PAUSE: Final = 60
 
-_FORMAT: Final = struct.Struct("<HHIIHH")
-_PCM: Final = 1
-_EXTENSIBLE: Final = 0xFFFE
-_ENCODINGS: Final = {1: "PCM", 2: "ADPCM", 3: "float", 6: "A-law", 7: "mu-law", 17: "IMA ADPCM", 85: "MP3"}
+_KINDS: Final = (
+    "bytes (s16le, mono), an array of int16 or of floats from -1 to 1, (rate, array), a WAV file by its path, as a"
+    " binary file object or as bytes, or an iterable of these"
+)
 
 
-def to_samples(audio: object, sample_rate: int, *, check: Check = lambda: None) -> bytes:
-    """Samples, s16le, one channel at ``sample_rate``, of any audio a session takes.
+def pieces(
+    audio: object, sample_rate: int, *, silent: float = 0.0, most: int = _MOST, check: Check = no_check
+) -> Generator[bytes]:
+    """Yield the messages that audio makes: s16le, one channel, at ``sample_rate``.
+
+    Servers look at each message as a whole, so what is no stream comes in as few as can be, and the silence apart: the
+    speech in a message hides the pause in it. Nothing is yielded before all of what is in memory has been checked, and
+    of a file its head, and its floats where it can seek. To close the iterator closes the file.
 
     Args:
         audio: one of
 
-            - ``bytes``, ``bytearray``, or a ``memoryview`` of bytes: s16le, one channel, at ``sample_rate`` already;
-            - an ``array.array`` of typecode "h", or a ``memoryview`` of that format: likewise, in the machine's order;
-            - a numpy array of int16 at ``sample_rate``, of shape (n,), (1, n) or (n, 1), or stereo, (2, n) or (n, 2):
-              one or two rows are channels, whatever the columns;
-            - a path (str or PathLike), or a binary file object, read from where it stands, of a WAV file: 16-bit PCM,
-              one or two channels, 8000 to 192000 Hz, resampled where it must be, at most 256 MiB. A file that was cut
-              off counts as far as it goes, and one written to a pipe, whose sizes nobody knew, to its end.
-
-            Two channels are mixed down to their mean.
+            - an array: see `to_samples`; at ``sample_rate``;
+            - ``(rate, array)``: likewise, at its own rate, 1000 to 768000 Hz;
+            - a WAV file by its path (str or PathLike), as a binary file object or as bytes: see `read_wav`;
+            - an iterable of these, in any mixture: a stream, of which each chunk makes a message of its own as it
+              comes. Bytes in it may be divided anywhere, in the middle of a sample, too.
         sample_rate: Hz, 8000 to 192000.
-        check: called again and again while a long file is turned into samples; what it raises ends that.
+        silent: seconds of silence behind it.
+        most: samples of a message.
+        check: called again and again; what it raises ends the work.
 
     Raises:
-        OSError: the file is missing, a directory, or unreadable.
-        InputError: an odd number of bytes, nothing at all, another type, shape or number format, no WAV file, one that
-            is too large, or a rate out of range; the text says what was found and what is accepted.
+        OSError: a file is missing, a directory, or unreadable.
+        InputError: what cannot be audio; the text names it, and says what is accepted. Of a stream the error comes with
+            the chunk that is wrong, and of a file that cannot seek with the sample.
+        Exception: whatever an iterable raises.
     """
     check_rate("sample_rate", sample_rate)
-    numpy = loaded_numpy()  # never imported here: without it nobody can hold an array
-    if isinstance(audio, bytes | bytearray | memoryview):
-        samples = _of_bytes(audio)
-    elif isinstance(audio, array):
-        samples = _of_plain_array(audio)
-    elif numpy is not None and isinstance(audio, numpy.ndarray):
-        samples = _of_array(numpy, audio)
-    elif isinstance(audio, str | os.PathLike):
-        samples = _of_wav(_read_path(audio, check), _name_of(audio), sample_rate, check)
-    elif hasattr(audio, "read"):
-        samples = _of_wav(_read_object(audio, "audio", check), "audio", sample_rate, check)
+    voice = _Voice(sample_rate, check)
+    messages: Iterable[Iterable[bytes]]
+    if _is_stream(audio):
+        messages = _of_stream(audio, voice, most, check)
     else:
-        raise InputError(
-            "audio must be bytes (s16le, mono), an array of int16 (array.array or numpy), or a WAV file by its path or"
-            f" as a binary file object; got {type(audio).__name__}"
-        )
-    if not samples:
+        messages = [itertools.chain(voice.say(_blocks(audio, "audio", sample_rate, most, check)), voice.end())]
+    empty = True
+    for message in messages:
+        for piece in _gathered(message, most):
+            empty = False
+            yield piece
+    if empty:
         raise InputError("audio is empty: there is nothing to send")
-    return samples
+    yield from _gathered([silence(silent, sample_rate)], most)
+
+
+def pause_of(name: str, value: object) -> float:
+    """The seconds of silence that an argument asks for: True: as many as a pause needs; False or 0: none.
+
+    Args:
+        name: what the error calls it.
+        value: a bool, or a number of any type, 0 to 60.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(value, bool):
+        return PAUSE if value else 0.0
+    number = plain_number(value)
+    if number is None or not 0 <= number <= _MAX_PAUSE:
+        raise InputError(f"{name} must be a bool, or seconds of silence, 0 to {_MAX_PAUSE}; got {described(value)}")
+    return float(number)
 
 
 def silence(seconds: float, sample_rate: int) -> bytes:
@@ -109,140 +129,146 @@ def write_wav(path: str | os.PathLike[str], samples: bytes, sample_rate: int) ->
         writer.writeframes(samples)
 
 
-def _of_bytes(audio: bytes | bytearray | memoryview) -> bytes:
-    view = memoryview(audio)
-    if view.ndim != 1 or view.format not in {"B", "c", "h", "<h"}:
-        raise InputError(
-            "audio must be a memoryview of bytes or of 16-bit integers (format 'h'), in one dimension;"
-            f" got format {view.format!r}, shape {view.shape}"
-        )
-    samples = _little_endian(view.tobytes()) if view.format == "h" else view.tobytes()
-    check_whole("audio", len(samples))
-    if samples[:4] == b"RIFF" and samples[8:12] == b"WAVE":
-        raise InputError(
-            "audio as bytes must be bare samples, and this is a WAV file: pass its path or io.BytesIO(...)"
-        )
-    return samples
+class _Voice:
+    """Brings all that is said to one rate, without a seam where parts of the same rate follow each other."""
+
+    def __init__(self, sample_rate: int, check: Check) -> None:
+        self.sample_rate = sample_rate
+        self._check = check
+        self._resampler: Resampler | None = None
+
+    def say(self, blocks: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
+        """Yield blocks at the session's rate; the last few samples may wait for more."""
+        for rate, samples in blocks:
+            if self._resampler is not None and self._resampler.source != rate:
+                yield from self.end()
+            if rate == self.sample_rate:
+                yield samples
+                continue
+            if self._resampler is None:
+                self._resampler = Resampler(rate, self.sample_rate, self._check)
+            yield from self._resampler.feed(samples)
+
+    def end(self) -> Iterator[bytes]:
+        """Yield what waits."""
+        if self._resampler is not None:
+            yield from self._resampler.end()
+            self._resampler = None
 
 
-def _of_plain_array(audio: array[Any]) -> bytes:
-    if audio.typecode != "h":
-        raise InputError(f"audio must be an array of int16 (typecode 'h'), got typecode {audio.typecode!r}")
-    return _little_endian(audio.tobytes())
+def _gathered(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Join blocks to messages of ``most`` samples."""
+    size, message = 2 * most, bytearray()
+    for block in blocks:
+        for begin in range(0, len(block), size):
+            message += memoryview(block)[begin : begin + size]
+            if len(message) >= size:
+                yield bytes(message[:size])
+                del message[:size]
+    if message:
+        yield bytes(message)
 
 
-def _little_endian(samples: bytes) -> bytes:
-    """Samples that lie as this machine has its integers, as s16le."""
-    if sys.byteorder == "little":
-        return samples
-    swapped = array("h", samples)
-    swapped.byteswap()
-    return swapped.tobytes()
+def _is_stream(audio: object) -> TypeGuard[Iterable[object]]:
+    """Tell whether audio is an iterable of chunks."""
+    return (
+        isinstance(audio, Iterable)
+        and not isinstance(audio, str | os.PathLike | Mapping | type)
+        and not is_array(audio)
+        and not hasattr(audio, "read")
+        and not _is_pydub(audio)
+        and not _is_pair(audio)
+    )
 
 
-def _of_array(numpy: Any, audio: Any) -> bytes:
-    if audio.dtype.kind != "i" or audio.dtype.itemsize != 2:
-        hint = "; scale floats: (x * 32767).astype(numpy.int16)" if audio.dtype.kind == "f" else ""
-        raise InputError(f"audio must be an array of int16, got dtype {audio.dtype}{hint}")
-    if not audio.size:
-        return b""
-    channels = audio.reshape(1, -1) if audio.ndim == 1 else audio
-    if channels.ndim == 2 and len(channels) > 2:
-        channels = channels.T
-    if channels.ndim != 2 or len(channels) not in {1, 2}:
-        raise InputError(
-            "audio must be an array of shape (n,), (1, n) or (n, 1), or of two channels, (2, n) or (n, 2);"
-            f" got {audio.shape}"
-        )
-    return mean(numpy, channels) if len(channels) == 2 else channels.astype("<i2").tobytes()
-
-
-def _name_of(path: str | os.PathLike[str]) -> str:
-    return f"the file {os.fspath(path)!r}"
-
-
-def _read_path(path: str | os.PathLike[str], check: Check) -> bytes:
-    descriptors: list[int] = []
-    try:
-        try:
-            # Without O_NONBLOCK a FIFO would be waited for, and for ever.
-            descriptor = open_into(descriptors, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except ValueError as exc:  # a NUL, or what the file system cannot write
-            if from_outside(exc):
-                raise
-            raise InputError(f"{_name_of(path)} cannot exist: {exc}") from None
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{_name_of(path)} is no regular file; pass an open file object")
-        if status.st_size > _MAX_FILE:
-            raise InputError(f"{_name_of(path)} holds {status.st_size} bytes; the limit is {_MAX_FILE}")
-        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-            return _read_object(file, _name_of(path), check)
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def _read_object(file: Any, name: str, check: Check) -> bytes:
-    content = bytearray()
-    while len(content) <= _MAX_FILE:
+def _of_stream(audio: Iterable[object], voice: _Voice, most: int, check: Check) -> Iterator[Iterator[bytes]]:
+    for name, chunk in _whole_chunks(audio):
         check()
-        chunk = file.read(_CHUNK)
-        if not isinstance(chunk, bytes | bytearray | memoryview):
-            hint = "; open the file with mode 'rb'" if isinstance(chunk, str) else ""
-            raise InputError(f"{name} must read as bytes, got {type(chunk).__name__}{hint}")
-        if not chunk:
-            return bytes(content)
-        content += chunk
-    raise InputError(f"{name} holds more than {_MAX_FILE} bytes, the limit")
+        yield voice.say(_blocks(chunk, name, voice.sample_rate, most, check))
+    yield voice.end()
 
 
-def _of_wav(content: bytes, name: str, sample_rate: int, check: Check) -> bytes:
-    """The samples of a WAV file at ``sample_rate``."""
-    if content[:4] not in {b"RIFF", b"RF64"} or content[8:12] != b"WAVE":
-        found = "is empty" if not content else "is no WAV file"
-        raise InputError(f"{name} {found}; accepted are WAV files of 16-bit PCM, one or two channels")
-    form, samples = _chunks(content, name)
-    tag, channels, rate, _, frame_size, bits = _FORMAT.unpack_from(form)
-    if tag == _EXTENSIBLE and len(form) >= 26:
-        (tag,) = struct.unpack_from("<H", form, 24)  # the sub-format begins with the plain tag
-    if (tag, bits) != (_PCM, 16) or channels not in {1, 2} or frame_size != 2 * channels:
-        raise InputError(
-            f"{name} holds {bits}-bit {_ENCODINGS.get(tag, f'audio of format {tag:#06x}')} of {channels} channels,"
-            f" {frame_size} bytes a frame; accepted is 16-bit PCM of one or two channels"
-        )
-    check_rate(f"the sample rate of {name}", rate)
-    samples = samples[: len(samples) - len(samples) % frame_size]
-    return resample(mix_down(samples, check) if channels == 2 else samples, rate, sample_rate, check)
+def _whole_chunks(audio: Iterable[object]) -> Iterator[tuple[str, object]]:
+    """Name and yield chunks; of bytes, what is left of a sample at the end of one goes to the next."""
+    half, in_file = b"", False
+    for number, chunk in enumerate(audio, 1):
+        name = f"chunk {number} of audio"
+        if _are_bytes(chunk) and not is_wav(chunk):
+            if in_file and len(chunk):
+                raise InputError(
+                    f"{name} is bare bytes behind a WAV file: give a file that comes in parts as a binary file object"
+                )
+            data = half + bytes(chunk)
+            whole = len(data) // 2 * 2
+            half = data[whole:]
+            yield name, data[:whole]
+            continue
+        if half:
+            raise InputError(f"{name} comes in the middle of a sample: the bytes before it are an odd number")
+        in_file = _are_bytes(chunk)
+        yield name, chunk
+    if half:
+        raise InputError("audio must be 16-bit samples, two bytes each; its chunks end in the middle of one")
 
 
-def _chunks(content: bytes, name: str) -> tuple[bytes, bytes]:
-    """The bodies of the "fmt " and the "data" chunk, this one as far as it goes."""
-    form, position, unknown = b"", 12, _UNKNOWN
-    while position + 8 <= len(content):
-        chunk, size = struct.unpack_from("<4sI", content, position)
-        position += 8
-        if chunk == b"ds64" and position + 16 <= len(content):
-            (unknown,) = struct.unpack_from("<Q", content, position + 8)
-        elif chunk == b"fmt ":
-            form = content[position : position + size]
-        elif chunk == b"data":
-            if len(form) < _FORMAT.size:
-                raise InputError(f"{name} is a damaged WAV file: its format does not come before its samples")
-            if size == _UNKNOWN:
-                size = unknown
-            elif size == 0 and not _are_chunks(content, position):
-                size = len(content)  # as by writers that fill in the sizes at the end, where they cannot go back
-            return form, content[position : position + size]
-        position += size + size % 2  # chunks begin at even places
-    raise InputError(f"{name} is a damaged WAV file: it has no samples")
+def _are_bytes(audio: object) -> TypeGuard[bytes | bytearray | memoryview]:
+    if isinstance(audio, memoryview):
+        return audio.ndim == 1 and audio.format in {"B", "c"}
+    return isinstance(audio, bytes | bytearray)
 
 
-def _are_chunks(content: bytes, position: int) -> bool:
-    """Whether from here to the end there is one chunk behind the other."""
-    while position + 8 <= len(content) and all(0x20 <= letter < 0x7F for letter in content[position : position + 4]):
-        (size,) = struct.unpack_from("<I", content, position + 4)
-        position += 8 + size + size % 2
-    return position in {len(content), len(content) + 1}  # the last may lack its pad
+def _blocks(audio: Any, name: str, sample_rate: int, most: int, check: Check) -> Iterator[tuple[int, bytes]]:
+    """Yield rate and samples of a piece of audio, a little at a time."""
+    if _are_bytes(audio) and is_wav(audio):
+        yield from read_wav(io.BytesIO(bytes(audio)), name, check, most=most)
+    elif is_array(audio):
+        yield sample_rate, _samples(audio, name, check)
+    elif isinstance(audio, str | os.PathLike):
+        with opened(audio) as file:
+            yield from read_wav(file, _name_of(os.fspath(audio), name), check, most=most)
+    elif hasattr(audio, "read") and not isinstance(audio, type):
+        yield from read_wav(audio, _name_of(getattr(audio, "name", None), name), check, most=most)
+    elif _is_pair(audio):
+        rate, values = audio
+        if not is_array(values):
+            hint = "; the rate comes first" if is_array(rate) else ""
+            raise InputError(f"{name} must be (rate, array), got {type(values).__name__} in place of the array{hint}")
+        if _are_bytes(values) and is_wav(values):
+            raise InputError(f"{name} is (rate, array) with a WAV file, which has a rate of its own")
+        rate = check_rate(f"the rate of {name}", plain_number(rate), *RATES)
+        yield rate, _samples(values, name, check)
+    else:
+        raise InputError(f"{name} must be {_KINDS}; got {_described(audio)}")
+
+
+def _samples(audio: Any, name: str, check: Check) -> bytes:
+    if _are_bytes(audio):
+        check_no_other(name, audio)
+    return to_samples(audio, name, check)
+
+
+def _is_pair(audio: object) -> bool:
+    return isinstance(audio, tuple) and len(audio) == 2 and any(plain_number(part) is not None for part in audio)
+
+
+def _name_of(file: object, name: str) -> str:
+    return f"the file {file!r}" if isinstance(file, str | bytes) else name
+
+
+def _described(audio: object) -> str:
+    """The type of what is refused, and what its owner may have meant."""
+    got = f"the type {audio.__name__}" if isinstance(audio, type) else type(audio).__name__
+    if _is_pydub(audio):
+        return f'{got}; pass segment.export(format="wav")'
+    if hasattr(audio, "__aiter__") or inspect.isawaitable(audio):
+        return f"{got}, which is asynchronous"
+    if inspect.isgeneratorfunction(audio):
+        return f"{got}, which is to be called"
+    if plain_number(audio) is not None:
+        return f"{got}; numbers come in an array"
+    return got
+
+
+def _is_pydub(audio: object) -> bool:
+    """Tell a segment of pydub's: an iterable, of its milliseconds."""
+    return hasattr(audio, "raw_data") and hasattr(audio, "frame_rate")

@@ -74,9 +74,15 @@ class Line:
         if self.closed:
             raise _closed()
 
-    def use(self, work: Callable[[Link], _T], deadline: Deadline) -> _T:
-        """Do something on the link; where that is cut, make it anew if that is wanted, and raise all the same."""
-        link = self.link
+    def use(self, work: Callable[[Link], _T], deadline: Deadline, *, link: Link | None = None) -> _T:
+        """Do something on the link; where that is cut, make it anew if that is wanted, and raise all the same.
+
+        Args:
+            work: what to do.
+            deadline: of making it anew.
+            link: the one to do it on, which may have been replaced since; None: the present one.
+        """
+        link = self.link if link is None else link
         try:
             return work(link)
         except ConnectionLost as exc:
@@ -181,6 +187,11 @@ class Line:
         for pending in list(self._pending):
             pending.abort()
 
+    def sleep(self, seconds: float) -> None:
+        """Wait that many seconds; raises `MisuseError` once it is closed."""
+        if self._woken.wait_for(lambda: self._closing or None, Deadline(seconds)):
+            raise _closed()
+
     def _renew(self, lost: Link, why: ConnectionLost, deadline: Deadline) -> None:
         def renew(link: Link) -> None:
             if link is not lost:
@@ -227,7 +238,7 @@ class Line:
         made: list[Link] = []
 
         def make(watch: Watch) -> Link:
-            made.append(self._connect(deadline, watch, self._sleep))
+            made.append(self._connect(deadline, watch, self.sleep))
             return made[0]
 
         try:
@@ -236,10 +247,6 @@ class Line:
             for link in made:
                 link.abort()
             raise
-
-    def _sleep(self, seconds: float) -> None:
-        if self._woken.wait_for(lambda: self._closing or None, Deadline(seconds)):
-            raise _closed()
 
 
 def _not_renewed(why: ConnectionLost) -> ConnectError:

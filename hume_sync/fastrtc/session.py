@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ..errors import MisuseError, Timeout
+from ..errors import MisuseError
 from ..net.deadline import Deadline, seconds
 from ..net.interrupts import from_outside
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clear_locals, hides_locals
 from ..reprs import safe_repr
 from .additional import Additional, Inputs
-from .audio import silence, to_samples
+from .audio import PAUSE, pause_of, pieces
 from .events import Event
 from .line import Line
 from .link import Connect
 from .listening import Listener
 from .messages import to_message
 from .outputs import OutputStream
+from .pacing import FRAMES, Pacing
 from .reply import Reply
 from .server import Server
 from .speaking import Speaker
 
 __all__ = ["Inputs", "Session"]
-
-_PAUSE = 1.2
-"""Seconds of silence that a pause needs: a server looks at 0.6 s at a time, and the first of these may hold speech."""
 
 _IDLE = 1.0
 
@@ -69,38 +68,54 @@ class Session:
         return self._line.link.webrtc_id
 
     @hides_locals
-    def send_audio(self, audio: Any, *, end: bool = False, timeout: float | None = None) -> None:
+    def send_audio(
+        self, audio: Any, *, end: bool | float = False, pace: bool = False, timeout: float | None = None
+    ) -> None:
         """Send audio.
 
+        ::
+
+            session.send_audio("question.wav", end=True)
+            session.send_audio((48000, array))  # as a handler of FastRTC's gets it
+            session.send_audio(iter(lambda: microphone.read(3200), b""))  # as it comes
+
         Args:
-            audio: s16le mono samples at the client's ``input_sample_rate`` (8000 by telephone) as bytes, or as an
-                int16 array; or a WAV file, by its path or as a binary file object (any rate and channels, 16 bits),
-                which is read without a limit of time.
-            end: append the silence that makes a handler which replies on pauses reply.
-            timeout: seconds, of bringing a file to the client's rate, too; None: the client's, and over WebRTC, where
-                audio is sent as it sounds, as long as it plays. (Up to 10 s of it are queued on return.)
+            audio: what is brought to the client's ``input_sample_rate`` (8000 by telephone), and one channel:
+
+                - samples at that rate: bytes (s16le, mono), or an array of int16, or of floats in -1 to 1: of numpy,
+                  ``array.array``, a ``memoryview``, or a tensor; numpy's may have two channels, (2, n) or (n, 2);
+                - ``(rate, array)``;
+                - a WAV file of any size, by its path, as a binary file object or as bytes: PCM of 8 to 64 bits, float,
+                  mu-law or A-law, of any channels, RF64 and BW64 included. It is read without a limit of time;
+                - an iterable of these, a generator for one. Each chunk is sent as it comes; there is no seam between
+                  those of one rate, and bytes may be divided anywhere.
+            end: append the silence that makes a handler which replies on pauses reply. True: 1.2 s; a number: so many
+                seconds, 60 at most, for handlers whose ``audio_chunk_duration`` is longer than usual (0.6 s).
+            pace: send it as it plays, as a microphone does; else over WebSocket all that is there goes at once, which
+                handlers that reply on pauses take well. (Over WebRTC audio is always sent as it plays.)
+            timeout: seconds, of bringing audio to the client's rate and of waiting for chunks, too. None: the client's,
+                and as long as the audio plays. (Over WebRTC up to 10 s of it are queued on return.)
 
         Raises:
-            InputError, OSError: nothing was sent.
+            InputError, OSError: nothing was sent. Of an iterable it is the chunk that is named; those before it were.
             Timeout, ConnectionLost: part of it may have been sent.
             ConnectError, HookError: with ``reconnect``, as `reply`.
+            Exception: whatever an iterable raises, as it is.
         """
-        self._say(audio, _PAUSE if end is True else float(end), timeout)
+        self._say(audio, pause_of("end", end), timeout, pace=pace)
 
-    def _say(self, audio: Any, silent: float, timeout: float | None) -> None:
+    def _say(self, audio: Any, silent: float, timeout: float | None, *, pace: bool = False) -> None:
         deadline = self._begin(timeout)
         rate = self._server.input_sample_rate
-
-        def check() -> None:
-            self._line.check()
-            if deadline.expired():
-                raise Timeout("no time left while the audio was brought to the handler's rate", phase="send")
-
-        # Apart: a server looks at each message as a whole, and the speech in it hides the silence.
-        pieces = [to_samples(audio, rate, check=check), *([silence(silent, rate)] if silent else [])]
-        if timeout is None and self._line.link.real_time:
-            deadline = deadline.later(sum(map(len, pieces)) / 2 / rate)
-        self._speaker.say(pieces, deadline, ends=silent > 0)
+        paced = pace and not self._line.link.real_time
+        pacing = Pacing(self._line, rate, deadline, grows=timeout is None, paced=paced)
+        most = {"most": rate // FRAMES} if paced else {}
+        try:
+            with contextlib.closing(pieces(audio, rate, silent=silent, check=pacing.check, **most)) as messages:
+                self._speaker.say(pacing.time(messages), ends=silent > 0)
+        except BaseException as exc:
+            clear_locals(exc, generators=True)
+            raise
 
     @hides_locals
     def send(self, message: Any, *, timeout: float | None = None) -> None:
@@ -130,7 +145,7 @@ class Session:
         self._line.use(lambda link: link.send(data, deadline), deadline)
 
     @hides_locals
-    def ask(self, audio: Any, *, silence: float = _PAUSE, timeout: float | None = None, idle: float = _IDLE) -> Reply:
+    def ask(self, audio: Any, *, silence: float = PAUSE, timeout: float | None = None, idle: float = _IDLE) -> Reply:
         """Ask a question, and wait for its answer.
 
         ::
@@ -147,7 +162,7 @@ class Session:
 
         Raises: as `send_audio` and `reply` do.
         """
-        self._say(audio, seconds("silence", silence, zero=True), None)
+        self._say(audio, pause_of("silence", silence), None)
         deadline = self._begin(timeout).later(self._line.link.backlog)
         return self._listener.reply(deadline, seconds("idle", idle), audio=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 
@@ -32,26 +33,52 @@ class Speaker:
         self.link: Link | None = None
         """The connection it was sent on, unless its loss was told of since."""
 
-    def say(self, pieces: Iterable[bytes], deadline: Deadline, *, ends: bool) -> None:
-        """Send these; ``ends``: with them the question ends."""
+    def say(self, messages: Iterable[tuple[bytes, Deadline]], *, ends: bool) -> None:
+        """Send audio; ``ends``: with it the question ends.
 
-        def say(link: Link) -> None:
-            begins = self.link is not link or monotonic() - self._quiet_since > _GAP
-            self.link = link
-            self.number += 1
-            if begins:
-                link.mark(Spoken(self.number, begins=True), deadline)
+        Args:
+            messages: samples, each with the deadline of sending them. What their iterator raises comes out as it is: it
+                is no error of the connection, whatever it looks like.
+            ends: whether the question ends with them.
+        """
+        link: Link | None = None  # all of it goes there, or nowhere
+        deadline = Deadline(0.0)
+        coming = iter(messages)
+        while True:
             try:
-                for samples in pieces:
-                    link.send_audio(samples, deadline)
-            except Timeout as exc:
-                if not from_outside(exc):
+                message = next(coming, None)
+            except BaseException:
+                if link is not None:
                     _mark_in_spite(link, self.number)
                 raise
-            link.mark(Spoken(self.number), deadline)
-            self._quiet_since = -math.inf if ends else monotonic() + link.backlog
+            if message is None:
+                break
+            samples, deadline = message
+            if link is None:
+                link = self._line.link
+                self._line.use(functools.partial(self._begin, deadline=deadline), deadline, link=link)
+            self._line.use(functools.partial(self._send, samples=samples, deadline=deadline), deadline, link=link)
+        if link is not None:
+            self._line.use(functools.partial(self._finish, deadline=deadline, ends=ends), deadline, link=link)
 
-        self._line.use(say, deadline)
+    def _begin(self, link: Link, deadline: Deadline) -> None:
+        begins = self.link is not link or monotonic() - self._quiet_since > _GAP
+        self.link = link
+        self.number += 1
+        if begins:
+            link.mark(Spoken(self.number, begins=True), deadline)
+
+    def _send(self, link: Link, samples: bytes, deadline: Deadline) -> None:
+        try:
+            link.send_audio(samples, deadline)
+        except Timeout as exc:
+            if not from_outside(exc):
+                _mark_in_spite(link, self.number)
+            raise
+
+    def _finish(self, link: Link, deadline: Deadline, ends: bool) -> None:
+        link.mark(Spoken(self.number), deadline)
+        self._quiet_since = -math.inf if ends else monotonic() + link.backlog
 
 
 def _mark_in_spite(link: Link, number: int) -> None:

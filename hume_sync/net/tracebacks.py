@@ -36,8 +36,14 @@ def hides_locals(call: Callable[_P, _R]) -> Callable[_P, _R]:
     return hiding
 
 
-def clear_locals(exc: BaseException) -> None:
-    """Empty the frames of an exception's tracebacks, and of those of its causes, where they have ended."""
+def clear_locals(exc: BaseException, *, generators: bool = False) -> None:
+    """Empty the frames of an exception's tracebacks, and of those of its causes, where they have ended.
+
+    Args:
+        exc: the exception.
+        generators: whether to empty those of generators, too. All of them must have ended: one that goes on would be
+            ended by that.
+    """
     seen: set[int] = set()
     pending: list[BaseException | None] = [exc]
     while pending:
@@ -50,8 +56,8 @@ def clear_locals(exc: BaseException) -> None:
         while traceback is not None:
             frame, traceback = traceback.tb_frame, traceback.tb_next
             module = str(frame.f_globals.get("__name__")).partition(".")[0]
-            if module not in _CLEARED or frame.f_code.co_flags & inspect.CO_GENERATOR:
-                continue  # (a generator that goes on would be ended)
+            if module not in _CLEARED or (frame.f_code.co_flags & inspect.CO_GENERATOR and not generators):
+                continue
             try:
                 frame.clear()
             except RuntimeError:

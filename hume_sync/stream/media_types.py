@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 import attrs
 
+from ..formats.mpegaudio import find_frames, frames_at
 from ..reprs import safe_repr
 from .media import Media
-from .mpegaudio import find_frames, frames_at
 from .tracks import Tracks, asf_tracks, avi_tracks, flv_tracks, matroska_tracks, mp4_tracks, ogg_tracks
 
 __all__ = ["MediaType", "identify"]

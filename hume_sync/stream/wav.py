@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import attrs
 
+from ..formats.wavchunks import File, Memory, Rereadable, Samples, Source, Unclear, find_samples
+from ..formats.wavformat import WavFormat
 from ..reprs import safe_repr
-from .wavchunks import File, Memory, Rereadable, Samples, find_samples
-from .wavformat import WavFormat
 
 __all__ = ["Rereadable", "Wav", "WavStream"]
 
@@ -34,7 +34,7 @@ class Wav:
             files that decoders read differently, such as those with two data chunks.
         """
         source = Memory(data)
-        if (found := find_samples(source)) is None:
+        if (found := _found(source)) is None:
             return None
         samples = source.view[found.begin : found.begin + found.size]
         return cls(found.format, samples[: found.format.whole(len(samples))])
@@ -94,7 +94,7 @@ class WavStream:
             InputError: it does not read as bytes.
         """
         source = File(file)
-        found = find_samples(source)
+        found = _found(source)
         if isinstance(file, Rereadable):
             (file.forget if found else file.rewind)()
         elif found is None and source.size is not None:
@@ -116,3 +116,11 @@ class WavStream:
             self._left -= len(samples)
             if whole := self.format.whole(len(samples)):
                 yield self.format.file(memoryview(samples)[:whole])
+
+
+def _found(source: Source) -> Samples | None:
+    """Find the samples, where all decoders would find the same."""
+    try:
+        return find_samples(source)
+    except Unclear:
+        return None

@@ -13,6 +13,7 @@ import pytest
 from hume_sync import MisuseError, Timeout
 from hume_sync.fastrtc import Custom, LogMessage, Reconnected
 from hume_sync.fastrtc.http import Answer
+from hume_sync.fastrtc.line import Line
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
 from tests.faultproxy import Peer
@@ -45,6 +46,17 @@ def hangs(asked: threading.Event) -> Callable[[Peer], None]:
 def test_the_time_of_sending_grows_by_the_length_of_the_audio(begin: Begin) -> None:
     session = begin(timeout=0.5)
     session.send_audio(bytes(2 * RATE * 11))  # of which one second is waited for
+
+
+def test_a_stream_goes_as_it_plays_whether_or_not_that_is_asked_for(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = begin(timeout=0.5)
+    monkeypatch.setattr(Line, "sleep", lambda *_: pytest.fail("it is the link that waits"))
+    for pace in (False, True):
+        session.send_audio((bytes(2 * RATE) for _ in range(5)), pace=pace)
+    assert session._line.link.backlog > 9
+    session.send_audio((bytes(2 * RATE) for _ in range(2)), pace=True)  # of which one second is waited for
 
 
 def test_a_time_that_was_asked_for_does_not_grow(begin: Begin) -> None:

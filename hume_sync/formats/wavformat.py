@@ -9,11 +9,15 @@ import attrs
 
 from ..reprs import safe_repr
 
-__all__ = ["WavFormat"]
+__all__ = ["ALAW", "FLOAT", "MULAW", "PCM", "WavFormat", "describe"]
 
-_PCM, _MS_ADPCM, _FLOAT, _ALAW, _MULAW, _IMA_ADPCM, _GSM, _EXTENSIBLE = 1, 2, 3, 6, 7, 0x11, 0x31, 0xFFFE
+PCM, FLOAT, ALAW, MULAW = 1, 3, 6, 7
+_MS_ADPCM, _IMA_ADPCM, _GSM, _EXTENSIBLE = 2, 0x11, 0x31, 0xFFFE
 
-_WIDTHS = {_PCM: (1, 2, 3, 4, 8), _FLOAT: (4, 8), _ALAW: (1,), _MULAW: (1,)}
+_NAMES = {PCM: "PCM", FLOAT: "float", ALAW: "A-law", MULAW: "mu-law", _MS_ADPCM: "ADPCM", _IMA_ADPCM: "IMA ADPCM"}
+_NAMES |= {_GSM: "GSM 6.10", 0x55: "MP3", 0xFF: "AAC", 0x161: "WMA"}
+
+_WIDTHS = {PCM: (1, 2, 3, 4, 8), FLOAT: (4, 8), ALAW: (1,), MULAW: (1,)}
 """Bytes a sample may have, for the tags whose blocks are frames."""
 
 _LAYOUTS = {order: struct.Struct(order + "HHIIHH") for order in "<>"}
@@ -78,11 +82,11 @@ class WavFormat:
                 return None
         if tag in (_MS_ADPCM, _IMA_ADPCM, _GSM):
             return cls._of_blocks(tag, chunk) if order == "<" else None
-        if tag == _PCM and bits == 24 and align == 4 * channels:
+        if tag == PCM and bits == 24 and align == 4 * channels:
             width = 4
-        elif tag in (_ALAW, _MULAW):
+        elif tag in (ALAW, MULAW):
             bits, width = 8, 1
-        if tag not in _WIDTHS or width not in _WIDTHS[tag] or (tag == _FLOAT and bits != 8 * width):
+        if tag not in _WIDTHS or width not in _WIDTHS[tag] or (tag == FLOAT and bits != 8 * width):
             return None
         size = channels * width
         if size > _MAX_FRAME or (align not in (0, size) and byte_rate != rate * size):
@@ -124,7 +128,7 @@ class WavFormat:
     def file(self, samples: bytes | memoryview) -> bytes:
         """Return a WAV file of these samples."""
         parts = [b"WAVE", *self._chunk(b"fmt ", self.chunk)]
-        if self.tag != _PCM:  # the number of frames is required of all that is not PCM
+        if self.tag != PCM:  # the number of frames is required of all that is not PCM
             parts += self._chunk(b"fact", struct.pack(self.order + "I", self.frames(len(samples))))
         parts += self._chunk(b"data", samples)
         head = b"RIFF" if self.order == "<" else b"RIFX"
@@ -132,6 +136,15 @@ class WavFormat:
 
     def _chunk(self, name: bytes, body: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
         return name + struct.pack(self.order + "I", len(body)), body, b"\0" * (len(body) % 2)
+
+
+def describe(chunk: bytes, order: str) -> str:
+    """Say what a "fmt " chunk (16 bytes or more) tells of: "16-bit PCM of 2 channels, 4 bytes a frame"."""
+    tag, channels, _, _, align, bits = _LAYOUTS[order].unpack_from(chunk)
+    if tag == _EXTENSIBLE and len(chunk) >= 26:
+        tag = int.from_bytes(chunk[24:26], "little")
+    name = _NAMES.get(tag, f"audio of format {tag:#06x}")
+    return f"{bits}-bit {name} of {channels} channels, {align} bytes a frame"
 
 
 def _frames(tag: int, channels: int, size: int) -> int:

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError
-from .wavformat import WavFormat
+from .wavformat import WavFormat, describe
 
-__all__ = ["File", "Memory", "Rereadable", "Samples", "Source", "find_samples"]
+__all__ = ["File", "Memory", "Rereadable", "Samples", "Source", "Unclear", "find_samples"]
 
 _ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
 _LARGE = (b"RF64", b"BW64")
@@ -32,6 +32,10 @@ _MAX_HEAD = 2**20
 """Bytes in front of the samples of a file that cannot seek."""
 _AT_A_TIME = 2**20
 """Bytes asked of a file at a time."""
+
+
+class Unclear(ValueError):
+    """A WAV file in which decoders would not all find the same samples. The text says why, behind its name."""
 
 
 class Samples(NamedTuple):
@@ -115,10 +119,16 @@ class Rereadable:
 
 
 class File:
-    """A binary file object as a source; places count from where it stood."""
+    """A binary file object as a source; places count from where it stood.
 
-    def __init__(self, file: Any) -> None:
+    Args:
+        file: the file object.
+        name: what errors call it.
+    """
+
+    def __init__(self, file: Any, name: str = "the file") -> None:
         self._file = file
+        self._name = name
         self._start = self.position = 0
         self.size: int | None = None
         if hasattr(file, "seekable") and file.seekable():
@@ -138,7 +148,7 @@ class File:
             data = self._file.read(min(count, _AT_A_TIME))
             if not isinstance(data, bytes | bytearray | memoryview):
                 hint = "; open the file with mode 'rb'" if isinstance(data, str) else ""
-                raise InputError(f"the file must read as bytes, got {type(data).__name__}{hint}")
+                raise InputError(f"{self._name} must read as bytes, got {type(data).__name__}{hint}")
             if not data:
                 break
             parts.append(data)
@@ -159,8 +169,10 @@ def find_samples(source: Source) -> Samples | None:
     """Find the samples of a WAV file, as far as all decoders would find the same.
 
     Returns:
-        None for what is no WAV file, damaged, of no fixed size of frames, or without one clear place and size of
-        its samples. Else the source stands at the first sample.
+        None for what is no WAV file; else the source stands at the first sample.
+
+    Raises:
+        Unclear: it is damaged, in a format of no fixed size of frames, or has not one clear place and size of samples.
     """
     head = source.read(12)
     order = _ORDERS.get(head[:4])
@@ -168,22 +180,29 @@ def find_samples(source: Source) -> Samples | None:
         return None
     large = _read_ds64(source) if head[:4] in _LARGE else None
     if large == 0:
-        return None
+        raise Unclear("is damaged: it does not begin with its size, as RF64 and BW64 do")
     form: WavFormat | None = None
     place: tuple[int, int] | None = None
     for name, begin, size in _chunks(source, order, large):
         if name == b"fmt " and form is None:
-            form = _read_format(source.read(min(size, _MAX_FORMAT)), order)
+            chunk = source.read(min(size, _MAX_FORMAT))
+            form = _read_format(chunk, order)
             if form is None:
-                return None
-        elif name == b"ds64" or (name == b"data" and (place or size < 0)):
-            return None  # a size nobody asked for, or samples twice: decoders take one, the other or both
+                raise Unclear(f"holds {describe(chunk, order)}" if len(chunk) >= 16 else "is damaged: it is cut off")
+        elif name == b"ds64":
+            raise Unclear("is damaged: it has a size of 64 bits where there is none to be")
+        elif name == b"data" and place:
+            raise Unclear("has two chunks of samples, of which decoders take one, the other or both")
+        elif name == b"data" and size < 0:
+            raise Unclear("is empty or damaged: the size of its samples contradicts what else it holds")
         elif name == b"data":
             place = begin, size
             if source.size is None:
                 break  # what is behind them cannot be looked at
-    if form is None or place is None:
-        return None
+    if place is None:
+        raise Unclear("is damaged: it has no samples")
+    if form is None:
+        raise Unclear("is damaged: its samples have no format")
     source.seek(place[0])
     return Samples(form, *place)
 
