@@ -366,6 +366,7 @@ class RTCLoop:
     def _flush(self) -> None:
         with self._lock:
             self._messages.flush()
+            self._changed.notify_all()  # there may be room, of which the data channel does not tell
 
     def _on_state(self) -> None:
         if self._peer.connectionState in {"failed", "closed"}:
