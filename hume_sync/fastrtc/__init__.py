@@ -33,6 +33,7 @@ from .events import (
     UpdateConnection,
     WarningMessage,
 )
+from .pauses import with_pauses
 from .reply import Reply
 from .session import Session
 
@@ -58,4 +59,5 @@ __all__ = [
     "TooManyConnections",
     "UpdateConnection",
     "WarningMessage",
+    "with_pauses",
 ]

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+import attrs
+
 from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, described
 from ..net.deadline import Deadline, seconds
@@ -26,13 +28,14 @@ from .http import Answer, Http
 from .ice import IceServer, check_ice_servers
 from .link import Link, Sleep
 from .origin import Origin
+from .route import application, telephone
 from .server import Server, Shape
 from .session import Inputs, Session
 from .websocket import WebSocketLink
 
 __all__ = ["FastRTCClient"]
 
-_TRANSPORTS = ("websocket", "webrtc")
+_TRANSPORTS = ("websocket", "webrtc", "telephone")
 _PATH = re.compile(r"(?:/[!\"$->@-~]*)?")  # visible ASCII without # and ?
 _QUERY = re.compile(r"[!\"$-~]*")  # likewise without #
 
@@ -69,8 +72,9 @@ class FastRTCClient:
             that does not answer delays a connection by 5 s. Default: none.
         patience: seconds without a word of the server, which is asked every 5 s, or four times in this, after which a
             WebSocket counts as lost. (WebRTC's own are 27 to 39, of six unanswered checks.)
-        max_message_size: bytes of the largest message taken over WebSocket. The default, 16 MiB, holds four minutes of
-            audio at 48 kHz; what is not audio may take twenty times its size once it is read.
+        max_message_size: bytes of the largest message taken over WebSocket, and sent by `Session.send`. The default, 16
+            MiB, which is also the most that servers take unless they are told otherwise, holds four minutes of audio at
+            48 kHz; what is not audio may take twenty times its size once it is read.
         max_output_size: bytes of the largest additional output that is taken. A larger one is an `OutputTooLarge` in
             its place, and the next ones come. The same holds for memory as above.
         allow_plaintext: let the headers go over unencrypted http:// and ws:// to another machine.
@@ -133,6 +137,7 @@ class FastRTCClient:
         self._patience = seconds("patience", patience)
         self._ice_servers = check_ice_servers(ice_servers)
         self._offer = f"{prefix}{mounted.rstrip('/')}/webrtc/offer"
+        self._telephone = attrs.evolve(self._endpoint, path=f"{prefix}{mounted.rstrip('/')}/telephone/handler")
         http = Http(self._endpoint, ssl_context=ssl_context, proxy=proxy)
         for name, given in (("input_hook", input_hook), ("outputs", outputs), ("latest", latest)):
             if given is not None:
@@ -162,13 +167,17 @@ class FastRTCClient:
         """Connect, and be registered with the handler.
 
         Args:
-            transport: "websocket" or "webrtc" (the extra ``webrtc``). Over WebRTC audio goes as it sounds, both ways: a
-                minute takes a minute, of which the last 10 s wait in a queue behind `Session.send_audio`; and the last
-                100 ms of a reply come with the next (see `AudioChunk.delayed`), or not at all.
+            transport: "websocket", "webrtc" or "telephone". Over WebRTC (the extra ``webrtc``) audio goes as it
+                sounds, both ways: a minute takes a minute, of which the last 10 s wait in a queue behind
+                `Session.send_audio`; and the last 100 ms of a reply come with the next (see `AudioChunk.delayed`), or
+                not at all. "telephone" is the WebSocket at ``/telephone/handler``, spoken to as Twilio does for a call:
+                both rates are 8000 there, whatever the client's; the handler gets no inputs and its outputs go
+                nowhere; `Session.webrtc_id` is the ``streamSid``.
             inputs: makes the fields that answer a handler which waits for additional inputs, or None where there are
                 none; called in the thread that waits for a reply or iterates, which raises what it raises.
             fields: the application's own, sent with the first message over WebSocket and with the offer over WebRTC,
-                beside those of the protocol, whose names are refused. They never show.
+                beside those of the protocol, whose names are refused. They never show. (By telephone ``start``, an
+                object, takes the place of that which tells of the call.)
             reconnect: whether a connection that is cut (lost, or ended by a server that goes away or fails: codes 1001,
                 1006, 1011, 1012, 1013) is made anew: under another id, with the last inputs given again. What was on
                 its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the call that notices,
@@ -182,13 +191,15 @@ class FastRTCClient:
             TooManyConnections: the handler's ``concurrency_limit`` is reached.
             AuthenticationError, ConnectionAlreadyExists, HandshakeRejected: the server refuses otherwise.
             ConnectError, ConnectionLost, InboxOverflow, ProtocolError, Timeout: there is no connection.
-            ConfigurationError: ``inputs`` without a hook; headers would go unencrypted to another machine; over WebRTC,
-                the extra is missing, or this machine has no address but loopback.
+            ConfigurationError: ``inputs`` without a hook, or by telephone; headers would go unencrypted to another
+                machine; over WebRTC, the extra is missing, or this machine has no address but loopback.
         """
         if transport not in _TRANSPORTS:
             raise InputError(f"transport must be one of {_TRANSPORTS}, got {described(transport)}")
         if inputs is not None and not callable(inputs):
             raise InputError(f"inputs must be callable, or None; got {described(inputs)}")
+        if inputs is not None and transport == "telephone":
+            raise ConfigurationError("inputs cannot be used by telephone: handlers do not ask for them there")
         if inputs is not None and self._server.input_hook is None:
             raise ConfigurationError("inputs need input_hook, the application's URL, which the client was made without")
         if not isinstance(reconnect, bool):
@@ -197,31 +208,33 @@ class FastRTCClient:
             raise InputError(f"retry must be a RetryPolicy, or None; got {described(retry)}")
         policy = RetryPolicy.none() if retry is None else retry
 
-        make = self._websocket if transport == "websocket" else self._webrtc
+        make = self._webrtc if transport == "webrtc" else self._websocket
+        server = self._server.by_telephone() if transport == "telephone" else self._server
         own = OwnFields(fields)
 
         def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
-            return connect_patiently(lambda: make(own, deadline, watch), policy, deadline, sleep)
+            return connect_patiently(lambda: make(server, own, deadline, watch), policy, deadline, sleep)
 
-        return Session(self._server, connect, inputs=inputs, reconnect=reconnect)
+        return Session(server, connect, inputs=inputs, reconnect=reconnect)
 
-    def _websocket(self, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
+    def _websocket(self, server: Server, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
         return WebSocketLink.open(
-            self._endpoint,
-            sample_rate=self._server.output_sample_rate,
+            self._telephone if server.is_telephone else self._endpoint,
+            sample_rate=server.output_sample_rate,
             deadline=deadline,
             watch=watch,
             patience=self._patience,
             fields=fields,
+            route=telephone if server.is_telephone else application,
         )
 
     @hides_locals
-    def _webrtc(self, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
+    def _webrtc(self, server: Server, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
         from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
 
         def offer(body: dict[str, Any], until: Deadline) -> Answer:
             try:
-                post = self._server.http.post_json
+                post = server.http.post_json
                 return post(self._offer, fields.beside(body), until, watch=watch, query=self._query)
             except HookError as exc:  # a redirect
                 if from_outside(exc):
@@ -230,12 +243,12 @@ class FastRTCClient:
 
         return WebRTCLink.open(
             offer,
-            input_sample_rate=self._server.input_sample_rate,
-            output_sample_rate=self._server.output_sample_rate,
+            input_sample_rate=server.input_sample_rate,
+            output_sample_rate=server.output_sample_rate,
             deadline=deadline,
             watch=watch,
             ice_servers=self._ice_servers,
-            scrub=self._server.http.scrub,
+            scrub=server.http.scrub,
         )
 
     def __repr__(self) -> str:

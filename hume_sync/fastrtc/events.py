@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,7 +33,7 @@ __all__ = [
 @safe_repr
 @attrs.frozen
 class AudioChunk:
-    """Audio of the handler, in the pieces it yields."""
+    """Audio of the handler, in the pieces it yields. When it came takes no part in comparisons."""
 
     samples: bytes = attrs.field(repr=lambda samples: f"<{len(samples)} bytes>")
     """s16le, mono."""
@@ -40,6 +42,14 @@ class AudioChunk:
     delayed: bool = False
     """Whether it was spoken before a pause, and held back until now: over WebRTC the last 100 ms before a pause come as
     the first behind it."""
+    arrived: float = attrs.field(default=math.nan, eq=False, repr=False, kw_only=True)
+    """When it came from the network, in seconds of ``time.monotonic()``, however late it was received. (Over WebRTC:
+    when it left the buffer against jitter.) NaN: not known, since it was made by hand."""
+    media_time: float | None = attrs.field(default=None, eq=False, repr=False, kw_only=True)
+    """Over WebRTC, where it stands on the server's own time line (RTP), in seconds since the first audio of the
+    connection. Audio that was lost, or left out because it was silence, makes a gap there. A pause of the handler's
+    does not: FastRTC sends nothing meanwhile, and goes on counting where it was; `arrived` tells of it (see
+    `with_pauses`). None: over WebSocket, which has no such time."""
 
     @property
     def seconds(self) -> float:
@@ -118,14 +128,21 @@ class Reconnected:
     """What ended the old one."""
 
 
+def _shown(data: object) -> str:
+    """Of bytes only how many: they may be media."""
+    return f"<{len(data)} bytes>" if isinstance(data, bytes) else repr(data)
+
+
 @safe_repr
 @attrs.frozen
 class Custom:
     """A message of a type that nobody else has: an application's own."""
 
     type: str | None
-    data: Any
-    """The whole of it, where it is no object with ``data`` or ``message``."""
+    """Its ``type``, or its ``event`` where it has none; None: it has neither."""
+    data: Any = attrs.field(repr=_shown)
+    """The whole of it, where it is no object with ``type`` and ``data`` or ``message``. Of a binary message the bytes,
+    whatever they hold."""
 
 
 Event = (
@@ -157,16 +174,28 @@ def json_or_text(message: str | bytes) -> Any:
     try:
         return orjson.loads(message)
     except orjson.JSONDecodeError:
-        return message if isinstance(message, str) else message.decode("utf-8", "replace")
+        text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+    if not text.startswith(("{", "[")) or ("NaN" not in text and "Infinity" not in text):
+        return text
+    try:
+        return json.loads(text)  # JSON has no such numbers, and yet Python's own module writes them
+    except (ValueError, RecursionError):
+        return text
 
 
 def to_event(message: object) -> Event:
     """The event a control message tells of. Whatever nobody knows is `Custom`: it never fails.
 
+    Args:
+        message: as JSON; bytes: a binary message, which is nothing but data.
+
     The published page puts the text in ``data``, real servers that of errors and warnings in ``message``.
     """
-    if not isinstance(message, Mapping) or not isinstance(message.get("type"), str):
+    if not isinstance(message, Mapping):
         return Custom(None, message)
+    if not isinstance(message.get("type"), str):
+        event = message.get("event")
+        return Custom(event if isinstance(event, str) else None, message)
     kind = message["type"]
     data = message.get("message") if message.get("data") is None else message["data"]
     if kind == "send_input":

@@ -16,7 +16,7 @@ from ..reprs import safe_repr
 
 __all__ = ["OwnFields", "to_json"]
 
-_RESERVED: Final = frozenset({"candidate", "event", "sdp", "type", "webrtc_id", "websocket_id"})
+_RESERVED: Final = frozenset({"candidate", "event", "sdp", "streamSid", "type", "webrtc_id", "websocket_id"})
 """What the protocol itself says in a first message or an offer."""
 
 

@@ -59,6 +59,15 @@ class Link(Protocol):
             Timeout, ConnectionLost: it may have been sent in part.
         """
 
+    def send(self, message: str | bytes, deadline: Deadline) -> None:
+        """Send a message of the application's own: a str as text, bytes as a binary message. From any thread.
+
+        Raises:
+            InputError: it is larger than the server takes.
+            Timeout: no room in time; nothing of it is sent.
+            ConnectionLost: the connection has ended.
+        """
+
     def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:
         """Have `receive` give this once the server has got as far as what was sent until now.
 

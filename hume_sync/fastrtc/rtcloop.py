@@ -17,8 +17,6 @@ from collections.abc import Callable, Coroutine
 from fractions import Fraction
 from typing import Any, Final, TypeVar
 
-import orjson
-
 from ..errors import (
     ConnectError,
     ConnectionLost,
@@ -29,11 +27,13 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from ..net.clock import monotonic
 from ..net.condition import TICK, Condition
 from ..net.deadline import Deadline
-from .events import AudioChunk, Custom, Event, to_event
+from .events import AudioChunk, Event, json_or_text, to_event
 from .link import Spoken
 from .rtcaudio import Ear, as_track, both
+from .rtcmessages import MessageQueue
 from .tidyloop import TidyLoop
 
 __all__ = ["RTCLoop"]
@@ -100,6 +100,7 @@ class RTCLoop:
         self._speech = bytearray()
         self._spoken = 0  # bytes that were taken out of it
         self._marks: deque[tuple[int, Spoken]] = deque()  # and after how many of them each is received
+        self._messages = MessageQueue()
         self._open = False
         self.ended: HumeClientException | None = None
 
@@ -193,6 +194,22 @@ class RTCLoop:
             if room is None:
                 raise Timeout("no time left waiting for audio sent before to be spoken", phase="send")
             rest = rest[room:]
+
+    def send(self, message: str | bytes, deadline: Deadline) -> None:
+        """Queue a message for the data channel; see `Link.send`."""
+        size = self._messages.size(message)
+
+        def queue() -> bool | None:
+            if self.ended is not None:
+                raise copy_of(self.ended)
+            if not self._messages.has_room:
+                return None
+            self._soon(self._flush)
+            self._messages.put(message, size)
+            return True
+
+        if not self._changed.wait_for(queue, deadline):
+            raise Timeout("no time left waiting for the server to take what was sent before", phase="send")
 
     def mark(self, place: Spoken, *, before: int = 0) -> None:
         """Have `get` give this once what is queued has been spoken, but for so many bytes; see `Link.mark`."""
@@ -316,7 +333,9 @@ class RTCLoop:
 
         self._peer = peer = RTCPeerConnection(self._configuration)
         channel = peer.createDataChannel("text")  # servers wait for one of the client's making
+        self._messages.attach(channel)
         channel.on("open", self._on_open)
+        channel.on("bufferedamountlow", self._on_room)
         channel.on("message", lambda message: self._take_in(message, sys.getsizeof(message)))
         channel.on("close", self._on_end)
         peer.on("connectionstatechange", self._on_state)
@@ -329,6 +348,7 @@ class RTCLoop:
     async def _accept(self, sdp: str) -> None:
         from aiortc import RTCSessionDescription  # noqa: PLC0415 - an extra
 
+        self._messages.heed(sdp)
         try:
             await self._peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
         except Exception as exc:  # aiortc takes text apart without a fuss: AttributeError, IndexError, ...
@@ -338,6 +358,15 @@ class RTCLoop:
         with self._lock:
             self._open = True
             self._changed.notify_all()
+
+    def _on_room(self) -> None:
+        with self._lock:
+            self._changed.notify_all()
+
+    def _flush(self) -> None:
+        with self._lock:
+            self._messages.flush()
+            self._changed.notify_all()  # there may be room, of which the data channel does not tell
 
     def _on_state(self) -> None:
         if self._peer.connectionState in {"failed", "closed"}:
@@ -379,11 +408,13 @@ class RTCLoop:
         try:
             while True:
                 received = await track.recv()
-                delayed = ear.is_delayed(self._loop.time())
+                now = monotonic()
+                delayed = ear.is_delayed(now)
                 for frame in resampler.resample(received):
                     samples = bytes(frame.planes[0])[: 2 * frame.samples]
                     if ear.is_worth_hearing(samples):
-                        self._take_in(AudioChunk(samples, self._output_rate, delayed), len(samples))
+                        chunk = AudioChunk(samples, self._output_rate, delayed, arrived=now, media_time=frame.time)
+                        self._take_in(chunk, len(samples))
         except MediaStreamError:
             pass
 
@@ -428,10 +459,7 @@ class RTCLoop:
 
 
 def _to_event(message: str | bytes) -> Event:
-    try:
-        return to_event(orjson.loads(message))
-    except orjson.JSONDecodeError:
-        return Custom(None, message)
+    return to_event(json_or_text(message) if isinstance(message, str) else message)
 
 
 def _stopped() -> ConnectionLost:

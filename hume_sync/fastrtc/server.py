@@ -18,6 +18,7 @@ from .opening import Opening
 from .outputs import OutputStream
 from .places import Places
 from .request import require_urllib3
+from .route import TELEPHONE_RATE
 
 __all__ = ["Server", "Shape"]
 
@@ -43,12 +44,26 @@ class Server:
     output_sample_rate: int
     timeout: float
     max_output_size: int = 16 * 2**20
+    is_telephone: bool = False
+    """Whether connections are made as by telephone: servers have neither inputs nor outputs for those."""
     places: Places = attrs.field(init=False, repr=False, default=attrs.Factory(_places, takes_self=True))
+
+    def by_telephone(self) -> Server:
+        """Return the same server as a telephone knows it."""
+        rate = TELEPHONE_RATE
+        return attrs.evolve(self, is_telephone=True, input_sample_rate=rate, output_sample_rate=rate)
+
+    def _named(self, argument: str, url: str | None) -> str:
+        if self.is_telephone:
+            raise ConfigurationError(f"{argument} cannot be used by telephone: servers keep inputs and outputs from it")
+        if url is None:
+            raise ConfigurationError(f"the client was made without {argument}: name the application's URL")
+        return url
 
     @hides_locals
     def post_input(self, webrtc_id: str, fields: Mapping[str, Any], deadline: Deadline, watch: Watch) -> None:
         """Give the handler of a connection additional inputs."""
-        url = _named("input_hook", self.input_hook)
+        url = self._named("input_hook", self.input_hook)
 
         def post(place: str) -> None:
             post_input(self.http, place, webrtc_id, fields, self.shape, deadline, watch=watch)
@@ -63,7 +78,7 @@ class Server:
             webrtc_id: of the connection.
             ended_by: what has ended the connection; None while it lives.
         """
-        url = _named("outputs", self.outputs_url)
+        url = self._named("outputs", self.outputs_url)
         require_urllib3()
 
         @hides_locals
@@ -78,15 +93,9 @@ class Server:
     @hides_locals
     def latest(self, webrtc_id: str, deadline: Deadline, watch: Watch) -> Any:
         """Ask for one additional output."""
-        url = _named("latest", self.latest_url)
+        url = self._named("latest", self.latest_url)
 
         def latest_at(place: str) -> Any:
             return latest(self.http, place, webrtc_id, deadline, self.max_output_size, watch=watch)
 
         return self.places.ask("latest", url, latest_at)
-
-
-def _named(argument: str, url: str | None) -> str:
-    if url is None:
-        raise ConfigurationError(f"the client was made without {argument}: name the application's URL")
-    return url

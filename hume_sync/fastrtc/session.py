@@ -19,6 +19,7 @@ from .events import Event
 from .line import Line
 from .link import Connect
 from .listening import Listener
+from .messages import to_message
 from .outputs import OutputStream
 from .pacing import FRAMES, Pacing
 from .reply import Reply
@@ -60,7 +61,10 @@ class Session:
 
     @property
     def webrtc_id(self) -> str:
-        """The name under which hooks and outputs know this connection; another one after a reconnect."""
+        """The name under which hooks and outputs know this connection; another one after a reconnect.
+
+        By telephone it is the ``streamSid``.
+        """
         return self._line.link.webrtc_id
 
     @hides_locals
@@ -76,7 +80,7 @@ class Session:
             session.send_audio(iter(lambda: microphone.read(3200), b""))  # as it comes
 
         Args:
-            audio: what the client's ``input_sample_rate`` is brought to, and one channel:
+            audio: what is brought to the client's ``input_sample_rate`` (8000 by telephone), and one channel:
 
                 - samples at that rate: bytes (s16le, mono), or an array of int16, or of floats in -1 to 1: of numpy,
                   ``array.array``, a ``memoryview``, or a tensor; numpy's may have two channels, (2, n) or (n, 2);
@@ -112,6 +116,33 @@ class Session:
         except BaseException as exc:
             clear_locals(exc, generators=True)
             raise
+
+    @hides_locals
+    def send(self, message: Any, *, timeout: float | None = None) -> None:
+        """Send a message of the application's own: over WebSocket as one of its own, over WebRTC on the data channel.
+
+        It is on its way on return. Any thread may call it. It is no question: what a handler says in answer comes as
+        events. FastRTC's own servers hand no such message on to their handler: over WebRTC they answer it with
+        ``LogMessage("Server received: ...")``, and over WebSocket they ignore a JSON object with an ``event`` that they
+        do not know, and end the session at anything else, a binary message included. Servers that know more, as one in
+        front of the application, take what they take.
+
+        Args:
+            message: a str, which goes as it is; a mapping or a list, as JSON; or bytes, as a binary message. At most
+                the client's ``max_message_size``; over WebRTC, what the server says it takes (64 KiB, in older ones).
+            timeout: seconds of waiting for room; None: the client's.
+
+        Raises:
+            InputError: nothing that can be sent; it is too large; or it is an event by which the session itself speaks
+                (``start``, ``stop``, ``ping``, ``media``).
+            Timeout: no room in time. Nothing of it is sent.
+            ConnectionLost: the connection has ended. With ``reconnect`` it was made anew, and the message is not sent
+                again.
+            ConnectError, HookError: with ``reconnect``, as `reply`.
+        """
+        deadline = self._begin(timeout)
+        data = to_message(message)
+        self._line.use(lambda link: link.send(data, deadline), deadline)
 
     @hides_locals
     def ask(self, audio: Any, *, silence: float = PAUSE, timeout: float | None = None, idle: float = _IDLE) -> Reply:

@@ -131,6 +131,11 @@ class WebRTCLink:
         self._check_process()
         self._loop.put(samples, deadline)
 
+    def send(self, message: str | bytes, deadline: Deadline) -> None:
+        """See `Link`: over the data channel. Raises `MisuseError` as `send_audio` does."""
+        self._check_process()
+        self._loop.send(message, deadline)
+
     def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:  # noqa: ARG002 - it waits for nothing
         """See `Link`."""
         self._check_process()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Self
 
-import orjson
 import pybase64
 
 from ..errors import (
@@ -20,7 +18,7 @@ from ..errors import (
     Timeout,
 )
 from ..net.deadline import Deadline
-from ..net.duplex import Beat, Duplex
+from ..net.duplex import Beat, Duplex, Message
 from ..net.endpoint import Endpoint
 from ..net.interrupts import from_outside
 from ..net.pending import Watch
@@ -28,13 +26,14 @@ from . import mulaw
 from .events import AudioChunk, Custom, Event, json_or_text, to_event
 from .fields import OwnFields
 from .link import Spoken
+from .messages import check_size
 from .refusals import refusal, refused
 from .request import shown
+from .route import MakeRoute, Route, application
 
 __all__ = ["WebSocketLink"]
 
 _PING: Final = b'{"event":"ping"}'
-_STOP: Final = b'{"event":"stop"}'
 
 _BEAT: Final = 5.0
 """Seconds from ping to ping: a server notices that its handler has closed the stream only when the next message comes,
@@ -49,7 +48,7 @@ _EARLY: Final = 16 * 2**20
 _INBOX: Final = 64 * 2**20
 """Bytes of messages that may wait to be received, or four of the largest size."""
 
-_PER_MESSAGE: Final = 64
+_PER_MESSAGE: Final = 128
 """Bytes that a message counts besides its own."""
 
 _LONGEST_PONG: Final = 100
@@ -64,11 +63,13 @@ class WebSocketLink:
     real_time = False
     backlog = 0.0
 
-    def __init__(self, duplex: Duplex, webrtc_id: str, sample_rate: int) -> None:
-        self.webrtc_id = webrtc_id
+    def __init__(self, duplex: Duplex, route: Route, sample_rate: int, max_size: int) -> None:
+        self.webrtc_id = route.id
         self._duplex = duplex
+        self._route = route
         self._sample_rate = sample_rate  # of what comes
-        self._early: deque[bytes] = deque()  # came before the pong
+        self._max_size = max_size  # of the application's own messages
+        self._early: deque[Message] = deque()  # came before the pong
 
     @classmethod
     def open(
@@ -80,16 +81,18 @@ class WebSocketLink:
         watch: Watch,
         patience: float = 20.0,
         fields: OwnFields | None = None,
+        route: MakeRoute = application,
     ) -> Self:
         """Connect, and be registered: messages are handled in order, so the pong proves that the start was.
 
         Args:
-            endpoint: ``{path}/websocket/offer``.
+            endpoint: ``{path}/websocket/offer``, or where else the route leads.
             sample_rate: of the audio the handler sends; the protocol does not tell.
             deadline: of all of it.
             watch: told how to interrupt it from another thread.
             patience: seconds without a word of the server after which the connection counts as lost.
             fields: of the first message, beside its own.
+            route: how the server is spoken to.
 
         Raises:
             TooManyConnections, ConnectionAlreadyExists, AuthenticationError, HandshakeRejected: the server refuses.
@@ -97,16 +100,15 @@ class WebSocketLink:
             InboxOverflow: it talked without end instead.
             ConnectError, ProtocolError, Timeout: as `Duplex.open` does.
         """
-        webrtc_id = str(uuid.uuid4())  # never one that is in use: a refusal would free the other's slot
         duplex: Duplex | None = None
         try:
             beat = Beat(_PING, every=min(_BEAT, patience / _PINGS), patience=patience, is_answer=_is_pong)
             inbox = max(_INBOX, 4 * endpoint.max_message_size)
             duplex = Duplex.open(endpoint, deadline, beat=beat, inbox=inbox, watch=watch)
             # (watch knows how to interrupt the socket, whoever it belongs to now)
-            link = cls(duplex, webrtc_id, sample_rate)
+            link = cls(duplex, route(fields or OwnFields(None)), sample_rate, endpoint.max_message_size)
             most = max(_EARLY, endpoint.max_message_size + _PER_MESSAGE)
-            link._register(fields or OwnFields(None), deadline, most, endpoint.scrub)
+            link._register(deadline, most, endpoint.scrub)
         except BaseException as exc:
             if duplex is not None:
                 duplex.abort()
@@ -123,10 +125,9 @@ class WebSocketLink:
         error = self._duplex.ended
         return _explained(error) if isinstance(error, ConnectionLost) else error
 
-    def _register(self, fields: OwnFields, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
+    def _register(self, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
         try:
-            start = {"event": "start", "websocket_id": self.webrtc_id}
-            self._duplex.send([orjson.dumps(fields.beside(start))], deadline)
+            self._duplex.send([self._route.start], deadline)
             self._duplex.ping(Spoken(0), deadline)
         except ConnectionLost as exc:
             if from_outside(exc):
@@ -141,10 +142,10 @@ class WebSocketLink:
                 break
             if isinstance(received, Spoken):
                 return
-            if (error := refusal(json_or_text(received), scrub)) is not None:
+            if received.is_text and (error := refusal(json_or_text(received.data), scrub)) is not None:
                 raise error
             self._early.append(received)
-            early += len(received) + _PER_MESSAGE
+            early += len(received.data) + _PER_MESSAGE
             if early > most:
                 raise InboxOverflow(f"more than {most} bytes, and no answer to the first message", phase="connect")
         raise Timeout("the server did not register the connection in time", phase="connect")
@@ -155,7 +156,17 @@ class WebSocketLink:
         try:
             for start in range(0, len(view), 2 * _MOST):
                 encoded = pybase64.b64encode(mulaw.encode(view[start : start + 2 * _MOST]))
-                self._duplex.send([b'{"event":"media","media":{"payload":"', encoded, b'"}}'], deadline)
+                parts = [b'{"event":"media","media":{"payload":"', encoded, b'"}', self._route.behind]
+                self._duplex.send(parts, deadline)
+        except ConnectionLost as exc:
+            raise _explained(exc) from None
+
+    def send(self, message: str | bytes, deadline: Deadline) -> None:
+        """See `Link`."""
+        data = message.encode() if isinstance(message, str) else message
+        check_size(len(data), self._max_size, "the max_message_size of the client")
+        try:
+            self._duplex.send([data], deadline, binary=isinstance(message, bytes))
         except ConnectionLost as exc:
             raise _explained(exc) from None
 
@@ -169,30 +180,32 @@ class WebSocketLink:
     def receive(self, deadline: Deadline) -> Event | Spoken | None:
         """See `Link`."""
         received = self._early.popleft() if self._early else self._next(deadline)
-        return self._to_event(json_or_text(received)) if isinstance(received, bytes) else received
+        return self._to_event(received) if isinstance(received, Message) else received
 
-    def _next(self, deadline: Deadline) -> bytes | Spoken | None:
+    def _next(self, deadline: Deadline) -> Message | Spoken | None:
         """The next message, or place; None once the deadline has passed."""
         try:
             received = self._duplex.receive(deadline)
         except ConnectionLost as exc:
             raise _explained(exc) from None
-        assert isinstance(received, bytes | Spoken | None)
+        assert isinstance(received, Message | Spoken | None)
         return received
 
-    def _to_event(self, message: object) -> Event:
+    def _to_event(self, received: Message) -> Event:
+        message = json_or_text(received.data) if received.is_text else received.data
         if isinstance(message, dict) and message.get("event") == "media":
             media = message.get("media")
             payload: Any = media.get("payload") if isinstance(media, dict) else None
             try:
-                return AudioChunk(mulaw.decode(pybase64.b64decode(payload, validate=True)), self._sample_rate)
+                samples = mulaw.decode(pybase64.b64decode(payload, validate=True))
+                return AudioChunk(samples, self._sample_rate, arrived=received.arrived)
             except (TypeError, ValueError):  # an application's own idea of media: it is not to end the session
                 return Custom("media", media)
         return to_event(message)
 
     def close(self, timeout: float) -> None:
         """See `Link`."""
-        self._duplex.close(timeout, last=[_STOP])
+        self._duplex.close(timeout, last=[b'{"event":"stop"', self._route.behind])
 
     def abort(self) -> None:
         """See `Link`."""

@@ -18,12 +18,12 @@ from ..errors import HumeClientException, MisuseError
 from . import fork
 from .deadline import Deadline
 from .endpoint import Endpoint
-from .frames import FrameWriter
-from .owner import Beat, Owner
+from .frames import BINARY, TEXT, FrameWriter
+from .owner import Beat, Message, Owner
 from .pending import Watch, unwatched
 from .transport import upgrade
 
-__all__ = ["Beat", "Duplex"]
+__all__ = ["Beat", "Duplex", "Message"]
 
 
 class Duplex:
@@ -84,8 +84,8 @@ class Duplex:
         """What has ended the connection; None while it lives. What came before may still wait to be received."""
         return self._owner.ended if self._pid == os.getpid() else _forked()
 
-    def send(self, parts: Sequence[bytes], deadline: Deadline) -> None:
-        """Hand over one text message (UTF-8), given in parts. It is on its way then, not there.
+    def send(self, parts: Sequence[bytes], deadline: Deadline, *, binary: bool = False) -> None:
+        """Hand over one message, text (UTF-8) or binary, given in parts. It is on its way then, not there.
 
         Raises:
             Timeout: no room in time (``phase="send"``): nothing of it is sent.
@@ -93,7 +93,7 @@ class Duplex:
             MisuseError: it was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
-        self._owner.put(self._writer.build(parts), deadline)
+        self._owner.put(self._writer.build(parts, BINARY if binary else TEXT), deadline)
 
     def ping(self, note: object, deadline: Deadline) -> None:
         """Send the beat's message now: `receive` gives ``note`` in place of its answer, in order with all else.
@@ -104,7 +104,7 @@ class Duplex:
         self._owner.ping(note, deadline)
 
     def receive(self, deadline: Deadline) -> object:
-        """The next text message as bytes, or the note of an answered `ping`; None once the deadline has passed.
+        """The next `Message`, or the note of an answered `ping`; None once the deadline has passed.
 
         Raises: once all that came before was received, and from then on at each call
 

@@ -17,17 +17,18 @@ from ..errors import MessageTooLarge, ProtocolError
 from .optional import loaded_numpy
 from .wire import Received, Wire
 
-__all__ = ["FINAL", "LARGE", "FrameReader", "FrameWriter", "LatePart", "Part", "broken", "joined"]
+__all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LatePart", "Part", "broken", "joined"]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""
 
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+"""Opcodes of messages."""
+
 _MASKED: Final = 0x80
 _RESERVED: Final = 0x70
 _CONTROL: Final = 0x8
-_FIRST: Final = FINAL | 0x1
-"""The first byte of a text frame that is a whole message."""
-
 _SHORT: Final = struct.Struct("!BBH")
 """A header with two bytes of length; of other frames, its first two."""
 
@@ -70,22 +71,23 @@ Part = bytes | LatePart
 
 
 class FrameWriter:
-    """Builds the masked text frames of one connection."""
+    """Builds the masked frames of one connection."""
 
     def __init__(self) -> None:
         self._keys: list[bytes] = []  # for the frames to come
         self._slowly = 0  # bytes masked without numpy so far
         self._by_words: _Mask | None = None  # numpy's way, once numpy is there
 
-    def build(self, parts: Sequence[Part]) -> bytes | memoryview:
-        """One final text frame whose payload are the parts joined.
+    def build(self, parts: Sequence[Part], opcode: int = TEXT) -> bytes | memoryview:
+        """One frame that is a whole message, of text or binary, whose payload are the parts joined.
 
         The parts are written once, into the frame, and masked there. Each frame has a fresh, unpredictable key
         (RFC 6455, 5.3).
         """
         size = sum(map(len, parts))
         key = self._key()
-        header = _SHORT.pack(_FIRST, _MASKED | 126, size) if 126 <= size < 65536 else _header(size)
+        first = FINAL | opcode
+        header = _SHORT.pack(first, _MASKED | 126, size) if 126 <= size < 65536 else _header(first, size)
         if size < _SMALL:
             mask = int.from_bytes(key * (size >> 2) + key[: size & 3], "little")
             masked = int.from_bytes(b"".join(cast(Sequence[bytes], parts)), "little") ^ mask
@@ -136,11 +138,11 @@ def joined(parts: Sequence[Part], size: int) -> bytearray:
     return whole
 
 
-def _header(size: int) -> bytes:
+def _header(first: int, size: int) -> bytes:
     """The header of a very small frame, or a very large one."""
     if size < 126:
-        return bytes((_FIRST, _MASKED | size))
-    return struct.pack("!BBQ", _FIRST, _MASKED | 127, size)
+        return bytes((first, _MASKED | size))
+    return struct.pack("!BBQ", first, _MASKED | 127, size)
 
 
 def _mask_by_words(numpy: Any, frame: bytearray, key: bytes) -> None:

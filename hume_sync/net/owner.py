@@ -28,14 +28,14 @@ from .clock import monotonic
 from .condition import TICK, Condition
 from .deadline import Deadline
 from .endpoint import Endpoint
-from .frames import FrameWriter
+from .frames import BINARY, TEXT, FrameWriter
 from .interrupts import from_outside
 from .keepalive import allow_for_closed_window
 from .parser import MessageParser
 from .readiness import waiting_poll
-from .transport import CLOSE, PING, PONG, TEXT, control_frame, goodbye
+from .transport import CLOSE, PING, PONG, control_frame, goodbye
 
-__all__ = ["Beat", "Owner"]
+__all__ = ["Beat", "Message", "Owner"]
 
 _CHUNK: Final = 65536
 _LOST: Final = 1006  # RFC 6455, 7.4.1: the end came without a close frame
@@ -56,7 +56,7 @@ _FAREWELLS: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverf
 _GRACE: Final = 1.0
 """Seconds in which a stopped thread ends, unless a signal's handler calls `close` right where it holds the lock."""
 
-_PER_MESSAGE: Final = 64
+_PER_MESSAGE: Final = 128
 """Bytes that a waiting message takes besides its own: a million empty ones are not nothing."""
 
 
@@ -72,7 +72,18 @@ class Beat:
     """Seconds without a sign of the server's (a byte, or that it takes more of what has waited to be sent) after which
     the connection counts as lost. Time in which this process did not run does not count."""
     is_answer: Callable[[bytes], bool] = lambda _: False
-    """Whether a message is the server's answer to one of these: it is not received, but counts (see `Owner.ping`)."""
+    """Whether a text is the server's answer to one of these: it is not received, but counts (see `Owner.ping`)."""
+
+
+class Message(NamedTuple):
+    """A message of the server's."""
+
+    data: bytes
+    """UTF-8, where it is text."""
+    arrived: float
+    """When the last of it was read from the network: `monotonic`."""
+    is_text: bool = True
+    """Whether it came as text; else as a binary message."""
 
 
 class _Ping(NamedTuple):
@@ -362,9 +373,11 @@ class Owner:
         messages: list[object] = []
         try:
             for opcode, payload in self._parser.feed(data):
-                if opcode == TEXT:
+                if opcode == BINARY:
+                    messages.append(Message(payload, self._heard, is_text=False))
+                elif opcode == TEXT:
                     if self._beat is None or not self._beat.is_answer(payload):
-                        messages.append(payload)
+                        messages.append(Message(payload, self._heard))
                     elif not self._asked:
                         self._early_answers += 1
                     elif (note := self._asked.popleft()) is not None:
@@ -464,4 +477,4 @@ def _aborted() -> ConnectionLost:
 
 
 def _weight(message: object) -> int:
-    return _PER_MESSAGE + (len(message) if isinstance(message, bytes) else 0)
+    return _PER_MESSAGE + (len(message.data) if isinstance(message, Message) else 0)

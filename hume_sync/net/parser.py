@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..errors import MessageTooLarge
-from .frames import FINAL, broken
+from .frames import BINARY, FINAL, TEXT, broken
 
 __all__ = ["MessageParser"]
 
-_CONTINUATION: Final = 0x0
-_TEXT: Final = 0x1
+_MESSAGE: Final = frozenset({TEXT, BINARY})
+"""Opcodes that begin a message."""
+
+_CONTINUATION: Final = frozenset({0x0})
 _CONTROL: Final = 0x8
 """The bit that all control frames have."""
 
@@ -31,14 +33,15 @@ class MessageParser:
         self._limit = limit
         self._buffer = bytearray()
         self._message: bytearray | None = None  # the fragments so far
+        self._opcode = TEXT  # of the first of them
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """What is complete with these bytes: (opcode, payload) of text messages and control frames, in order.
+        """What is complete with these bytes: (opcode, payload) of messages and control frames, in order.
 
         Whatever is wrong with a frame is said as soon as its header is there, and after all that came before it.
 
         Raises:
-            ProtocolError: RFC 6455 was not kept to; binary messages are not expected either.
+            ProtocolError: RFC 6455 was not kept to.
             MessageTooLarge: a message would be longer than the limit.
         """
         self._buffer += data
@@ -69,8 +72,8 @@ class MessageParser:
             if first & 0xF not in _KNOWN:
                 raise broken(f"opcode {first & 0xF}, which nobody knows")
             return (first, begin, begin + size) if there >= begin + size else None
-        if first & 0xF != (_TEXT if self._message is None else _CONTINUATION):
-            raise broken("not a text message, or one inside another")
+        if first & 0xF not in (_MESSAGE if self._message is None else _CONTINUATION):
+            raise broken("neither text nor binary, or one message inside another")
         if size > 125:
             begin += 2 if size == 126 else 8
             if there < begin:
@@ -86,10 +89,10 @@ class MessageParser:
             return first & 0xF, payload
         if self._message is None:
             if first & FINAL:
-                return _TEXT, payload
-            self._message = bytearray()
+                return first & 0xF, payload
+            self._message, self._opcode = bytearray(), first & 0xF
         self._message += payload
         if not first & FINAL:
             return None
         message, self._message = bytes(self._message), None
-        return _TEXT, message
+        return self._opcode, message

@@ -29,7 +29,7 @@ from ..errors import (
 from .deadline import Deadline
 from .dial import dial
 from .endpoint import Endpoint
-from .frames import FINAL, FrameReader, FrameWriter, Part, broken
+from .frames import FINAL, TEXT, FrameReader, FrameWriter, Part, broken
 from .interrupts import from_outside
 from .pending import Watch, unwatched
 from .tracebacks import hides_locals
@@ -40,7 +40,6 @@ __all__ = [
     "CLOSE",
     "PING",
     "PONG",
-    "TEXT",
     "Transport",
     "check_websocket_client",
     "control_frame",
@@ -48,7 +47,6 @@ __all__ = [
     "upgrade",
 ]
 
-TEXT: Final = 0x1
 CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA

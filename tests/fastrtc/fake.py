@@ -54,6 +54,7 @@ class FakeFastRTC:
         # of the loop's thread alone:
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: dict[Any, Session] = {}
+        self._calls: set[Session] = set()  # by telephone: they have no place among those that count
         self._refusals = self.knobs.refuse_first
         self._offers = list(self.knobs.offers)
         self._outputs: dict[str, asyncio.Queue[Any]] = defaultdict(asyncio.Queue)
@@ -103,7 +104,7 @@ class FakeFastRTC:
 
     def _command(self, command: Callable[[Session], Awaitable[None]]) -> None:
         async def run() -> None:
-            for session in list(self._live.values()):
+            for session in [*self._live.values(), *self._calls]:
                 with contextlib.suppress(OSError):
                     await command(session)
 
@@ -180,11 +181,13 @@ class FakeFastRTC:
     async def _websocket(
         self, head: list[bytes], request: RequestSeen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        path, _, rest = request.path.partition("/websocket/")
+        path, by, rest = request.path.rpartition("/telephone/handler")
+        if not by:
+            path, by, rest = request.path.rpartition("/websocket/offer")
         stream = self.streams.get(path)
         if path.startswith("/redirect"):
             return await self._reply(request, writer, 307, "")
-        if stream is None or rest != "offer":
+        if stream is None or rest:
             return await self._reply(request, writer, 403, "")
         if self.knobs.refusal == "http" and (refusal := self._refusal(stream)):
             return await self._reply(request, writer, 429, refusal)
@@ -192,7 +195,7 @@ class FakeFastRTC:
             request.status = 101
         writer.write(upgrade_answer([line + b"\r\n" for line in head]))
         seen = ConnectionSeen(request)
-        session = Session(self, stream, reader, writer, seen)
+        session = Session(self, stream, reader, writer, seen, by_telephone=by == "/telephone/handler")
         with self.noting():
             self.connections.append(seen)
         try:
@@ -205,7 +208,10 @@ class FakeFastRTC:
     def admit(self, session: Session) -> str | None:
         """A session has started: register it, or say why not."""
         refusal = self._refusal(session.stream) if self.knobs.refusal == "start" else None
-        if refusal:
+        if session.by_telephone:
+            if not refusal:
+                self._calls.add(session)
+        elif refusal:
             self._live.pop(session.seen.id, None)  # of a live one with this id, too, as on real servers
         else:
             self._live[session.seen.id] = session
@@ -225,13 +231,15 @@ class FakeFastRTC:
         return failed(reason, limit)
 
     def _release(self, session: Session) -> None:
+        self._calls.discard(session)
         if self._live.get(session.seen.id) is session:
             del self._live[session.seen.id]
             self._outputs.pop(session.seen.id).put_nowait(_END)
 
     def put_out(self, session: Session, value: Any) -> None:
-        """An additional output, for whoever asks for it by the connection's id."""
-        self._outputs[session.seen.id].put_nowait(value)
+        """An additional output, for whoever asks for it by the connection's id; of a telephone's it is lost."""
+        if not session.by_telephone:
+            self._outputs[session.seen.id].put_nowait(value)
 
     # --- HTTP -------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,8 @@ class RTCFake:
         """What clients have said, s16le, mono, 48000 a second; leading silence is left out."""
         self.closed = 0
         """Connections that have ended."""
+        self.told: list[str | bytes] = []
+        """Messages of clients."""
         self._changed = threading.Condition()
         # of the loop's thread alone:
         self._guests: list[Guest] = []
@@ -180,6 +182,15 @@ class RTCFake:
 
         self._do(play)
 
+    def skip(self, seconds: float) -> None:
+        """Let the time of the audio go on by so much, which is not played. (FastRTC itself does not count a pause.)"""
+
+        async def skip() -> None:
+            for guest in self._guests:
+                guest.played += round(seconds * 48000)
+
+        self._do(skip)
+
     def hang_up(self) -> None:
         """Close every connection, as a ``time_limit`` does."""
 
@@ -227,7 +238,7 @@ class RTCFake:
 
         def take_channel(channel: Any) -> None:
             guest.channel = channel
-            channel.on("message", lambda text: channel.send(log(f"Server received: {text}")))
+            channel.on("message", lambda message: self._answer_message(channel, message))
             for message in self.greeting:
                 channel.send(message)
 
@@ -243,6 +254,13 @@ class RTCFake:
         await peer.setRemoteDescription(RTCSessionDescription(body["sdp"], body["type"]))
         await peer.setLocalDescription(await peer.createAnswer())
         return {"sdp": peer.localDescription.sdp, "type": "answer"}
+
+    def _answer_message(self, channel: Any, message: str | bytes) -> None:
+        with self._changed:
+            self.told.append(message)
+            self._changed.notify_all()
+        text = str(message) if len(message) < 1000 else f"{len(message)} of something"
+        channel.send(log(f"Server received: {text}"))
 
     async def _listen(self, guest: Guest, track: Any) -> None:
         from aiortc.mediastreams import MediaStreamError

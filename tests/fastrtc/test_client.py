@@ -105,7 +105,10 @@ def test_a_shape_that_cannot_be_called_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"transport": "carrier pigeon"}, r"transport must be one of \('websocket', 'webrtc'\), got 'carrier pigeon'"),
+        (
+            {"transport": "carrier pigeon"},
+            r"transport must be one of \('websocket', 'webrtc', .* got 'carrier pigeon'",
+        ),
         ({"transport": None}, "transport must be one of .* got None"),
         ({"transport": ["websocket"]}, "transport must be one of .* got "),
         ({"inputs": {"a": 1}}, "inputs must be callable, or None; got {'a': 1}"),

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import math
+import pickle
 from typing import Any
 
+import attrs
 import pytest
 
 from hume_sync.fastrtc import (
@@ -16,7 +19,7 @@ from hume_sync.fastrtc import (
     UpdateConnection,
     WarningMessage,
 )
-from hume_sync.fastrtc.events import to_event
+from hume_sync.fastrtc.events import json_or_text, to_event
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,50 @@ from hume_sync.fastrtc.events import to_event
 )
 def test_each_message_has_its_event(message: dict[str, Any], event: object) -> None:
     assert to_event(message) == event
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\x00", b'{"type": "log", "data": "pause_detected"}'])
+def test_a_binary_message_is_data_whatever_it_holds(data: bytes) -> None:
+    event = to_event(data)
+    assert event == Custom(None, data)
+    assert repr(event) == f"Custom(type=None, data=<{len(data)} bytes>)"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": NaN}', {"a": float("nan")}),
+        ('[Infinity, -Infinity, "NaN"]', [float("inf"), float("-inf"), "NaN"]),
+        ("NaN", "NaN"),  # a text, and no number, as far as anybody knows
+        ("Infinity", "Infinity"),
+        ("{NaN", "{NaN"),
+        ("[" * 10**5 + "NaN", "[" * 10**5 + "NaN"),
+        (b'{"a": NaN, "b": "\xff"}', {"a": float("nan"), "b": "\ufffd"}),
+        (b'"\xff"', '"\ufffd"'),
+        ("7", 7),
+        ("null", None),
+        ("", ""),
+    ],
+    ids=range(11),
+)
+def test_json_is_read_as_python_s_servers_write_it_and_what_is_none_stays_text(text: str | bytes, value: Any) -> None:
+    assert repr(json_or_text(text)) == repr(value)  # NaN equals nothing
+
+
+def test_a_message_without_a_type_has_the_name_of_its_event() -> None:
+    mark = {"event": "mark", "streamSid": "MZ1", "mark": {"name": "x"}}
+    assert to_event(mark) == Custom("mark", mark)
+    assert to_event({"event": 7}) == Custom(None, {"event": 7})
+
+
+def test_when_audio_came_takes_no_part_in_comparisons_and_is_not_shown() -> None:
+    chunk = AudioChunk(bytes(2), 16000, arrived=7.0, media_time=3.0)
+    assert chunk == AudioChunk(bytes(2), 16000)
+    assert hash(chunk) == hash(AudioChunk(bytes(2), 16000))
+    assert repr(chunk) == repr(AudioChunk(bytes(2), 16000))
+    assert (chunk.arrived, chunk.media_time) == (7.0, 3.0)
+    assert attrs.asdict(pickle.loads(pickle.dumps(chunk))) == attrs.asdict(chunk)
+    assert math.isnan(AudioChunk(bytes(2), 16000).arrived)
 
 
 @pytest.mark.parametrize(

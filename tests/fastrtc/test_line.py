@@ -46,6 +46,9 @@ class Scripted:
     def send_audio(self, samples: bytes, deadline: Deadline) -> None:
         raise self.lost
 
+    def send(self, message: str | bytes, deadline: Deadline) -> None:
+        raise self.lost
+
     def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:
         raise self.lost
 

@@ -57,16 +57,17 @@ def test_a_closed_data_channel_is_the_end(rtc: RTCFake, open_link: Open) -> None
     assert isinstance(end_of(link), ConnectionLost)
 
 
+@pytest.mark.parametrize("message", ["x" * 900, b"x" * 900], ids=["text", "binary"])
 def test_more_than_the_inbox_holds_ends_the_link_and_none_of_it_is_lost_in_silence(
-    rtc: RTCFake, open_link: Open
+    rtc: RTCFake, open_link: Open, message: str | bytes
 ) -> None:
     link = open_link(rtc, inbox_bytes=20_000)
-    rtc.say(*["x" * 900] * 30)
+    rtc.say(*[message] * 30)
     rtc.wait(lambda: rtc.closed)
     received = 0
     with pytest.raises(InboxOverflow, match="20000 bytes"):
         while True:
-            assert event_of(link) == Custom(None, "x" * 900)
+            assert event_of(link) == Custom(None, message)
             received += 1
     assert received >= 20
 

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import FastRTCClient, Reconnected
+from hume_sync.fastrtc import FastRTCClient, Reconnected, Session
 from hume_sync.fastrtc.webrtc import WebRTCLink
 
 from .rtcfake import FRAME, RTCFake
@@ -63,6 +63,20 @@ def sending(place: Place) -> None:
     session = place.begin()
     place.strike(lambda: session.send_audio(bytes(2 * 60 * RATE)))
     session.send_audio(bytes(2), timeout=10)
+
+
+def sending_a_message(place: Place) -> None:
+    session = place.begin()
+    with place.rtc.frozen():
+        place.strike(lambda: flood(session))
+    session.send("and on", timeout=10)
+    place.rtc.wait(lambda: place.rtc.told[-1:] == ["and on"])
+    assert {len(message) for message in place.rtc.told[:-1]} == {60_000}  # none of them in part
+
+
+def flood(session: Session) -> None:
+    while True:
+        session.send(bytes(60_000), timeout=60)
 
 
 def replying(place: Place) -> None:
@@ -119,6 +133,7 @@ PHASES = [
     gathering_addresses,
     awaiting_the_channel,
     sending,
+    sending_a_message,
     replying,
     iterating,
     reconnecting,

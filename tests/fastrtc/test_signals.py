@@ -138,6 +138,17 @@ def sending(place: Place) -> None:
         session._line.link.abort()
 
 
+def sending_a_message(place: Place) -> None:
+    with place.session(knobs={"reads_most": 2, "buffers": 2**16}) as (_, session):
+        place.strike(lambda: flood(session))
+        session._line.link.abort()
+
+
+def flood(session: Session) -> None:
+    while True:
+        session.send(bytes(2**20))
+
+
 def replying(place: Place) -> None:
     with place.session() as (_, session):
         place.strike(session.reply)
@@ -303,6 +314,7 @@ PHASES = [
     registering,
     backing_off,
     sending,
+    sending_a_message,
     replying,
     replying_where_it_reconnects,
     iterating,

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
-import itertools
 import math
 import select
 import socket
@@ -25,8 +24,9 @@ from hume_sync import ConnectionLost, HumeClientException, InboxOverflow, Messag
 from hume_sync import Timeout as HumeTimeout
 from hume_sync.net import fork, keepalive
 from hume_sync.net import owner as module
+from hume_sync.net.clock import monotonic
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.duplex import Beat, Duplex
+from hume_sync.net.duplex import Beat, Duplex, Message
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.owner import Owner
 from tests.faultproxy import (
@@ -172,18 +172,25 @@ def fill(duplex: Duplex, size: int = 200_000) -> int:
             there = duplex._owner._outbox_bytes
 
 
-def received(duplex: Duplex) -> Iterator[bytes]:
+def message_of(duplex: Duplex, *, binary: bool = False) -> bytes | None:
+    """The next message, which is text, or binary."""
+    message = duplex.receive(Deadline(SOON))
+    assert isinstance(message, Message | None)
+    assert message is None or message.is_text is not binary
+    return None if message is None else message.data
+
+
+def received(duplex: Duplex, *, binary: bool = False) -> Iterator[bytes]:
     """All until it ends."""
-    while (message := duplex.receive(Deadline(SOON))) is not None:
-        assert isinstance(message, bytes)
+    while (message := message_of(duplex, binary=binary)) is not None:
         yield message
 
 
-def end_of(duplex: Duplex) -> tuple[list[bytes], HumeClientException]:
+def end_of(duplex: Duplex, *, binary: bool = False) -> tuple[list[bytes], HumeClientException]:
     """All that is received, and the error behind it."""
     messages = []
     try:
-        for message in received(duplex):
+        for message in received(duplex, binary=binary):
             messages.append(message)
     except HumeClientException as exc:
         return messages, exc
@@ -211,7 +218,7 @@ def test_messages_of_any_size_go_both_ways_in_order(session: Session) -> None:
         for size in sizes:
             duplex.send([b"a" * (size // 2), b"b" * (size - size // 2)], Deadline(SOON))
         for size in sizes:
-            assert duplex.receive(Deadline(SOON)) == b"a" * (size // 2) + b"b" * (size - size // 2)
+            assert message_of(duplex) == b"a" * (size // 2) + b"b" * (size - size // 2)
         assert duplex.receive(Deadline(0)) is None
         assert not duplex.ended
 
@@ -250,7 +257,7 @@ def test_fragments_are_put_together_and_pings_between_them_answered(session: Ses
         peer.wait_gone()
 
     with session(script) as duplex:
-        assert duplex.receive(Deadline(SOON)) == b"one, two, three"
+        assert message_of(duplex) == b"one, two, three"
 
 
 def test_a_flood_of_pings_takes_no_memory_and_the_last_one_is_answered(session: Session) -> None:
@@ -269,8 +276,8 @@ def test_a_flood_of_pings_takes_no_memory_and_the_last_one_is_answered(session: 
         peer.send_frame(b"enough")
 
     with session(script) as duplex:
-        assert duplex.receive(Deadline(SOON)) == b"done"
-        assert duplex.receive(Deadline(SOON)) == b"enough"
+        assert message_of(duplex) == b"done"
+        assert message_of(duplex) == b"enough"
 
 
 def send_all(duplex: Duplex, sizes: list[int]) -> None:
@@ -310,7 +317,7 @@ def talk(contexts: Contexts | None, sessions: int, messages: int) -> None:
     for _ in range(sessions):
         with _maker(contexts)(script) as duplex, ThreadPoolExecutor(1) as threads:
             sending = threads.submit(send_all, duplex, sizes)
-            assert [len(message) for message in itertools.islice(received(duplex), len(sizes))] == sizes
+            assert [len(message_of(duplex) or b"") for _ in sizes] == sizes
             sending.result(SOON)
             duplex.close(SOON)
             assert isinstance(end_of(duplex)[1], MisuseError)
@@ -362,34 +369,83 @@ def test_a_server_that_echoes_and_reads_slowly_cannot_dead_lock_a_caller_who_onl
             duplex.send([b"%06d" % number, bytes(size)], Deadline(SOON))
             most = max(most, duplex._owner._outbox_bytes)
         for number in range(count):
-            message = duplex.receive(Deadline(SOON))
-            assert isinstance(message, bytes)
+            message = message_of(duplex)
+            assert message is not None
             assert (message[:6], len(message)) == (b"%06d" % number, size + 6)
     assert most <= 2**20 + size + 20
 
 
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
 @pytest.mark.parametrize("size", [0, 1000])
-def test_more_than_the_inbox_holds_ends_the_session_with_all_that_came_before(session: Session, size: int) -> None:
+def test_more_than_the_inbox_holds_ends_the_session_with_all_that_came_before(
+    session: Session, size: int, opcode: int
+) -> None:
     told: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
-        peer.send(b"".join(frame(b"x" * size) for _ in range(200_000 // (size + 64) + 1)))
+        peer.send(b"".join(frame(b"x" * size, opcode) for _ in range(200_000 // (size + module._PER_MESSAGE) + 1)))
         told.extend(all_said(peer))
 
     with session(script, inbox=200_000) as duplex:
         duplex._owner.thread.join(SOON)  # receiving would make room
-        messages, error = end_of(duplex)
+        messages, error = end_of(duplex, binary=opcode == BINARY)
         assert isinstance(error, InboxOverflow)
         assert "200000 bytes" in str(error)
-        assert len(messages) == 200_000 // (size + 64) + 1
+        assert len(messages) == 200_000 // (size + module._PER_MESSAGE) + 1
     assert told == [(CLOSE, (1008).to_bytes(2, "big"))]
+
+
+@pytest.mark.parametrize("size", [0, 1, 126, 2048, 70_000])
+def test_text_and_binary_messages_keep_their_kind_and_their_order_both_ways(session: Session, size: int) -> None:
+    with session(echo) as duplex:
+        for binary in (True, False, True):
+            duplex.send([b"x" * (size // 2), b"y" * (size - size // 2)], Deadline(SOON), binary=binary)
+        for binary in (True, False, True):
+            assert message_of(duplex, binary=binary) == b"x" * (size // 2) + b"y" * (size - size // 2)
+
+
+def test_a_binary_message_is_never_the_answer_to_a_beat(plain: Session) -> None:
+    def script(peer: Peer) -> None:
+        assert said(peer) == (TEXT, b"beat")
+        peer.send(frame(b"beat", BINARY) + frame(b"beat"))
+        peer.wait_gone()
+
+    beat = Beat(b"beat", every=SOON, patience=SOON, is_answer=lambda message: message == b"beat")
+    with plain(script, beat=beat) as duplex:
+        duplex.ping("note", Deadline(SOON))
+        assert message_of(duplex, binary=True) == b"beat"
+        assert duplex.receive(Deadline(SOON)) == "note"
+
+
+def test_a_message_has_the_time_at_which_the_last_of_it_came_however_late_it_is_received(plain: Session) -> None:
+    go = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(frame(b"one") + frame(b"two", BINARY) + frame(b"begun, ", final=False))
+        assert go.wait(SOON)
+        peer.send(frame(b"ended", CONTINUATION))
+        peer.wait_gone()
+
+    before = monotonic()
+    with plain(script) as duplex:
+        assert duplex._owner._changed.wait_for(lambda: len(duplex._owner._inbox) == 2 or None, Deadline(SOON))
+        between = monotonic()
+        go.set()
+        assert duplex._owner._changed.wait_for(lambda: len(duplex._owner._inbox) == 3 or None, Deadline(SOON))
+        behind = monotonic()
+        one, two, three = (duplex.receive(Deadline(SOON)) for _ in range(3))
+    assert isinstance(one, Message)
+    assert isinstance(two, Message)
+    assert isinstance(three, Message)
+    assert before <= one.arrived <= two.arrived <= between <= three.arrived <= behind
+    assert three.data == b"begun, ended"
 
 
 def test_what_is_received_makes_room_in_the_inbox(plain: Session) -> None:
     with plain(echo, inbox=3000) as duplex:
         for number in range(20):
             duplex.send([b"%d" % number * 1000], Deadline(SOON))
-            assert duplex.receive(Deadline(SOON)) == b"%d" % number * 1000
+            assert message_of(duplex) == b"%d" % number * 1000
         assert duplex._owner._inbox_bytes == 0
 
 
@@ -404,7 +460,7 @@ def test_a_cut_connection_is_told_as_1006_after_what_came_before(session: Sessio
         end(peer)
 
     with session(script) as duplex:
-        assert duplex.receive(Deadline(SOON)) == b"before"
+        assert message_of(duplex) == b"before"
         taken.set()
         messages, error = end_of(duplex)
         assert not messages
@@ -417,7 +473,7 @@ def test_a_cut_connection_is_told_as_1006_after_what_came_before(session: Sessio
 @pytest.mark.parametrize(
     ("bad", "error", "code"),
     [
-        (frame(b"x", BINARY), ProtocolError, 1002),
+        (frame(b"x", 3), ProtocolError, 1002),
         (frame(b"x", reserved=4), ProtocolError, 1002),
         (b"\x81\x80abcd", ProtocolError, 1002),
         (frame(b"x", CONTINUATION), ProtocolError, 1002),
@@ -426,7 +482,9 @@ def test_a_cut_connection_is_told_as_1006_after_what_came_before(session: Sessio
         (frame(b"x", CLOSE), ProtocolError, 1002),
         (frame((1006).to_bytes(2, "big"), CLOSE), ProtocolError, 1002),
         (announce(2**40), MessageTooLarge, 1009),
+        (announce(2**40, BINARY), MessageTooLarge, 1009),
         (frame(b"x" * 600, final=False) + frame(b"x" * 600, CONTINUATION), MessageTooLarge, 1009),
+        (frame(b"x" * 600, BINARY, final=False) + frame(b"x" * 600, CONTINUATION), MessageTooLarge, 1009),
     ],
 )
 def test_a_server_that_breaks_the_protocol_is_told_so(plain: Session, bad: bytes, error: Any, code: int) -> None:
@@ -443,7 +501,7 @@ def test_a_server_that_breaks_the_protocol_is_told_so(plain: Session, bad: bytes
     assert told == [(CLOSE, code.to_bytes(2, "big"))]
 
 
-@pytest.mark.parametrize("bad", [frame(b"x", BINARY), frame((1001).to_bytes(2, "big"), CLOSE)], ids=["bad", "goodbye"])
+@pytest.mark.parametrize("bad", [frame(b"x", 3), frame((1001).to_bytes(2, "big"), CLOSE)], ids=["bad", "goodbye"])
 def test_nothing_is_said_in_the_middle_of_a_frame(session: Session, bad: bytes) -> None:
     full, ended = threading.Event(), threading.Event()
     seen: list[tuple[int, bytes]] = []
@@ -674,7 +732,7 @@ def test_the_interpreter_exits_at_once_with_an_open_session(plain: Session) -> N
             with contextlib.suppress(HumeClientException):
                 session.receive(Deadline(1e9))
         session.send([b"hello"], Deadline(10))
-        print(session.receive(Deadline(10)))
+        print(session.receive(Deadline(10)).data)
         threading.Thread(target=wait, daemon=True).start()
     """
     seen: list[tuple[int, bytes]] = []
@@ -701,7 +759,7 @@ def test_the_interpreter_exits_at_once_with_an_open_session(plain: Session) -> N
 def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session: Session, hooked: bool) -> None:
     with session(echo) as duplex:
         duplex.send([b"before"], Deadline(SOON))
-        assert duplex.receive(Deadline(SOON)) == b"before"
+        assert message_of(duplex) == b"before"
         if not hooked:
             fork._HOLDERS.discard(duplex)
 
@@ -718,7 +776,7 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
         with duplex._owner._lock:  # that nobody gives back in the child
             in_child(child)
         duplex.send([b"after"], Deadline(SOON))
-        assert duplex.receive(Deadline(SOON)) == b"after"
+        assert message_of(duplex) == b"after"
         duplex.close(SOON)
 
 
@@ -728,7 +786,7 @@ def test_a_child_that_forgets_the_session_does_so_in_silence(plain: Session) -> 
         forgotten = duplex._forgotten
         in_child(forgotten)
         duplex.send([b"after"], Deadline(SOON))
-        assert duplex.receive(Deadline(SOON)) == b"after"
+        assert message_of(duplex) == b"after"
 
 
 # --- the clock
@@ -770,7 +828,7 @@ def test_a_beat_is_sent_again_and_again_and_between_them_the_thread_sleeps(
 ) -> None:
     polls = Polls(monkeypatch)
     with session(echo, beat=Beat(b"beat", every=0.02, patience=SOON)) as duplex:
-        assert [duplex.receive(Deadline(SOON)) for _ in range(5)] == [b"beat"] * 5
+        assert [message_of(duplex) for _ in range(5)] == [b"beat"] * 5
         assert polls.count < 25
 
 
@@ -808,8 +866,8 @@ def test_time_in_which_this_process_did_not_run_is_no_fault_of_the_server_s(
     with session(echo, beat=Beat(b"beat", every=0.02, patience=SOON)) as duplex:
         for _ in range(3):
             polls.jumps.append(1000.0)
-            assert duplex.receive(Deadline(SOON)) == b"beat"
-            assert duplex.receive(Deadline(SOON)) == b"beat"
+            assert message_of(duplex) == b"beat"
+            assert message_of(duplex) == b"beat"
         assert polls.skew >= 1000
         assert not duplex.ended
 
@@ -890,7 +948,9 @@ def test_a_send_that_fails_reads_first_why_the_server_has_gone(contexts: Context
             owner._outbox.append(frame(b"x" * 1000))
             owner._write()
     assert (caught.value.close_code, caught.value.close_reason) == (1012, "restart")
-    assert owner.get(Deadline(0)) == b"before"
+    before = owner.get(Deadline(0))
+    assert isinstance(before, Message)
+    assert before.data == b"before"
     owner.let_go(close=True)
 
 
@@ -931,12 +991,12 @@ def test_reading_and_writing_wait_for_what_tls_asks_for_and_never_under_the_lock
         odd.owner = duplex._owner
         peer = Peer(theirs, threading.Event())
         peer.send_frame(b"hello")
-        assert duplex.receive(Deadline(SOON)) == b"hello"
+        assert message_of(duplex) == b"hello"
         assert select.POLLOUT in polls.masks  # to read
         duplex.send([b"one"], Deadline(SOON))
         peer.send_frame(b"again")  # what the write waits for
         assert said(peer) == (TEXT, b"one")
-        assert duplex.receive(Deadline(SOON)) == b"again"
+        assert message_of(duplex) == b"again"
         assert polls.count < 20
         assert odd.held == 0
         duplex.abort()

@@ -20,10 +20,10 @@ from tests.faultproxy import BINARY, CONTINUATION, PING, TEXT, frame
 SIZES = [0, 1, 2, 3, 4, 125, 126, 127, 2047, 2048, 2049, 2055, 65535, 65536, 65537, 3 * 65536 + 5, 1_000_003]
 
 
-def opened(built: bytes | memoryview) -> bytes:
+def opened(built: bytes | memoryview, opcode: int = TEXT) -> bytes:
     """The payload of a frame, by the letter of RFC 6455, 5.2 and 5.3; its header is checked on the way."""
     raw = bytes(built)
-    assert raw[0] == FINAL | TEXT
+    assert raw[0] == FINAL | opcode
     assert raw[1] & 0x80
     extra = {126: 2, 127: 8}.get(raw[1] & 0x7F, 0)
     size = int.from_bytes(raw[2 : 2 + extra], "big") if extra else raw[1] & 0x7F
@@ -40,6 +40,7 @@ def test_a_frame_of_any_size_holds_the_parts_in_order(size: int, numpy: str) -> 
     cut = size // 3
     parts = [data[:cut], b"", data[cut:]]
     assert opened(FrameWriter().build(parts)) == data
+    assert opened(FrameWriter().build(parts, BINARY), BINARY) == data
     assert b"".join(parts) == data  # they are the caller's, and may be sent again
 
 

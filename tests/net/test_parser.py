@@ -24,15 +24,15 @@ texts = st.builds(
 def streams(draw: st.DrawFn) -> tuple[bytes, list[Item]]:
     """Bytes of a valid stream, and what is to come of them."""
     raw, items = b"", []
-    for message in draw(st.lists(texts, max_size=4)):
+    for opcode, message in draw(st.lists(st.tuples(st.sampled_from([TEXT, BINARY]), texts), max_size=4)):
         cuts = sorted(draw(st.lists(st.integers(0, len(message)), max_size=3)))
         pieces = [message[a:b] for a, b in zip([0, *cuts], [*cuts, len(message)], strict=True)]
         for number, piece in enumerate(pieces):
-            for opcode, payload in draw(st.lists(controls, max_size=2)):  # between fragments too
-                raw += frame(payload, opcode)
-                items.append((opcode, payload))
-            raw += frame(piece, CONTINUATION if number else TEXT, final=number == len(pieces) - 1)
-        items.append((TEXT, message))
+            for control, payload in draw(st.lists(controls, max_size=2)):  # between fragments too
+                raw += frame(payload, control)
+                items.append((control, payload))
+            raw += frame(piece, CONTINUATION if number else opcode, final=number == len(pieces) - 1)
+        items.append((opcode, message))
     return raw, items
 
 
@@ -58,13 +58,14 @@ def test_however_a_stream_is_cut_the_same_messages_come_of_it(
     [
         (frame(b"x", reserved=4), "reserved bits"),
         (b"\x81\x81", "masked"),
-        (frame(b"x", BINARY), "not a text message"),
-        (frame(b"x", CONTINUATION), "not a text message"),
-        (frame(b"x", final=False) + frame(b"y"), "one inside another"),
+        (frame(b"x", CONTINUATION), "neither text nor binary"),
+        (frame(b"x", final=False) + frame(b"y"), "one message inside another"),
+        (frame(b"x", final=False) + frame(b"y", BINARY), "one message inside another"),
+        (frame(b"x", BINARY, final=False) + frame(b"y"), "one message inside another"),
         (frame(b"x", PING, final=False), "control frame"),
         (frame(b"x" * 126, PONG), "control frame"),
         (frame(b"", 11), "opcode 11"),
-        (frame(b"", 3), "not a text message"),
+        (frame(b"", 3), "neither text nor binary"),
     ],
 )
 def test_what_breaks_the_protocol_is_refused_by_its_header_and_what_came_before_is_there(
@@ -77,7 +78,7 @@ def test_what_breaks_the_protocol_is_refused_by_its_header_and_what_came_before_
         next(items)
 
 
-@pytest.mark.parametrize("opcode", [TEXT, CONTINUATION])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY, CONTINUATION])
 @pytest.mark.parametrize("size", [LIMIT + 1, 2**40, 2**64 - 1])
 def test_a_message_beyond_the_limit_is_refused_before_memory_is_taken_for_it(opcode: int, size: int) -> None:
     parser = MessageParser(LIMIT)

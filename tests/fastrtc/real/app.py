@@ -94,6 +94,16 @@ def talk(audio: Audio) -> Iterator[Any]:
         time.sleep(0.1)
 
 
+def halting(audio: Audio) -> Iterator[Any]:
+    """Half a second, a pause of one and a half, and half a second."""
+    time.sleep(0.3)
+    tone = (8000 * np.sin(2 * np.pi * 400 * np.arange(audio[0] // 2) / audio[0])).astype(np.int16).reshape(1, -1)
+    yield audio[0], tone
+    time.sleep(2.0)  # of which half a second is played meanwhile
+    yield audio[0], tone
+    yield audio[0], np.zeros((1, audio[0] // 5), np.int16)
+
+
 def addl(audio: Audio) -> Iterator[Any]:
     time.sleep(THINK)
     yield AdditionalOutputs({"samples": audio[1].shape[1], "rate": audio[0]})
@@ -173,7 +183,7 @@ librosa.resample(np.zeros(RATE, np.float32), orig_sr=RATE, target_sr=RATE)  # it
 fastrtc.reply_on_stopwords.get_stt_model = lambda *_: None
 fastrtc.reply_on_stopwords.stt_for_chunks = words
 
-for answer in (echo, multi, frames, talk):  # handlers as FastRTC makes them: each connection costs a core
+for answer in (echo, multi, frames, talk, halting):  # handlers as FastRTC makes them: each connection costs a core
     mount(f"/{answer.__name__}", turns(answer))
 for answer in (addl, args, err, exc, warn, close):
     mount(f"/{answer.__name__}", turns(answer, RATE, Calm))

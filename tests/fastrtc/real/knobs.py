@@ -87,6 +87,10 @@ class ConnectionSeen:
     """The name of each message."""
     media: list[int] = attrs.field(factory=list)
     """Samples in each media message."""
+    sids: set[Any] = attrs.field(factory=set)
+    """The ``streamSid`` of each, as telephones say."""
+    said: list[str | bytes] = attrs.field(factory=list)
+    """Messages of the application's own, of a stream that repeats them: text, or the bytes of a binary one."""
     audio: bytearray = attrs.field(factory=bytearray)
     """All of them, mu-law."""
     close_code: int | None = None

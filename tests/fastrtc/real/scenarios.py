@@ -208,6 +208,51 @@ def a_stream_closed_by_its_handler_ends_when_the_client_speaks(url: str) -> None
         assert wire.closed(lambda: wire.send("ping")) == 1000
 
 
+def call(url: str, path: str) -> Wire:
+    """As Twilio makes one."""
+    wire = Wire(url, path, rate=8000, route="telephone/handler")
+    wire.send("connected", protocol="Call", version="1.0.0")
+    wire.send("start", sequenceNumber="1", streamSid=wire.id, start={"streamSid": wire.id, "tracks": ["inbound"]})
+    return wire
+
+
+@scenario
+def a_telephone_is_spoken_to_with_the_name_of_its_stream_whatever_the_rate_of_the_handler(url: str) -> None:
+    for path in ("/echo8", "/echo16"):
+        with call(url, path) as wire:
+            said = wire.speak()
+            messages = wire.until("media")
+            assert [kind(message) for message in messages] == [*TURN, "response_starting", "media"]
+            assert messages[-1]["streamSid"] == wire.id
+            heard = payload(messages[-1])
+            assert heard == said if path == "/echo8" else abs(len(heard) - len(said)) < 10
+            wire.send("mark", streamSid=wire.id, mark={"name": "x"})
+            wire.ping()
+            wire.send("stop", streamSid=wire.id)
+            assert wire.closed() == 1000
+
+
+@scenario
+def a_handler_that_needs_inputs_fails_by_telephone_and_does_not_ask(url: str) -> None:
+    with call(url, "/args") as wire:
+        wire.speak()
+        assert [kind(message) for message in wire.rest()] == TURN
+        wire.ping()
+
+
+@scenario
+def a_telephone_is_refused_where_others_have_all_places_and_takes_none_itself(url: str) -> None:
+    with call(url, "/limit") as first:
+        first.ping()
+        with call(url, "/limit") as second:
+            second.ping()
+            with Wire(url, "/limit").start() as third:
+                third.ping()
+                with call(url, "/limit") as fourth:
+                    assert fourth.next() == REFUSED
+                    assert fourth.closed() == 1000
+
+
 @scenario
 def a_stop_is_answered_by_the_end(url: str) -> None:
     with Wire(url, "/echo").start() as wire:

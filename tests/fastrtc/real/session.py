@@ -16,6 +16,9 @@ from .knobs import ConnectionSeen, Knobs
 from .sound import spoken
 from .turns import Heard, Output, Say, Step, Stream, media, message
 
+TELEPHONE = 8000
+"""Samples a second, both ways, whatever the stream's."""
+
 BLOCK, STARTS, PAUSES = 0.6, 0.2, 0.1
 """Seconds: a block that is looked at; more speech in it than this is talking; less is a pause."""
 
@@ -57,8 +60,11 @@ class Session:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         seen: ConnectionSeen,
+        *,
+        by_telephone: bool = False,
     ) -> None:
         self.stream = stream
+        self.by_telephone = by_telephone
         self.seen = seen
         self.started = False
         self.given: dict[str, Any] = {}
@@ -67,8 +73,8 @@ class Session:
         self._server = server
         self._reader, self._writer = reader, writer
         self._closing = False
-        self._input_rate = stream.rate or server.knobs.input_rate
-        self._output_rate = stream.rate or server.knobs.output_rate
+        self._input_rate = TELEPHONE if by_telephone else stream.rate or server.knobs.input_rate
+        self._output_rate = TELEPHONE if by_telephone else stream.rate or server.knobs.output_rate
         self._queue: asyncio.Queue[bytes | Output] = asyncio.Queue()
         self._turn: asyncio.Task[None] | None = None
         self._over = False  # the handler has closed the stream: noticed with the next message
@@ -104,6 +110,8 @@ class Session:
             await asyncio.sleep(knobs.read_delay)
             opcode, data = await self._message()
             count += 1
+            if self.stream.repeats and await self._repeat(opcode, data):
+                continue
             try:
                 if opcode != TEXT:
                     raise TypeError
@@ -115,11 +123,22 @@ class Session:
                 raise Ended(1000)
         await asyncio.Event().wait()
 
+    async def _repeat(self, opcode: int, data: bytes) -> bool:
+        """Say a message of the client's own again; whether it is one."""
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            if opcode == TEXT and json.loads(data)["event"] in {"start", "media", "ping", "stop"}:
+                return False
+        with self._server.noting():
+            self.seen.said.append(data if opcode == BINARY else data.decode())
+        await self._send(frame(data, opcode))
+        return True
+
     async def _take(self, event: str, received: dict[str, Any]) -> None:
         with self._server.noting():
             self.seen.events.append(event)
         if event == "start":
-            self.seen.id, self.seen.start = received["websocket_id"], received
+            self.seen.id = received["streamSid" if self.by_telephone else "websocket_id"]
+            self.seen.start = received
             if refusal := self._server.admit(self):
                 await self.say(refusal)
                 raise Ended(1000)
@@ -129,10 +148,11 @@ class Session:
             audio = base64.b64decode(received["media"]["payload"])
             with self._server.noting():
                 self.seen.media.append(len(audio))
+                self.seen.sids.add(received.get("streamSid"))
                 self.seen.audio += audio
             if self.stream.copies:
                 for _ in range(self.stream.copies):
-                    await self.say(media(audio))
+                    await self.say(self._media(audio))
             else:
                 await self._hear(audio)
         elif event == "ping" and self._server.knobs.pong:
@@ -175,13 +195,15 @@ class Session:
     async def _answer(self, audio: bytes) -> None:
         with contextlib.suppress(OSError):
             await self.say(message("log", "pause_detected"))
-            if self.stream.inputs:
+            if self.stream.inputs and not self.by_telephone:
                 await self.say(message("send_input", []))
                 await self.is_given.wait()
                 self.is_given.clear()
             await asyncio.sleep(self._server.knobs.think)
             announced = False
             try:
+                if self.stream.inputs and self.by_telephone:
+                    raise ValueError("the inputs are missing")
                 for step in self.stream.turn(Heard(audio, self._output_rate, self.given)):
                     announced |= isinstance(step, bytes)
                     await self._do(step)
@@ -214,9 +236,12 @@ class Session:
                 if isinstance(step, Output):
                     self._server.put_out(self, step.value)
                 else:
-                    await self.say(media(step))
+                    await self.say(self._media(step))
                 self._queue.task_done()
                 await asyncio.sleep(self._server.knobs.pace)
+
+    def _media(self, audio: bytes) -> str:
+        return media(audio, **({"streamSid": self.seen.id} if self.by_telephone else {}))
 
     # --- the WebSocket ----------------------------------------------------------------------------------------
 

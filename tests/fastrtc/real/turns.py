@@ -58,8 +58,8 @@ def message(kind: str, value: Any, *, key: str = "data") -> str:
     return json.dumps({"type": kind, key: value})
 
 
-def media(audio: bytes) -> str:
-    return json.dumps({"event": "media", "media": {"payload": base64.b64encode(audio).decode()}})
+def media(audio: bytes, **fields: Any) -> str:
+    return json.dumps({"event": "media", "media": {"payload": base64.b64encode(audio).decode()}, **fields})
 
 
 def level(amplitude: int, samples: int) -> bytes:
@@ -139,6 +139,8 @@ class Stream:
     """The first block with speech in it is the stop word: what is said after it makes the turn."""
     greeting: tuple[str | bytes, ...] = ()
     """Sent after ``start``."""
+    repeats: bool = False
+    """Messages of the application's own are said again, as no real server of version 0.0.34 does."""
     copies: int = 0
     """No turns: each media message is sent back at once, so often; nothing is read meanwhile."""
 
@@ -193,4 +195,5 @@ STREAMS: Mapping[str, Stream] = {
     "/silent": Stream(turn=mute),
     "/lost": Stream(turn=says(message("log", "response_starting"))),  # a chunk announced, and lost
     "/flood": Stream(copies=20),
+    "/repeats": Stream(repeats=True),
 }

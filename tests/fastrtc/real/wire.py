@@ -49,11 +49,12 @@ class Wire:
         *,
         rate: int = 16000,
         headers: Mapping[str, str] | None = None,
+        route: str = "websocket/offer",
     ) -> None:
         self.id = str(uuid.uuid4())
         self.rate = rate
         self._stack = contextlib.ExitStack()
-        address = f"{url.replace('http', 'ws', 1)}{path}/websocket/offer"
+        address = f"{url.replace('http', 'ws', 1)}{path}/{route}"
         self.socket = self._stack.enter_context(
             connect(address, proxy=None, compression=None, max_size=None, additional_headers=headers)
         )
