@@ -56,8 +56,12 @@ class Session:
         self._server = server
         self._additional = Additional(server, inputs)
         self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._additional.renew)
-        self._speaker = Speaker(self._line)
-        self._listener = Listener(server, self._line, self._additional, self._speaker)
+        try:
+            self._speaker = Speaker(self._line)
+            self._listener = Listener(server, self._line, self._additional, self._speaker)
+        except BaseException:  # a signal: nobody else can close the connection
+            self._line.link.abort()
+            raise
 
     @property
     def webrtc_id(self) -> str:
