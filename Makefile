@@ -36,7 +36,7 @@ test-peers: $(VENV)/.with-test .peers/hume_0_6/.installed .peers/hume_0_13/.inst
 FASTRTC = 0.0.25 0.0.30 0.0.34
 
 test-fastrtc: $(VENV)/.with-test-fastrtc $(FASTRTC:%=.peers/fastrtc-%/.installed)
-	$(BIN)/python -m pytest -m fastrtc tests/fastrtc
+	$(BIN)/python -m pytest -m fastrtc tests/fastrtc --durations 5
 
 .peers/fastrtc-%/.installed: tests/fastrtc/real/%.txt
 	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"

@@ -58,7 +58,7 @@ def ask(session: Session, question: bytes, **options: Any) -> Reply:
     A handler that greets forgets what it has heard when its greeting ends: it has then heard talking, but no pause.
     """
     try:
-        return session.ask(question, **{"timeout": 4.0, "idle": IDLE, **options})
+        return session.ask(question, **{"timeout": 6.0, "idle": IDLE, **options})
     except ReplyTimeout as exc:
         if LogMessage("started_talking") not in exc.messages or LogMessage("pause_detected") in exc.messages:
             raise

@@ -45,13 +45,13 @@ def conversation(*, each_version: bool = False) -> Callable[[Play], Play]:
     return register
 
 
-def conversations(cases: Iterable[tuple[str, Any]], *, each_version: bool = False) -> Callable[[Any], Any]:
+def conversations(cases: Iterable[tuple[str, Any]]) -> Callable[[Any], Any]:
     """One for each case, whose value comes behind the `Talk`."""
 
     def register(play: Callable[[Talk, Any], None]) -> Callable[[Talk, Any], None]:
         for name, case in cases:
             one = functools.partial(lambda case, talk: play(talk, case), case)
-            CONVERSATIONS[f"{play.__name__}, {name}"] = Conversation(one, each_version)
+            CONVERSATIONS[f"{play.__name__}, {name}"] = Conversation(one, each_version=False)
         return play
 
     return register
@@ -120,8 +120,13 @@ def answering(talk: Talk, session: Session) -> None:
 # --- pauses, and interruptions ---------------------------------------------------------------------------------
 
 
-@conversations([("calm", "/ask"), ("as FastRTC makes it", "/busy")], each_version=True)
-def each_question_gets_its_answer(talk: Talk, path: str) -> None:
+@conversation()
+def each_question_gets_its_answer_of_a_handler_as_fastrtc_makes_it(talk: Talk) -> None:
+    each_question_gets_its_answer(talk, "/busy")
+
+
+@conversation(each_version=True)
+def each_question_gets_its_answer(talk: Talk, path: str = "/ask") -> None:
     with talk.connect(path) as session:
         for number in (1, 2):
             reply = session.ask(talk.question, idle=IDLE)
@@ -245,7 +250,7 @@ def a_greeting_is_no_answer(talk: Talk, use: Callable[[Session, bytes], None]) -
         use(session, talk.question)
 
 
-@conversations([(way.__name__, way) for way in (asks, is_greeted)], each_version=True)
+@conversations([(way.__name__, way) for way in (asks, is_greeted)])
 def a_greeting_of_a_handler_as_fastrtc_makes_it(talk: Talk, use: Callable[[Session, bytes], None]) -> None:
     with talk.connect("/busy-greet") as session:
         use(session, talk.question)
@@ -274,8 +279,7 @@ def a_handler_that_does_not_greet(talk: Talk) -> None:
         ("after a sentence", ("/fail/sentence", 1.5)),
         ("faster than it plays", ("/fail/fast", 1.8)),
         ("slower than it plays", ("/fail/slow", 0.6)),
-    ],
-    each_version=True,
+    ]
 )
 def an_answer_whose_handler_fails_is_incomplete_and_has_the_error(talk: Talk, case: tuple[str, float]) -> None:
     """Over WebSocket servers say nothing: the answer is what there is, and the next question has none."""
