@@ -187,6 +187,23 @@ class Line:
         for pending in list(self._pending):
             pending.abort()
 
+    def close(self, timeout: float, before: Callable[[], None]) -> None:
+        """Interrupt whatever waits, do something, and then say goodbye within that many seconds. Idempotent."""
+        if self.is_mine:
+            try:
+                self.interrupt()
+                before()
+                self.link.close(timeout)
+            except BaseException:
+                self.link.abort()
+                raise
+
+    def abort(self) -> None:
+        """Close without a goodbye."""
+        if self.is_mine:
+            self.interrupt()  # first: it is not to be made anew
+            self.link.abort()
+
     def sleep(self, seconds: float) -> None:
         """Wait that many seconds; raises `MisuseError` once it is closed."""
         if self._woken.wait_for(lambda: self._closing or None, Deadline(seconds)):

@@ -15,9 +15,13 @@ from .link import Spoken
 from .reply import Reply
 from .server import Server
 from .speaking import Speaker
-from .turn import State, Turn
+from .states import State
+from .turn import Turn
 
-__all__ = ["Listener"]
+__all__ = ["IDLE", "Listener"]
+
+IDLE = 1.0
+"""Seconds of quiet after which an answer that may be complete is."""
 
 _SENTENCE = 200
 """Characters of a handler's own words in an error's text."""
@@ -77,7 +81,7 @@ class Listener:
                 self._speaker.link = None
                 turn.renew(self._speaker.number)
             raise
-        if not turn.is_answered(rested=rested):
+        if not turn.has_come(rested=rested):
             raise self._without_reply(rested=rested)
         self._line.put_back(turn.split())
         samples, messages, complete = turn.take(rested=rested)
@@ -113,7 +117,10 @@ class Listener:
             self._line.put_back([event])
             return False
         asked = self._speaker.link
-        if (asked is None and self._turn.has_begun) or asked not in (None, self._line.link):
+        if (asked is None and (self._turn.has_come(rested=False) or self._turn.messages)) or asked not in (
+            None,
+            self._line.link,
+        ):
             self._line.put_back([event])
             raise lost
         self._renew()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from ..errors import HumeClientException, Timeout
 from ..net.clock import monotonic
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
+from ..net.tracebacks import clear_locals
+from .audio import pieces
 from .line import Line
 from .link import Link, Spoken
+from .pacing import FRAMES, Pacing
 
 __all__ = ["Speaker"]
 
@@ -31,8 +36,9 @@ class Speaker:
     A question begins with the first audio behind the ``end`` of another, behind a gap, or on a new connection.
     """
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, sample_rate: int) -> None:
         self._line = line
+        self._sample_rate = sample_rate
         self._quiet_since = -math.inf  # when all that was sent has been spoken
         self.number = 0
         """Of the audio sent last; 0: none was."""
@@ -41,14 +47,29 @@ class Speaker:
         self._sent = 0  # bytes of this audio
         self._quiet = 0  # of them at the end
 
-    def say(self, messages: Iterable[tuple[bytes, Deadline]], *, ends: bool) -> None:
-        """Send audio; ``ends``: with it the question ends.
+    def say(self, audio: Any, silence: float, deadline: Deadline, *, grows: bool, pace: bool = False) -> None:
+        """Send audio, and then silence, with which the question ends.
 
         Args:
-            messages: samples, each with the deadline of sending them. What their iterator raises comes out as it is: it
-                is no error of the connection, whatever it looks like.
-            ends: whether the question ends with them.
+            audio: see `Session.send_audio`.
+            silence: seconds of it. 0: none; the question may go on.
+            deadline: of the call.
+            grows: whether the call may take as long as the audio plays besides.
+            pace: whether it is sent in real time.
         """
+        paced = pace and not self._line.link.real_time
+        pacing = Pacing(self._line, self._sample_rate, deadline, grows=grows, paced=paced)
+        most = {"most": self._sample_rate // FRAMES} if paced else {}
+        try:
+            coming = pieces(audio, self._sample_rate, silent=silence, check=pacing.check, **most)
+            with contextlib.closing(coming) as messages:
+                self._send_all(pacing.time(messages), ends=silence > 0)
+        except BaseException as exc:
+            clear_locals(exc, generators=True)
+            raise
+
+    def _send_all(self, messages: Iterable[tuple[bytes, Deadline]], *, ends: bool) -> None:
+        """Send messages. What their iterator raises is no error of the connection, whatever it looks like."""
         link: Link | None = None  # all of it goes there, or nowhere
         deadline = Deadline(0.0)
         coming = iter(messages)

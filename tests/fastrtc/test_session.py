@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hume_sync import InputError, MisuseError, Timeout
+from hume_sync import InputError, MisuseError, ReplyTimeout, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import (
     AudioChunk,
@@ -103,6 +103,18 @@ def test_the_servers_end_is_raised_once_what_came_before_was_received(fake: Fake
 
 
 # --- misuse
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"idle": 0}, {"idle": "1"}, {"idle": None}, {"timeout": -1}, {"silence": -1}, {"silence": 61}],
+)
+def test_ask_refuses_bad_arguments_before_anything_is_sent(fake: FakeFastRTC, options: dict[str, Any]) -> None:
+    with client(fake, "/echo").connect() as session:
+        with pytest.raises(InputError, match="idle|timeout|silence"):
+            session.ask(SPEECH, **options)
+        with pytest.raises(ReplyTimeout, match="nothing was asked"):
+            session.reply(timeout=0.05)
 
 
 @pytest.mark.parametrize("blocked", ["outputs", "latest", "reply", "events"])

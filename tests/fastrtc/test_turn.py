@@ -9,7 +9,8 @@ import pytest
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Custom, EndStream, ErrorMessage, LogMessage, Reconnected
 from hume_sync.fastrtc.link import Spoken
-from hume_sync.fastrtc.turn import State, Turn
+from hume_sync.fastrtc.states import State
+from hume_sync.fastrtc.turn import Turn
 
 RATE = 16000
 Q, S = Spoken(1, begins=True), Spoken(1)  # the first question is begun, and spoken
@@ -299,7 +300,7 @@ def test_an_answer_is_complete_once_it_has_rested_and_did_not_fail(
 )
 def test_an_answer_may_be_without_audio(events: list[Any], rested: bool, answered: bool) -> None:
     turn = fed(Q, T, S, *events)
-    assert turn.is_answered(rested=rested and bool(events)) is answered
+    assert turn.has_come(rested=rested and bool(events)) is answered
 
 
 @pytest.mark.parametrize("code", [1000, 1006])

@@ -183,9 +183,11 @@ librosa.resample(np.zeros(RATE, np.float32), orig_sr=RATE, target_sr=RATE)  # it
 fastrtc.reply_on_stopwords.get_stt_model = lambda *_: None
 fastrtc.reply_on_stopwords.stt_for_chunks = words
 
-for answer in (echo, multi, frames, talk, halting):  # handlers as FastRTC makes them: each connection costs a core
+as_fastrtc_makes_them: list[Callable[..., Iterator[Any]]] = [echo, multi, frames, talk, halting]
+for answer in as_fastrtc_makes_them:  # each connection costs a core
     mount(f"/{answer.__name__}", turns(answer))
-for answer in (addl, args, err, exc, warn, close):
+handlers: list[Callable[..., Iterator[Any]]] = [addl, args, err, exc, warn, close]
+for answer in handlers:
     mount(f"/{answer.__name__}", turns(answer, RATE, Calm))
 for rate in (8000, 16000, 48000):
     mount(f"/echo{rate // 1000}", turns(echo, rate, Calm))

@@ -109,8 +109,9 @@ def what_was_given_up_is_no_part_of_later_answers(
 
 
 def answering(talk: Talk, session: Session) -> None:
-    """Ask, and wait until an answer comes. (Over WebSocket all but its end: a question that is there when a handler ends
-    is lost, for then FastRTC forgets what it has heard.)
+    """Ask, and wait until an answer comes.
+
+    Over WebSocket all but its end: FastRTC forgets what it has heard when a handler ends, a new question included.
     """
     session.send_audio(talk.question, end=True)
     for _ in range(1 if talk.real_time else 3):
@@ -122,11 +123,15 @@ def answering(talk: Talk, session: Session) -> None:
 
 @conversation()
 def each_question_gets_its_answer_of_a_handler_as_fastrtc_makes_it(talk: Talk) -> None:
-    each_question_gets_its_answer(talk, "/busy")
+    questions_get_their_answers(talk, "/busy")
 
 
 @conversation(each_version=True)
-def each_question_gets_its_answer(talk: Talk, path: str = "/ask") -> None:
+def each_question_gets_its_answer(talk: Talk) -> None:
+    questions_get_their_answers(talk, "/ask")
+
+
+def questions_get_their_answers(talk: Talk, path: str) -> None:
     with talk.connect(path) as session:
         for number in (1, 2):
             reply = session.ask(talk.question, idle=IDLE)
@@ -243,7 +248,9 @@ def is_greeted(session: Session, question: bytes) -> None:
 
 @conversations(
     (f"session {number}, {way.__name__}", way)
-    for number, way in enumerate([asks, streams, is_greeted, asks, streams, is_greeted, asks, streams, is_greeted, asks])
+    for number, way in enumerate(
+        [asks, streams, is_greeted, asks, streams, is_greeted, asks, streams, is_greeted, asks]
+    )
 )
 def a_greeting_is_no_answer(talk: Talk, use: Callable[[Session, bytes], None]) -> None:
     with talk.connect("/greet") as session:
@@ -336,9 +343,9 @@ def the_command_prints_a_transcription(talk: Talk) -> None:
         question = Path(directory) / "question.wav"
         write_wav(question, talk.question, RATE)
         rates = ["--input-rate", str(RATE), "--output-rate", str(RATE)]
+        options = ["--outputs", "--transport", talk.transport, *rates]
         done = subprocess.run(
-            [sys.executable, "-m", "hume_sync", "fastrtc", f"{talk.url}/transcript", "--wav", str(question)]
-            + ["--outputs", "--transport", talk.transport, *rates],
+            [sys.executable, "-m", "hume_sync", "fastrtc", f"{talk.url}/transcript", "--wav", str(question), *options],
             capture_output=True,
             text=True,
             timeout=60,
@@ -352,11 +359,11 @@ def the_command_prints_a_transcription(talk: Talk) -> None:
 
 
 @conversations([("opened before the question", True), ("opened after it", False)])
-def outputs_of_an_application_behind_gzip(talk: Talk, early: bool) -> None:  # noqa: FBT001 - a case
+def outputs_of_an_application_behind_gzip(talk: Talk, early: bool) -> None:
     with talk.connect("/zipped/both", outputs="/updates") as session:
         outputs = session.outputs() if early else None
         assert pitches(session.ask(talk.question, idle=IDLE)) == answer(1)
-        with outputs or session.outputs() as outputs:  # noqa: PLW2901 - the same, or else another
+        with outputs or session.outputs() as outputs:
             assert outputs.receive(timeout=5) == 400
             assert pitches(session.ask(talk.question, idle=IDLE)) == answer(2)
             assert outputs.receive(timeout=5) == 500

@@ -31,7 +31,7 @@ Playing = Callable[[str, str, str], Future[None]]
 def playing(request: pytest.FixtureRequest, server_of: Callable[[str], RealServer]) -> Iterator[Playing]:
     """All that were selected with a version are begun with the first, side by side."""
     cases = [
-        tuple(item.callspec.params[name] for name in ("version", "transport", "name"))
+        tuple(str(item.callspec.params[name]) for name in ("version", "transport", "name"))
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.module is request.module
     ]
