@@ -17,7 +17,7 @@ from hume_sync.emulator import Emulator
 from hume_sync.stream.wav import Wav
 
 from .fastrtc.fake import FakeFastRTC
-from .fastrtc.real.turns import Stream
+from .fastrtc.real.turns import Output, Stream, level, media, message
 from .stream.support import DATA, FACE, SPEECH
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
@@ -46,7 +46,12 @@ def folder(tmp_path: Path, hume_emulator: Emulator, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture(scope="module")
 def fastrtc() -> Iterator[str]:
-    with FakeFastRTC(streams={"/measure": Stream()}) as fake:
+    streams = {
+        "/measure": Stream(),
+        "/assistant": Stream(greeting=(message("log", "response_starting"), media(level(9000, 16000)))),
+        "/transcribe": Stream(turn=lambda heard: iter([Output(f"{len(heard.audio)} samples")])),
+    }
+    with FakeFastRTC(streams=streams) as fake:
         yield fake.url
 
 
