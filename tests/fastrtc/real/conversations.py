@@ -6,6 +6,7 @@ Each is a function of a `Talk`. Most of them wait most of the time, so test_conv
 from __future__ import annotations
 
 import functools
+import json
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from .asking import GREETING, IDLE, LONG, RATE, Talk, answer, ask, pitches, spee
 
 Play = Callable[[Talk], None]
 
+ROOT = Path(__file__).parents[3]
 BOOM = "the language model is overloaded"
 
 
@@ -353,6 +355,29 @@ def the_command_prints_a_transcription(talk: Talk) -> None:
         )
     assert (done.returncode, done.stderr) == (0, "")
     assert '"question at 400 Hz"' in done.stdout.splitlines()
+
+
+# --- a client whose threads are green ---------------------------------------------------------------------------
+
+
+@conversation()
+def a_client_under_gevent(talk: Talk) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        question = Path(directory) / "question.wav"
+        write_wav(question, talk.question, RATE)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "tests.fastrtc.real.green", talk.url, talk.transport, str(question)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=ROOT,
+        )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["complete"]
+    assert told["seconds"] > LONG - 0.25
+    assert told["turns_of_another"] > 10
 
 
 # --- behind middleware that holds back the head of a stream ----------------------------------------------------
