@@ -31,13 +31,15 @@ test-clocks: $(VENV)/.with-test
 test-peers: $(VENV)/.with-test .peers/hume_0_6/.installed .peers/hume_0_13/.installed
 	$(BIN)/python -m pytest -m peers tests/peers
 
-# Real FastRTC servers, in an environment of their own (about 1 GB). Where this machine has no address but loopback,
-# WebRTC is skipped: scripts/loopback_alias.sh adds one.
-test-fastrtc: $(VENV)/.with-test-fastrtc .peers/fastrtc/.installed
-	$(BIN)/python -m pytest -m fastrtc tests/fastrtc
+# Real FastRTC servers, each version in an environment of its own (about 1 GB). Where this machine has no address but
+# loopback, WebRTC is skipped: scripts/loopback_alias.sh adds one.
+FASTRTC = 0.0.25 0.0.30 0.0.34
 
-.peers/fastrtc/.installed: tests/fastrtc/real.txt setup.cfg
-	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $< -e ."
+test-fastrtc: $(VENV)/.with-test-fastrtc $(FASTRTC:%=.peers/fastrtc-%/.installed)
+	$(BIN)/python -m pytest -m fastrtc tests/fastrtc --durations 5
+
+.peers/fastrtc-%/.installed: tests/fastrtc/real/%.txt
+	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
 	touch $@
 
 # Web servers, and long runs.

@@ -28,6 +28,8 @@ class Spoken:
     """Of the audio, counted by `Session`."""
     begins: bool = False
     """Whether this is the place before it, where a new question begins; else the one behind it."""
+    quiet: bool = False
+    """Whether this is the place in it behind which all is quiet. (Told over WebRTC alone.)"""
 
 
 class Link(Protocol):
@@ -66,11 +68,16 @@ class Link(Protocol):
             ConnectionLost: the connection has ended.
         """
 
-    def mark(self, place: Spoken, deadline: Deadline) -> None:
+    def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:
         """Have `receive` give this once the server has got as far as what was sent until now.
 
         Over WebSocket that is proven by an answer of the server's. Over WebRTC it has been spoken, and the server hears
         it a moment later.
+
+        Args:
+            place: see there.
+            deadline: of sending it.
+            before: bytes of samples, as they were sent, that the place is in front of. Only where it goes in real time.
 
         Raises:
             Timeout, ConnectionLost: as `send_audio`.

@@ -211,12 +211,12 @@ class RTCLoop:
         if not self._changed.wait_for(queue, deadline):
             raise Timeout("no time left waiting for the server to take what was sent before", phase="send")
 
-    def mark(self, place: Spoken) -> None:
-        """Have `get` give this once what is queued has been spoken; see `Link.mark`."""
+    def mark(self, place: Spoken, *, before: int = 0) -> None:
+        """Have `get` give this once what is queued has been spoken, but for so many bytes; see `Link.mark`."""
         with self._lock:
             if self.ended is not None:
                 raise copy_of(self.ended)
-            self._marks.append((self._spoken + len(self._speech), place))
+            self._marks.append((self._spoken + len(self._speech) - before, place))
             self._pass_marks()
 
     def _pass_marks(self) -> None:

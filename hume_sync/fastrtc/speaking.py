@@ -18,6 +18,12 @@ __all__ = ["Speaker"]
 _GAP = 0.5
 """Seconds without audio to send, after which what is sent begins a new question."""
 
+_QUIET = 500
+"""What is quieter is no speech; of 32768."""
+
+_BLOCK = 320
+"""Samples that are looked at together."""
+
 
 class Speaker:
     """Sends audio, and numbers it, so that it is known what an answer answers. One thread sends at a time.
@@ -32,6 +38,8 @@ class Speaker:
         """Of the audio sent last; 0: none was."""
         self.link: Link | None = None
         """The connection it was sent on, unless its loss was told of since."""
+        self._sent = 0  # bytes of this audio
+        self._quiet = 0  # of them at the end
 
     def say(self, messages: Iterable[tuple[bytes, Deadline]], *, ends: bool) -> None:
         """Send audio; ``ends``: with it the question ends.
@@ -65,6 +73,7 @@ class Speaker:
         begins = self.link is not link or monotonic() - self._quiet_since > _GAP
         self.link = link
         self.number += 1
+        self._sent = self._quiet = 0
         if begins:
             link.mark(Spoken(self.number, begins=True), deadline)
 
@@ -75,10 +84,28 @@ class Speaker:
             if not from_outside(exc):
                 _mark_in_spite(link, self.number)
             raise
+        if link.real_time:
+            quiet = quiet_end(samples)
+            self._quiet = quiet if quiet < len(samples) else self._quiet + quiet
+            self._sent += len(samples)
 
     def _finish(self, link: Link, deadline: Deadline, ends: bool) -> None:
+        if self._quiet < self._sent:  # else all of it was quiet
+            link.mark(Spoken(self.number, quiet=True), deadline, before=self._quiet)
         link.mark(Spoken(self.number), deadline)
         self._quiet_since = -math.inf if ends else monotonic() + link.backlog
+
+
+def quiet_end(samples: bytes) -> int:
+    """The bytes of quiet at the end of it, in whole blocks."""
+    values = memoryview(samples).cast("h")
+    end = len(values)
+    while end > 0:
+        block = values[max(0, end - _BLOCK) : end]
+        if max(block) > _QUIET or min(block) < -_QUIET:
+            break
+        end -= len(block)
+    return 2 * (len(values) - end)
 
 
 def _mark_in_spite(link: Link, number: int) -> None:

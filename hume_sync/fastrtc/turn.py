@@ -23,7 +23,8 @@ FAILED     stay        stay       keep      over        keep        keep        
 - *(f)*: forget all that was kept. *(r)*: begin again: forget audio and what was announced, and keep the message.
 - While a question is being spoken, what comes may belong to an earlier one, or to a pause inside this one. So it is
   held, and each pause, or speech, drops what was held before it. Once the question is spoken, what is still held goes
-  through the row of ASKED (over WebRTC without audio that no pause precedes: it came while the question was spoken).
+  through the row of ASKED (over WebRTC without audio that no pause precedes, for it came while the question was spoken;
+  but what comes to the silence behind the last word may be the answer of a handler that tells of nothing).
 - Audio is dropped in any state if it is *stale*: in ASKED where the handler is one that tells of pauses, for that pause
   has yet to come; in PAUSED where it is one that announces, for the answer has yet to be; and what aiortc has held back
   since before the pause (see `Turn._is_stale`).
@@ -39,6 +40,7 @@ incomplete. A new connection is IDLE.
 from __future__ import annotations
 
 import enum
+import math
 
 from ..errors import TransportError
 from .events import AudioChunk, EndStream, ErrorMessage, Event, LogMessage, Reconnected
@@ -151,6 +153,7 @@ class Turn:
         """Forget all that was kept, but for word of new connections."""
         self.messages = [event for event in self.messages + self._held if isinstance(event, Reconnected)]
         self._held = []
+        self._early: float = math.inf  # of the events held came before the last word was spoken
         self._begin_again()
 
     def _begin_again(self) -> None:
@@ -186,6 +189,10 @@ class Turn:
                 self._forget()
                 self.state, self._number = State.ASKING, max(self._number, place.number)
             return
+        if place.quiet:
+            if self.state is State.ASKING:
+                self._early = len(self._held)
+            return
         self._spoken = max(self._spoken, place.number)
         if self.state is State.ASKING and self._spoken >= self._number:
             self._go_through_held()
@@ -195,15 +202,17 @@ class Turn:
     def _go_through_held(self) -> None:
         self.state, held = State.ASKED, self._held
         self._held = []
-        for event in held:
+        for place, event in enumerate(held):
             kind = self._kind(event)
-            if not (kind is _Kind.AUDIO and self.state is State.ASKED and self._real_time):
+            is_early = self._real_time and place < self._early
+            if not (kind is _Kind.AUDIO and self.state is State.ASKED and is_early):
                 self._take(kind, event)
 
     def _hold(self, kind: _Kind, event: Event) -> None:
         if kind in (_Kind.TALKING, _Kind.PAUSE):
             dropped = (_Kind.AUDIO, _Kind.STALE, _Kind.ANNOUNCED, _Kind.PAUSE)
             self._held = [other for other in self._held if self._kind(other) not in dropped]
+            self._early = math.inf
         self._held.append(event)
 
     def _take(self, kind: _Kind, event: Event) -> None:

@@ -136,10 +136,10 @@ class WebRTCLink:
         self._check_process()
         self._loop.send(message, deadline)
 
-    def mark(self, place: Spoken, deadline: Deadline) -> None:  # noqa: ARG002 - it waits for nothing
+    def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:  # noqa: ARG002 - it waits for nothing
         """See `Link`."""
         self._check_process()
-        self._loop.mark(place)
+        self._loop.mark(place, before=before)
 
     def receive(self, deadline: Deadline) -> Event | Spoken | None:
         """See `Link`.

@@ -170,7 +170,7 @@ class WebSocketLink:
         except ConnectionLost as exc:
             raise _explained(exc) from None
 
-    def mark(self, place: Spoken, deadline: Deadline) -> None:
+    def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:  # noqa: ARG002 - not in real time
         """See `Link`."""
         try:
             self._duplex.ping(place, deadline)

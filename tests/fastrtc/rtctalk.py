@@ -48,7 +48,7 @@ PostOffer = Callable[[dict[str, Any], Deadline, Watch], Answer]
 
 def require_webrtc() -> None:
     """Skip what needs WebRTC where that cannot work; where REQUIRE_WEBRTC is set, fail: a skipped proof is none."""
-    missing = _missing()
+    missing = missing_for_webrtc()
     if missing is None:
         return
     if os.environ.get("REQUIRE_WEBRTC"):
@@ -56,7 +56,8 @@ def require_webrtc() -> None:
     pytest.skip(missing)
 
 
-def _missing() -> str | None:
+def missing_for_webrtc() -> str | None:
+    """What it lacks; None: nothing."""
     try:
         import aiortc  # noqa: F401
         from aioice.ice import get_host_addresses

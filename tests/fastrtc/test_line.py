@@ -49,7 +49,7 @@ class Scripted:
     def send(self, message: str | bytes, deadline: Deadline) -> None:
         raise self.lost
 
-    def mark(self, place: Spoken, deadline: Deadline) -> None:
+    def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:
         raise self.lost
 
     def close(self, timeout: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import traceback
+from array import array
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Reconnected, Session, pacing
 from hume_sync.fastrtc.line import Line
 from hume_sync.fastrtc.pacing import Pacing
+from hume_sync.fastrtc.speaking import quiet_end
 from hume_sync.net.deadline import Deadline
 
 from .fake import FakeFastRTC
@@ -268,3 +270,18 @@ def test_a_generator_may_use_its_own_session(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect() as session:
         session.send_audio(chunks(session), end=True)
         assert session.reply(idle=0.05).audio
+
+
+@pytest.mark.parametrize(
+    ("values", "quiet"),
+    [
+        ([], 0),
+        ([0] * 100, 100),
+        ([9000] + [0] * 320, 320),
+        ([9000] + [0] * 321, 320),  # in whole blocks
+        ([-9000] * 10 + [499, -500] * 320, 640),
+        ([0] * 1000 + [501], 0),
+    ],
+)
+def test_the_quiet_at_the_end_is_known(values: list[int], quiet: int) -> None:
+    assert quiet_end(array("h", values).tobytes()) == 2 * quiet

@@ -181,6 +181,24 @@ def test_a_handler_without_marks_answers_once_the_question_was_spoken() -> None:
     assert audio(turn) == [2]
 
 
+LAST = Spoken(1, quiet=True)  # the last word was spoken; silence follows
+
+
+@pytest.mark.parametrize(
+    ("events", "pieces"),
+    [
+        ([OLD, Q, OLD, LAST, NEW, S, MORE], [2, 3]),
+        ([Q, LAST, OLD, Spoken(2, begins=True), OLD, Spoken(2, quiet=True), NEW, S, Spoken(2)], [2]),
+        ([Q, LAST, OLD, T, LAST, OLD, S, P, R, NEW], [2]),  # of one that tells, it came before the pause
+        ([R, Q, LAST, OLD, S, P, R, NEW], [2]),
+        ([Q, LAST, HELD, NEW, S], [2]),
+    ],
+)
+def test_a_handler_without_marks_may_answer_while_the_silence_is_spoken(events: list[Any], pieces: list[int]) -> None:
+    number = 2 if Spoken(2) in events else 1
+    assert audio(fed(*events, real_time=True, number=number)) == pieces
+
+
 def test_a_handler_that_does_not_announce_answers_behind_the_pause() -> None:
     assert audio(fed(Q, T, S, P, NEW)) == [2]
 

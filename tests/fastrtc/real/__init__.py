@@ -2,4 +2,5 @@
 
 import pytest
 
-pytest.register_assert_rewrite(f"{__name__}.scenarios", f"{__name__}.wire")
+for name in ("scenarios", "wire", "conversations"):
+    pytest.register_assert_rewrite(f"{__name__}.{name}")

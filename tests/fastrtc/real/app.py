@@ -1,6 +1,6 @@
 """FastRTC streams, each at a path of its own. Usage: app.py PORT (0: any; the URL is printed)
 
-Runs in an environment of its own, see ../real.txt. The handlers wait before they yield, since FastRTC 0.0.34 loses
+Runs in environments of its own, see 0.0.34.txt and its like. The handlers wait before they yield, since FastRTC loses
 what comes in the first moments after a pause.
 """
 # mypy: disable-error-code="import-not-found"
@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from importlib.metadata import version
 from typing import Annotated, Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before it is imported
@@ -25,20 +26,21 @@ import numpy as np
 import numpy.typing as npt
 import uvicorn
 from fastapi import Body, FastAPI, Request
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import StreamingResponse
 from fastrtc import AdditionalOutputs, CloseStream, ReplyOnPause, ReplyOnStopWords, Stream, WebRTCError
+from questions import HANDLERS, RATE, Audio, Calm, Counting, both
 from vad import EnergyVAD
 
 THINK = 0.2
-RATE = 16000
-
-Audio = tuple[int, npt.NDArray[np.int16]]
 
 app = FastAPI()
+zipped = FastAPI()
+zipped.add_middleware(GZipMiddleware)
 streams: dict[str, Any] = {}
 
 
-def mount(path: str, handler: Any, limit: int = 10) -> None:
+def mount(path: str, handler: Any, limit: int = 10, *, below: str = "", app: FastAPI = app) -> None:
     stream = Stream(
         handler,
         modality="audio",
@@ -48,7 +50,7 @@ def mount(path: str, handler: Any, limit: int = 10) -> None:
         verbose=False,
     )
     stream.mount(app, path=path)
-    streams[path] = stream
+    streams[below + path] = stream
 
 
 def turns(answer: Callable[..., Iterator[Any]], rate: int = RATE, kind: Any = ReplyOnPause, *more: Any) -> Any:
@@ -181,18 +183,27 @@ librosa.resample(np.zeros(RATE, np.float32), orig_sr=RATE, target_sr=RATE)  # it
 fastrtc.reply_on_stopwords.get_stt_model = lambda *_: None
 fastrtc.reply_on_stopwords.stt_for_chunks = words
 
-for answer in (echo, multi, frames, talk, halting, addl, args, err, exc, warn, close):
+for answer in (echo, multi, frames, talk, halting):  # handlers as FastRTC makes them: each connection costs a core
     mount(f"/{answer.__name__}", turns(answer))
+for answer in (addl, args, err, exc, warn, close):
+    mount(f"/{answer.__name__}", turns(answer, RATE, Calm))
 for rate in (8000, 16000, 48000):
-    mount(f"/echo{rate // 1000}", turns(echo, rate))
+    mount(f"/echo{rate // 1000}", turns(echo, rate, Calm))
 mount("/stopword", turns(echo, RATE, ReplyOnStopWords, ["computer"]))
 mount("/limit", turns(echo), limit=1)
 mount("/limit20", turns(echo), limit=20)
 mount("/raw", Raw())
 mount("/custom", Custom())
+for path, handler in HANDLERS.items():
+    mount(path, handler, limit=30)
+mount("/both", Counting(both), below="/zipped", app=zipped)
 
 
 # --- what applications add -----------------------------------------------------------------------------------
+
+
+PLACE_OF_AUDIO = ["audio"] if version("fastrtc") == "0.0.30" else []
+"""0.0.28 to 0.0.30 put the audio in place of the first input."""
 
 
 def stream_of(webrtc_id: str) -> Any:
@@ -203,7 +214,7 @@ def stream_of(webrtc_id: str) -> Any:
 async def input_hook(webrtc_id: Annotated[str, Body(embed=True)], request: Request) -> dict[str, str]:
     fields = await request.json()
     del fields["webrtc_id"]
-    stream_of(webrtc_id).set_input(webrtc_id, fields)
+    stream_of(webrtc_id).set_input(webrtc_id, *PLACE_OF_AUDIO, fields)
     return {"status": "ok"}
 
 
@@ -225,10 +236,12 @@ async def state() -> dict[str, list[str]]:
     return {path: list(stream.connections) for path, stream in streams.items()}
 
 
-app.add_api_route("/input_hook", input_hook, methods=["POST"])
-app.add_api_route("/updates", updates, response_model=None)
-app.add_api_route("/latest", latest)
+for each in (app, zipped):
+    each.add_api_route("/input_hook", input_hook, methods=["POST"])
+    each.add_api_route("/updates", updates, response_model=None)
+    each.add_api_route("/latest", latest)
 app.add_api_route("/state", state)
+app.mount("/zipped", zipped)
 
 
 def main() -> None:

@@ -39,13 +39,6 @@ Speech = Callable[..., bytes]
 TURN = [LogMessage("started_talking"), LogMessage("pause_detected")]
 
 
-@pytest.fixture(params=["websocket", "webrtc"])
-def transport(request: pytest.FixtureRequest) -> str:
-    if request.param == "webrtc":
-        request.getfixturevalue("webrtc")
-    return str(request.param)
-
-
 def client(url: str, path: str, rate: int = 16000, **more: Any) -> FastRTCClient:
     rates: dict[str, Any] = {"input_sample_rate": rate, "output_sample_rate": rate}
     return FastRTCClient(url, path=path, proxy=False, timeout=20.0, **rates, **more)

@@ -15,7 +15,7 @@ from hume_sync import ConnectError
 from hume_sync.emulator import Emulator
 from hume_sync.fastrtc import FastRTCClient, Session
 
-from .conftest import ENDS, HERE, LISTENS, PYTHON
+from .conftest import ENDS, HERE, LISTENS, NEWEST, python_of
 
 pytestmark = [pytest.mark.fastrtc, pytest.mark.timeout(180)]
 
@@ -40,7 +40,7 @@ def application(tmp_path: Path, hume_emulator: Emulator, unused_port: int) -> It
     environment = {**os.environ, "HUME_BASE_URL": hume_emulator.url, "HUME_API_KEY": "any"}
     environment["GRADIO_ANALYTICS_ENABLED"] = "False"
     with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([PYTHON, script], env=environment, stderr=log, stdout=log)
+        process = subprocess.Popen([python_of(NEWEST), script], env=environment, stderr=log, stdout=log)
         try:
             yield f"http://127.0.0.1:{unused_port}"
         finally:
