@@ -78,6 +78,17 @@ def test_the_public_names_are_these() -> None:
         assert name.startswith("__") or inspect.getdoc(getattr(hume_sync, name))
 
 
+@pytest.mark.parametrize("module", ["hume_sync.emulator", "hume_sync.emulator.knobs", "hume_sync.emulator.server"])
+def test_importing_the_local_server_without_its_extra_says_in_a_line_what_to_install(module: str) -> None:
+    code = f"import sys; sys.modules['websockets'] = None; import {module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        'ModuleNotFoundError: the local server needs hume_sync with the extra "emulator":'
+        " the module websockets is not installed"
+    )
+    assert done.stderr.count("Traceback") == 1  # nothing before it
+
+
 def test_importing_the_package_loads_neither_server_nor_numpy_and_starts_nothing() -> None:
     code = (
         "import sys, threading, hume_sync;"

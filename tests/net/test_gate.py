@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from hume_sync import (
     HandshakeRejected,
     HumeClientException,
     RetryPolicy,
+    Timeout,
 )
 from hume_sync.errors import PoolClosed
 from hume_sync.net import clock as clock_module
@@ -278,6 +280,54 @@ def test_many_that_are_refused_at_one_time_are_one_refusal(clock: Clock) -> None
         gate.condemn(caller, AuthenticationError("bad key", status=401))
     clock.now += 5
     gate.enter("next", Deadline(5))
+
+
+def test_a_refusal_whose_time_is_over_is_no_cause_while_a_call_tries_again(clock: Clock) -> None:
+    gate = Gate(RetryPolicy())
+    assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
+    clock.now += 4.9
+    assert isinstance(gate.cause, AuthenticationError)
+    clock.now += 0.1
+    assert gate.cause is None
+    gate.enter("a", Deadline(5))  # it may be let in by now: whoever waits for a lease goes on waiting
+    assert gate.cause is None
+    gate.condemn("a", AuthenticationError("bad key", status=401))
+    assert isinstance(gate.cause, AuthenticationError)
+
+
+def timing_out(clock: Clock, spent: float, *, whole: bool = True) -> Callable[[Deadline], None]:
+    """A dial that times out after so many seconds, by the deadline of the whole call or by its own."""
+
+    def connect(deadline: Deadline) -> None:
+        clock.now += spent
+        if whole:
+            deadline.end = -math.inf
+        raise Timeout("the connection timed out", phase="connect")
+
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("spent", "whole", "opens"), [(0.01, True, False), (0.99, True, False), (1.0, True, True), (0.5, False, True)]
+)
+def test_a_dial_that_times_out_opens_the_breaker_unless_its_caller_was_in_a_hurry(
+    clock: Clock, spent: float, whole: bool, opens: bool
+) -> None:
+    gate = Gate(RetryPolicy(), fail_fast=True)
+    with pytest.raises(Timeout):
+        gate.dial(timing_out(clock, spent, whole=whole), "hurried", Deadline(60))
+    assert gate.is_open is not opens
+    assert (gate.cause is not None) is opens
+
+
+def test_a_prober_that_is_out_of_patience_hands_on(clock: Clock) -> None:
+    gate = Gate(AT_ONCE)
+    gate.failed("prober", refused())
+    clock.now += 1.0  # its back-off is over
+    with pytest.raises(Timeout):
+        gate.dial(timing_out(clock, 0.1), "prober", Deadline(60))
+    assert isinstance(gate.cause, ConnectError)  # still: its patience is no news of the server
+    gate.enter("next", Deadline(60))
 
 
 def test_to_fail_fast_is_to_wait_for_nothing(clock: Clock) -> None:

@@ -20,10 +20,13 @@ from hume_sync import (
     PoolTimeout,
     ProsodyConfig,
     RetryPolicy,
+    ServerError,
     StreamPool,
+    Timeout,
 )
 from hume_sync.emulator import Emulator
 from tests.emulator.support import tone, wav
+from tests.faultproxy import FaultProxy, Peer
 
 KEY = "the-key-that-is-in-no-log"
 QUICK = RetryPolicy(initial=0.001, maximum=0.001)
@@ -103,6 +106,57 @@ def test_fail_fast_answers_at_once_with_the_cause_until_the_server_is_back() -> 
             assert outcomes[0] is not None
             assert outcomes[-1] is None
             assert pool.stats()["waiting"] == 0
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+def test_a_callers_short_timeout_does_not_open_the_breaker_for_others(
+    proxy: FaultProxy, caplog: pytest.LogCaptureFixture, fail_fast: bool
+) -> None:
+    def never(peer: Peer) -> bool:
+        peer.wait_gone()
+        return False
+
+    client = HumeStreamClient(KEY, base_url=proxy.url, timeout=20, proxy=False)
+    with client.pool([LanguageConfig()], max_size=2, fail_fast=fail_fast) as pool:
+        proxy.on_connect(never)
+        with pool.socket() as socket, pytest.raises(Timeout):
+            socket.send_text("x", timeout=0.1)
+        assert pool._state().gate.is_open
+        with pool.socket() as socket:
+            assert socket.send_text("x").attempts == 1
+    assert "circuit breaker" not in caplog.text
+
+
+@pytest.mark.parametrize("fail_fast", [False, True])
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_payload_that_the_server_cannot_process_does_not_open_the_breaker_for_others(
+    caplog: pytest.LogCaptureFixture, attempts: int, fail_fast: bool
+) -> None:
+    policy = RetryPolicy(max_attempts=attempts, initial=0.001, maximum=0.001)
+    with Emulator() as server:
+        client = HumeStreamClient(KEY, base_url=server.url, timeout=20, retry=policy)
+        with client.pool([ProsodyConfig()], max_size=2, fail_fast=fail_fast) as pool:
+            server.fail_next("I0100", "no", times=attempts)
+            with pool.socket() as socket:
+                with pytest.raises(ServerError) as caught:
+                    socket.send_media(wav(tone(1.0)))  # audio: each attempt is on a connection of its own
+                assert caught.value.attempts == attempts
+                assert pool._state().gate.is_open
+            with pool.socket() as socket:
+                assert socket.send_media(wav(tone(1.0))).attempts == 1
+    assert "circuit breaker" not in caplog.text
+
+
+def test_a_reply_closes_the_breaker_whatever_it_says_of_the_payload(caplog: pytest.LogCaptureFixture) -> None:
+    with Emulator() as server:
+        client = HumeStreamClient(KEY, base_url=server.url, timeout=20, retry=RetryPolicy(2, 0.001, 0.001))
+        with client.pool([LanguageConfig()], max_size=2, fail_fast=False) as pool, pool.socket() as socket:
+            server.refuse(503)
+            server.fail_next("I0100", "no")
+            with pytest.raises(ServerError):
+                socket.send_text("x")
+            assert pool._state().gate.is_open
+    assert "circuit breaker closed: the server answers" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "value"), [("fail_fast", 1), ("fail_fast", None), ("name", 7)])

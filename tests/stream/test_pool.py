@@ -44,6 +44,7 @@ from hume_sync.net.clock import boottime
 from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.stream.exchange import Stream
+from hume_sync.stream.holders import Crowd
 from hume_sync.stream.leases import Leases, Waiter
 from hume_sync.stream.pool import StreamPool
 from hume_sync.stream.shelf import Shelf
@@ -612,6 +613,73 @@ def test_a_lease_whose_block_another_thread_may_end_is_waited_for(
         left = aside.submit(leave)
         assert send_once(pool)
         left.result(5)
+
+
+def looks(at_each: Callable[[int], None]) -> Callable[[Crowd], object]:
+    """What stands for `Crowd.use`: the same, then told how often one who waits has looked by now."""
+    use, seen = Crowd.use.fget, [0]
+    assert use is not None
+
+    def spy(crowd: Crowd) -> object:
+        found = use(crowd)
+        seen[0] += 1
+        at_each(seen[0])
+        return found
+
+    return spy
+
+
+@pytest.mark.parametrize("way", ["by hand", "stack", "stack handed on"])
+def test_a_lease_that_was_handed_to_another_thread_is_waited_for(
+    hume_client: HumeStreamClient, aside: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    with hume_client.pool([LanguageConfig()], max_size=1, timeout=30) as pool, ExitStack() as stack:
+        lease = pool.socket()
+        socket = lease.__enter__() if way == "by hand" else stack.enter_context(lease)
+        assert words(socket.send_text("here")) == ["here"]  # so it has a connection: using that leaves no mark
+        handed = stack.pop_all() if way == "stack handed on" else stack
+
+        def use_it_then_end_it(look: int) -> None:
+            if look < 3:
+                aside.submit(socket.send_text, "there").result(5)
+            elif way == "by hand":
+                aside.submit(lease.__exit__, None, None, None).result(5)
+            else:
+                aside.submit(handed.close).result(5)
+
+        monkeypatch.setattr(Crowd, "use", property(looks(use_it_then_end_it)))
+        assert send_once(pool)
+        assert pool.stats()["timeouts"] == 0
+
+
+def test_a_lease_that_another_thread_is_using_is_waited_for_though_its_block_is_here(
+    proxy: FaultProxy, aside: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called, go = threading.Event(), threading.Event()
+
+    def slow(peer: Peer, genuine: bytes) -> bool:
+        called.set()
+        assert go.wait(10)
+        peer.send_frame(genuine)
+        return True
+
+    client = HumeStreamClient("k", base_url=proxy.url, proxy=False, timeout=30)
+    with client.pool([LanguageConfig()], max_size=1, timeout=30) as pool:
+        lease = pool.socket()
+        with lease as socket:
+            socket.send_text("here")
+            proxy.on_reply(slow)
+
+            def use_it_and_end_it() -> None:
+                socket.send_text("there")
+                lease.__exit__(None, None, None)
+
+            left = aside.submit(use_it_and_end_it)
+            assert called.wait(5)
+            monkeypatch.setattr(Crowd, "use", property(looks(lambda look: go.set() if look == 3 else None)))
+            assert send_once(pool)
+            left.result(5)
+        assert pool.stats()["timeouts"] == 0
 
 
 def test_leases_of_two_pools_go_together(pool: StreamPool, audio_pool: StreamPool) -> None:

@@ -230,6 +230,23 @@ def test_times_that_cannot_be_moved_are_left_alone(begin: Any) -> None:
     assert reply["burst"]["predictions"][0]["time"] == {"begin": pytest.approx(begin, nan_ok=True), "end": 1.5}
 
 
+@pytest.mark.parametrize(
+    ("time", "offset", "moved"),
+    [
+        ({"begin": 1.0, "end": 2.0}, Fraction(-10000005, 10**7), {"begin": 0.0, "end": 0.9999995}),
+        ({"begin": 0.5, "end": 0.5}, Fraction(-5000005, 10**7), {"begin": 0.0, "end": 0.0}),
+        ({"begin": 1 / 3, "end": 1}, Fraction(-1, 3), {"begin": 0.0, "end": 0.666666667}),
+    ],
+)
+def test_times_are_never_below_zero(time: dict[str, float], offset: Fraction, moved: dict[str, float]) -> None:
+    for model in ("prosody", "burst"):
+        reply = StreamResponse({model: {"predictions": [{"time": dict(time)}]}})
+        reply.shift_times(offset)
+        found = reply[model]["predictions"][0]["time"]
+        assert found == moved
+        assert all(math.copysign(1, found[end]) == 1 for end in ("begin", "end"))  # nor -0.0
+
+
 def test_records_are_flat_and_all_alike() -> None:
     reply = StreamResponse(REPLY)
     records = reply.to_records()
