@@ -617,11 +617,11 @@ def test_a_lease_whose_block_another_thread_may_end_is_waited_for(
 
 def looks(at_each: Callable[[int], None]) -> Callable[[Crowd], object]:
     """What stands for `Crowd.use`: the same, then told how often one who waits has looked by now."""
-    use, seen = Crowd.use.fget, [0]
-    assert use is not None
+    found_use: Any = Crowd.__dict__["use"]
+    use, seen = found_use.fget, [0]
 
     def spy(crowd: Crowd) -> object:
-        found = use(crowd)
+        found: object = use(crowd)
         seen[0] += 1
         at_each(seen[0])
         return found
