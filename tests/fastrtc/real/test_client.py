@@ -129,10 +129,7 @@ def test_a_handler_that_waits_for_inputs_gets_them_each_turn(real_url: str, spee
     with client(real_url, "/args").connect(transport, inputs=lambda: next(given)) as session:
         outputs = session.outputs()
         for number in (1, 2):
-            session.send_audio(speech(16000), end=True)
-            for event in session:
-                if isinstance(event, SendInput):
-                    break
+            assert SendInput() in session.ask(speech(16000), idle=0.5).messages
             assert next(outputs) == {"scale": number}
 
 
