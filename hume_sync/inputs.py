@@ -142,7 +142,7 @@ def file_input(path: str, configs: Configs | None = None) -> Input:
 
     def payloads() -> Iterator[Payload]:
         with open_file(path, sys.maxsize) as file:
-            if wav := WavStream.open(file):
+            if wav := WavStream.open(file, path):
                 yield from _wav_payloads(path, wav, configs)
                 return
             if (size := os.fstat(file.fileno()).st_size) > LIMIT:
@@ -165,10 +165,13 @@ def piped_input(file: BinaryIO, name: str, configs: Configs | None = None) -> In
 
     def payloads() -> Iterator[Payload]:
         rereadable = Rereadable(file)
-        if wav := WavStream.open(rereadable):
+        if wav := WavStream.open(rereadable, name):
             yield from _wav_payloads(name, wav, configs)
             return
         data = bytes(read_media(rereadable, LIMIT, name=name))
+        if whole := Wav.parse(data, name):  # with what a pipe can be searched for only once all of it is here
+            yield from _wav_payloads(name, whole, configs)
+            return
         check_named_media("", data, shown=name)
         yield _whole(name, data, configs)
 
@@ -193,7 +196,7 @@ class _Once:
         yield from self._payloads
 
 
-def _wav_payloads(source: str, wav: WavStream, configs: Configs | None) -> Iterator[Payload]:
+def _wav_payloads(source: str, wav: Wav | WavStream, configs: Configs | None) -> Iterator[Payload]:
     if configs is None:
         _check_name(source, MediaType("WAV", "audio", True))
     start = Fraction(0)

@@ -252,6 +252,30 @@ def test_a_pipe_is_checked_before_it_is_read_to_its_end_and_nothing_is_read_twic
     assert [next(parts).part for _ in range(3)] == ["0.0-5.0 s", "5.0-10.0 s", "10.0-15.0 s"]
 
 
+def test_audio_is_cut_wherever_its_samples_are(tmp_path: Path) -> None:
+    form, samples = chunk(b"fmt ", fmt()), chunk(b"data", bytes(16_000 * 2 * 7))
+    for data in (
+        riff(samples, form),
+        b"ID3\3\0\0\0\0\0\1x" + riff(form, samples),
+        riff(chunk(b"JUNK", bytes(2**21)), form, samples),
+    ):
+        (tmp_path / "long.wav").write_bytes(data)
+        cut = ["0.0-5.0 s", "5.0-7.0 s"]
+        assert [payload.part for payload in file_input(str(tmp_path / "long.wav")).payloads()] == cut
+        assert [payload.part for payload in piped_input(io.BytesIO(data), "-").payloads()] == cut
+
+
+@pytest.mark.parametrize("size", [10, 30, 40])
+def test_a_wav_file_that_was_cut_off_in_its_head_is_refused_by_its_name(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "short.wav"
+    path.write_bytes(riff(chunk(b"fmt ", fmt()), chunk(b"data", bytes(9)))[:size])
+    for configs in (None, [ProsodyConfig()]):
+        with pytest.raises(InputError, match=r"short\.wav is damaged"):
+            list(file_input(str(path), configs).payloads())
+        with pytest.raises(InputError, match="standard input is damaged"):
+            list(piped_input(io.BytesIO(path.read_bytes()), "standard input", configs).payloads())
+
+
 def test_only_wav_may_be_larger_than_a_payload(tmp_path: Path) -> None:
     for name, head in (
         ("large.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", LIMIT + 1), size=LIMIT + 100)),

@@ -17,7 +17,7 @@ from .faults import UNPARSED_MEDIA, PayloadError
 _ENDS: Final = {b"RIFF": "little", b"RIFX": "big", b"RF64": "little", b"BW64": "little"}
 _PLAIN: Final = {1: "integer", 3: "float", 6: "a-law", 7: "mu-law"}
 _WIDTHS: Final = {"integer": {1, 2, 3, 4, 8}, "float": {4, 8}, "a-law": {1}, "mu-law": {1}}
-_MS_ADPCM, _IMA_ADPCM, _GSM, _EXTENSIBLE = 2, 17, 49, 65534
+_MS_ADPCM, _IMA_ADPCM, _YAMAHA_ADPCM, _GSM, _EXTENSIBLE = 2, 17, 32, 49, 65534
 _SUBFORMAT: Final = bytes.fromhex("000000001000800000aa00389b71")
 _OPEN: Final = 2**32 - 1
 _MOST_CHUNKS: Final = 500
@@ -49,20 +49,31 @@ class _Blocks:
 
 
 def is_wav(content: bytes) -> bool:
-    """Say whether ``content`` begins like a WAV file."""
-    return content[:4] in _ENDS and content[8:12] == b"WAVE"
+    """Say whether ``content`` begins like a WAV file, perhaps behind ID3 tags."""
+    begin = _tags(content)
+    return content[begin : begin + 4] in _ENDS and content[begin + 8 : begin + 12] == b"WAVE"
+
+
+def _tags(content: bytes) -> int:
+    """Return how many bytes of ID3 tags ``content`` begins with."""
+    place = 0
+    while content.startswith(b"ID3", place) and place + 10 <= len(content):
+        a, b, c, d = content[place + 6 : place + 10]
+        has_footer = content[place + 5] & 16
+        place += 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if has_footer else 0)
+    return place
 
 
 def read_wav(content: bytes) -> Clip | None:
     """Return the samples of a WAV file.
 
     To the sample: integers of 8 to 64 bits, floats of 32 and 64, and G.711, in RIFF, RIFX, RF64 and BW64. MS and IMA
-    ADPCM and GSM 6.10 stay encoded, of a length counted in blocks. The sizes of a stream written to a pipe (0,
+    ADPCM, Yamaha's and GSM 6.10 stay encoded, of a length counted in blocks. The sizes of a stream written to a pipe (0,
     0xFFFFFFFF or beyond the end) stand for "to the end".
     None for other compressed formats. Raises PayloadError E0200 for a file without a usable format, and without one
     place where its samples are.
     """
-    chunks = _Chunks(content)
+    chunks = _Chunks(content[_tags(content) :])
     found: dict[bytes, bytes] = {}
     for name, body in chunks:
         if name == b"data" and name in found:
@@ -127,7 +138,7 @@ def _read_format(chunk: bytes, order: str) -> PcmFormat | _Blocks | None:
     code, channels, rate, byte_rate, block, bits = struct.unpack_from(order + "HHIIHH", chunk)
     if not channels or not rate or (order == ">" and code not in _PLAIN):
         raise _unparsed()
-    if code in {_MS_ADPCM, _IMA_ADPCM, _GSM}:
+    if code in {_MS_ADPCM, _IMA_ADPCM, _YAMAHA_ADPCM, _GSM}:
         return _read_blocks(code, channels, rate, block, bits)
     container = -(-bits // 8)
     if code == _EXTENSIBLE:
@@ -158,6 +169,9 @@ def _read_blocks(code: int, channels: int, rate: int, block: int, bits: int) -> 
     elif code == _MS_ADPCM:
         blocks = _Blocks(rate, block, 7 * channels, 2, channels, 2)
         sound = block > 7 * channels
+    elif code == _YAMAHA_ADPCM:
+        blocks = _Blocks(rate, block, 0, 0, 1, 2 // min(channels, 2))
+        sound = block > 0 and bits == 4 and channels <= 2
     else:
         blocks = _Blocks(rate, block, 4 * channels, 1, 4 * channels, 8)
         sound = block > 4 * channels and bits == 4

@@ -11,7 +11,7 @@ from typing import IO, Any, Final
 
 from ..errors import InputError
 from ..formats.mpegaudio import frames_at
-from ..formats.wavchunks import File, Samples, Unclear, find_samples
+from ..formats.wavchunks import File, Samples, Unclear, find_samples, is_wav
 from ..formats.wavformat import ALAW, FLOAT, MULAW, PCM, describe
 from ..net.interrupts import from_outside
 from ..net.pending import open_into
@@ -46,11 +46,6 @@ _OTHERS: Final = {
     b"\x1aE\xdf\xa3": "WebM or Matroska",
 }
 """How other files of audio begin."""
-
-
-def is_wav(data: bytes | bytearray | memoryview) -> bool:
-    """Tell whether these bytes begin as a WAV file does."""
-    return bytes(data[:4]) in {b"RIFF", b"RF64", b"BW64", b"RIFX"} and bytes(data[8:12]) == b"WAVE"
 
 
 def check_no_other(name: str, data: bytes | bytearray | memoryview) -> None:

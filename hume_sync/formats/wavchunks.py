@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError
+from .id3 import tag_size
 from .wavformat import WavFormat, describe
 
-__all__ = ["File", "Memory", "Rereadable", "Samples", "Source", "Unclear", "find_samples"]
+__all__ = ["File", "Incomplete", "Memory", "Rereadable", "Samples", "Source", "Unclear", "find_samples", "is_wav"]
 
 _ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
 _LARGE = (b"RF64", b"BW64")
@@ -26,16 +27,25 @@ _TO_THE_END = 2**63
 
 _MAX_CHUNKS = 1000
 """Chunks of a file that are looked at."""
+_TOO_MANY = b""
 _MAX_FORMAT = 4096
 """Bytes of a "fmt " chunk."""
 _MAX_HEAD = 2**20
 """Bytes in front of the samples of a file that cannot seek."""
+_MAX_TAG = 2**24
+"""Bytes of an ID3 tag in front of a file that cannot seek; most are pictures."""
+_MAX_TAGS = 100
+"""Such tags in a row."""
 _AT_A_TIME = 2**20
 """Bytes asked of a file at a time."""
 
 
 class Unclear(ValueError):
     """A WAV file in which decoders would not all find the same samples. The text says why, behind its name."""
+
+
+class Incomplete(Unclear):
+    """A WAV file in which no decoder finds samples: it was cut off inside its head, or lacks a part."""
 
 
 class Samples(NamedTuple):
@@ -165,30 +175,45 @@ class File:
             self.position = position
 
 
+def is_wav(data: bytes | bytearray | memoryview) -> bool:
+    """Tell whether these bytes begin as a WAV file does, ID3 tags in front of it passed over."""
+    head = bytes(data[:12])
+    if head[:3] == b"ID3":
+        head = _behind_tags(Memory(data))
+    return head[:4] in _ORDERS and head[8:] == b"WAVE"
+
+
 def find_samples(source: Source) -> Samples | None:
-    """Find the samples of a WAV file, as far as all decoders would find the same.
+    """Find the samples of a WAV file, as far as all decoders would find the same. ID3 tags in front are passed over.
 
     Returns:
         None for what is no WAV file; else the source stands at the first sample.
 
     Raises:
+        Incomplete: it has no samples, or no format.
         Unclear: it is damaged, in a format of no fixed size of frames, or has not one clear place and size of samples.
     """
-    head = source.read(12)
+    head = _behind_tags(source)
     order = _ORDERS.get(head[:4])
     if order is None or head[8:] != b"WAVE":
+        if order and len(head) >= 8 and b"WAVE".startswith(head[8:]) and (b"\0" in head or not head.isascii()):
+            raise Incomplete("is damaged: it is cut off inside its head")
         return None
     large = _read_ds64(source) if head[:4] in _LARGE else None
     if large == 0:
-        raise Unclear("is damaged: it does not begin with its size, as RF64 and BW64 do")
+        kind = Unclear if source.read(1) else Incomplete
+        raise kind("is damaged: it does not begin with its size, as RF64 and BW64 do")
     form: WavFormat | None = None
     place: tuple[int, int] | None = None
+    strange, lacking = "", Incomplete
     for name, begin, size in _chunks(source, order, large):
-        if name == b"fmt " and form is None:
+        if name == _TOO_MANY or not _is_name(name):
+            lacking = Unclear  # decoders that search may find more, and those that take a chunk to end elsewhere
+        elif name == b"fmt " and form is None and not strange:
             chunk = source.read(min(size, _MAX_FORMAT))
             form = _read_format(chunk, order)
             if form is None:
-                raise Unclear(f"holds {describe(chunk, order)}" if len(chunk) >= 16 else "is damaged: it is cut off")
+                strange = f"holds {describe(chunk, order)}" if len(chunk) >= 16 else "is damaged: it is cut off"
         elif name == b"ds64":
             raise Unclear("is damaged: it has a size of 64 bits where there is none to be")
         elif name == b"data" and place:
@@ -200,16 +225,36 @@ def find_samples(source: Source) -> Samples | None:
             if source.size is None:
                 break  # what is behind them cannot be looked at
     if place is None:
-        raise Unclear("is damaged: it has no samples")
+        raise lacking("is damaged: it has no samples")
+    if strange:
+        raise Unclear(strange)
+    if form is None and source.size is None:
+        raise Unclear("has its samples in front of their format, and is read from what cannot seek: save it to a file")
     if form is None:
-        raise Unclear("is damaged: its samples have no format")
+        raise lacking("is damaged: its samples have no format")
     source.seek(place[0])
     return Samples(form, *place)
 
 
+def _behind_tags(source: Source) -> bytes:
+    """Read the twelve bytes with which a file begins, behind all ID3 tags."""
+    head = source.read(12)
+    for _ in range(_MAX_TAGS):
+        size = tag_size(head)
+        if not size or (source.size is None and size > _MAX_TAG):
+            return head
+        rest = head[size:]
+        source.seek(source.position + max(0, size - len(head)))
+        head = rest + source.read(12 - len(rest))
+    return head
+
+
 def _chunks(source: Source, order: str, large: int | None) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, place and size of every chunk, the source standing at its body; -1 for a size that is not clear."""
-    limit = _MAX_HEAD if source.size is None else source.size
+    """Yield name, place and size of every chunk, the source standing at its body; -1 for a size that is not clear.
+
+    Where there are too many to be looked at, the last name is `_TOO_MANY`.
+    """
+    limit = source.position + _MAX_HEAD if source.size is None else source.size
     unpack = _HEADS[order].unpack
     for _ in range(_MAX_CHUNKS):
         head = source.read(8)
@@ -222,8 +267,11 @@ def _chunks(source: Source, order: str, large: int | None) -> Iterator[tuple[byt
         yield name, begin, size
         end = begin + size + size % 2  # chunks begin at even places
         if end >= limit:
+            if source.size is None:
+                yield _TOO_MANY, 0, 0
             return
         source.seek(end)
+    yield _TOO_MANY, 0, 0
 
 
 def _data_size(source: Source, order: str, size: int, large: int | None) -> int:
@@ -241,9 +289,10 @@ def _read_ds64(source: Source) -> int:
     if len(head) < 8 or head[:4] != b"ds64":
         return 0
     begin, length = source.position, int.from_bytes(head[4:], "little")
-    size = int.from_bytes(source.read(min(length, 28))[8:16], "little")
+    body = source.read(min(length, 28))
+    size = int.from_bytes(body[8:16], "little")
     source.seek(begin + length + length % 2)
-    return size if size < _TO_THE_END else 0
+    return size if len(body) >= 16 and size < _TO_THE_END else 0
 
 
 def _is_chunk(source: Source, order: str) -> bool:
@@ -253,7 +302,12 @@ def _is_chunk(source: Source, order: str) -> bool:
     begin = source.position
     head = source.read(8)
     source.seek(begin)
-    if len(head) < 8 or not all(32 <= letter < 127 for letter in head[:4]):
+    if len(head) < 8 or not _is_name(head[:4]):
         return False
     size: int = _HEADS[order].unpack(head)[1]
     return begin + 8 + size <= source.size
+
+
+def _is_name(name: bytes) -> bool:
+    """Say whether this may be the name of a chunk."""
+    return all(32 <= letter < 127 for letter in name)

@@ -12,10 +12,10 @@ from ..reprs import safe_repr
 __all__ = ["ALAW", "FLOAT", "MULAW", "PCM", "WavFormat", "describe"]
 
 PCM, FLOAT, ALAW, MULAW = 1, 3, 6, 7
-_MS_ADPCM, _IMA_ADPCM, _GSM, _EXTENSIBLE = 2, 0x11, 0x31, 0xFFFE
+_MS_ADPCM, _IMA_ADPCM, _YAMAHA_ADPCM, _GSM, _EXTENSIBLE = 2, 0x11, 0x20, 0x31, 0xFFFE
 
 _NAMES = {PCM: "PCM", FLOAT: "float", ALAW: "A-law", MULAW: "mu-law", _MS_ADPCM: "ADPCM", _IMA_ADPCM: "IMA ADPCM"}
-_NAMES |= {_GSM: "GSM 6.10", 0x55: "MP3", 0xFF: "AAC", 0x161: "WMA"}
+_NAMES |= {_YAMAHA_ADPCM: "Yamaha ADPCM", _GSM: "GSM 6.10", 0x55: "MP3", 0xFF: "AAC", 0x161: "WMA"}
 
 _WIDTHS = {PCM: (1, 2, 3, 4, 8), FLOAT: (4, 8), ALAW: (1,), MULAW: (1,)}
 """Bytes a sample may have, for the tags whose blocks are frames."""
@@ -44,7 +44,8 @@ class WavFormat:
     order: str
     """Byte order of all numbers, as `struct` writes it: "<" in RIFF, ">" in RIFX."""
     tag: int
-    """1 PCM, 2 MS ADPCM, 3 float, 6 A-law, 7 mu-law, 0x11 IMA ADPCM, 0x31 GSM 6.10; that of the sub-format if any."""
+    """1 PCM, 2 MS ADPCM, 3 float, 6 A-law, 7 mu-law, 0x11 IMA ADPCM, 0x20 Yamaha ADPCM, 0x31 GSM 6.10; that of the
+    sub-format if any."""
     channels: int
     sample_rate: int
     """Frames per second."""
@@ -80,7 +81,7 @@ class WavFormat:
             valid = valid or bits
             if (valid + 7) // 8 != width and (valid, width, align) != (24, 4, 4 * channels):
                 return None
-        if tag in (_MS_ADPCM, _IMA_ADPCM, _GSM):
+        if tag in (_MS_ADPCM, _IMA_ADPCM, _YAMAHA_ADPCM, _GSM):
             return cls._of_blocks(tag, chunk) if order == "<" else None
         if tag == PCM and bits == 24 and align == 4 * channels:
             width = 4
@@ -101,6 +102,8 @@ class WavFormat:
             fits = align == 65 and channels == 1
         elif tag == _MS_ADPCM:
             fits = align > 7 * channels and not align % channels
+        elif tag == _YAMAHA_ADPCM:
+            fits = bits == 4 and align > 0 and channels <= 2
         else:
             fits = bits == 4 and align > 4 * channels and not align % (4 * channels)
         return cls("<", tag, channels, rate, align, _frames(tag, channels, align), chunk) if fits else None
@@ -153,5 +156,7 @@ def _frames(tag: int, channels: int, size: int) -> int:
         return 320 if size == 65 else 0
     if tag == _MS_ADPCM:  # seven bytes of head for each channel, which hold two frames; then four bits a sample
         return 2 + (size - 7 * channels) * 2 // channels if size >= 7 * channels else 0
+    if tag == _YAMAHA_ADPCM:  # no head
+        return size * 2 // channels
     # Four bytes of head for each channel, which hold one frame; then groups of eight frames.
     return 1 + (size - 4 * channels) // (4 * channels) * 8 if size >= 4 * channels else 0

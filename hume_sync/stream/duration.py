@@ -32,13 +32,20 @@ class Length:
         return self.seconds if self.exact else max(self.seconds - _DOUBT, self.seconds / 2)
 
 
-def measure(media: Media) -> Length | None:
-    """Measure audio; None where its length is unknown. Never fails, whatever the bytes are.
+def measure(media: Media, name: str = "") -> Length | None:
+    """Measure audio; None where its length is unknown.
 
     WAV is read to the sample. All other formats, MP3, M4A, Ogg, WebM and FLAC among them, need the extra ``media``
     (PyAV); without it their length is unknown.
+
+    Args:
+        media: all of it.
+        name: what an error calls it; without a name, nothing is refused, whatever the bytes are.
+
+    Raises:
+        InputError: it is a WAV file without samples, or without their format.
     """
-    if wav := Wav.parse(media):
+    if wav := Wav.parse(media, name):
         return Length(Fraction(wav.frames, wav.sample_rate), True)
     seconds = count_seconds(media)
     return None if seconds is None else Length(seconds, exact=False)

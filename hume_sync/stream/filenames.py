@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Final, Literal
 
 from ..errors import InputError
-from .texts import decode_text, is_git_lfs_pointer
+from .texts import decode_text, pointer_to
 
 __all__ = ["check_named_media", "named_kind"]
 
@@ -50,13 +50,14 @@ def check_named_media(name: str, data: bytes | bytearray | memoryview, *, shown:
         shown: how an error names the file.
 
     Raises:
-        InputError: nothing but NUL bytes, a Git LFS pointer; or a text, of whatever kind, under the name of audio,
-            video or an image.
+        InputError: nothing but NUL bytes; a pointer of Git LFS, DVC or git-annex; or a text, of whatever kind, under
+            the name of audio, video or an image.
     """
     if not bytes(data[:64]).strip(b"\0") and not bytes(data).strip(b"\0"):
         raise InputError(f"{shown} holds nothing but NUL bytes: it was never written")
-    if is_git_lfs_pointer(data):
-        raise InputError(f"{shown} is a Git LFS pointer, not the file it stands for: run git lfs pull")
+    if pointer := pointer_to(data):
+        what, command = pointer
+        raise InputError(f"{shown} is {what}, not the file it stands for: run {command}")
     kind = named_kind(name)
     if kind in _MEDIA and (text := decode_text(data)) is not None:
         raise InputError(f"{shown} holds {_text_kind(text)}, not {_MEDIA[kind]}")

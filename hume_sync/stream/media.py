@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..net.pending import open_into
 from .filenames import check_named_media
 
-__all__ = ["Media", "check_size", "decode_base64", "open_file", "read_file", "read_media"]
+__all__ = ["Media", "check_size", "decode_base64", "name_of", "open_file", "read_file", "read_media"]
 
 _CHUNK = 1 << 20
 """Bytes asked for at a time where nobody knows how many there are."""
@@ -38,13 +38,18 @@ def read_file(filepath: object, limit: int) -> Media:
     if isinstance(filepath, str | os.PathLike):
         with open_file(filepath, limit) as file:
             size = os.fstat(file.fileno()).st_size
-            name = f"the file {os.fspath(filepath)!r}"
+            name = name_of(filepath)
             media = _read_object(file, limit, name, size)
         check_named_media(os.fsdecode(filepath), media, shown=name)
         return media
     if hasattr(filepath, "read"):
         return _read_object(filepath, limit, "filepath")
     raise InputError(f"filepath must be a path or a binary file object, got {type(filepath).__name__}")
+
+
+def name_of(filepath: object) -> str:
+    """Return what errors call a file that is given as a path or as a file object."""
+    return f"the file {os.fspath(filepath)!r}" if isinstance(filepath, str | os.PathLike) else "filepath"
 
 
 def read_media(data: object, limit: int, *, name: str = "data") -> Media:
@@ -95,7 +100,7 @@ def check_size(name: str, size: int, limit: int) -> None:
 @contextlib.contextmanager
 def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
     """Open a regular file of 1 to ``limit`` bytes; errors as for `read_file`. Never waits, as a FIFO would have it."""
-    name = f"the file {os.fspath(path)!r}"
+    name = name_of(path)
     descriptors: list[int] = []
     try:
         # Opened first and looked at then: a name may change between two looks.

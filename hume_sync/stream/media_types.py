@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
+from ..formats.id3 import tag_size
 from ..formats.mpegaudio import find_frames, frames_at
 from ..reprs import safe_repr
 from .media import Media
@@ -173,12 +174,8 @@ def _mp4(data: memoryview) -> MediaType:
 def _after_tags(data: memoryview) -> MediaType | None:
     """Look behind ID3 tags, which stand before MP3 and, now and then, before AAC, FLAC, WAV and AIFF."""
     place = 0
-    while bytes(data[place : place + 3]) == b"ID3" and len(data) >= place + 10 and data[place + 3] < 10:
-        flags = data[place + 5]
-        size = 0
-        for byte in data[place + 6 : place + 10]:
-            size = size << 7 | byte & 0x7F
-        place += size + (20 if flags & 0x10 else 10)
+    while size := tag_size(bytes(data[place : place + 10])):
+        place += size
     if not place:
         return None
     rest = data[place:]

@@ -42,7 +42,7 @@ _STEADY = _WHOLE_FRAMES | {"alac", "flac"}
 _STAMPED = frozenset({"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts"})
 """Containers with a time stamp of its own for every packet: their audio may have gaps."""
 
-_OF_WAV = frozenset({"adpcm_ima_wav", "adpcm_ms", "gsm_ms"})
+_OF_WAV = frozenset({"adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "gsm_ms"})
 """What is read in WAV files by `wav`, beside all PCM: what that refuses is unknown."""
 
 _LINK = re.compile(

@@ -177,9 +177,13 @@ class Models:
             return self
         return Models.of(configs, self.stream_window_ms, self.max_payload_size, "Payload")
 
-    def media(self, media: Media) -> Request:
-        """A payload of raw media, base64-encoded here. The size was checked when it was read."""
-        length = self._length(media)  # first: it may need the media once more
+    def media(self, media: Media, name: str = "data") -> Request:
+        """A payload of raw media, base64-encoded here. The size was checked when it was read.
+
+        Raises:
+            InputError: an audio model is configured, and this is a WAV file without samples.
+        """
+        length = self._length(media, name)  # first: it may need the media once more
         kept = self.audio  # for its window
         return self._payload(pybase64.b64encode(media) if kept else _base64(media), length)
 
@@ -187,10 +191,10 @@ class Models:
         """A payload of media that is base64 already.
 
         Raises:
-            InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded.
+            InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded; else as for `media`.
         """
         encoded, media = decode_base64(bytes_data, self.max_payload_size)
-        return self._payload(encoded, self._length(media))
+        return self._payload(encoded, self._length(media, "bytes_data"))
 
     def text(self, text: object) -> Request:
         """A payload of plain text for the language model.
@@ -222,8 +226,8 @@ class Models:
         check_size("landmarks", len(written), self.max_payload_size)
         return Request((b'"data":"', _base64(written), b'"', self._tail[False]))
 
-    def _length(self, media: Media) -> Length | None:
-        return measure(media) if self.audio else None
+    def _length(self, media: Media, name: str) -> Length | None:
+        return measure(media, name) if self.audio else None
 
     def _payload(self, encoded: Part, length: Length | None) -> Request:
         members = (b'"data":"', encoded, b'"', self._tail[False])

@@ -14,7 +14,7 @@ from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .configs import ModelConfigBase, model_name
 from .exchange import CONNECT, Exchanges, Source, Stream
-from .media import read_file, read_media
+from .media import name_of, read_file, read_media
 from .payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request
 from .responses import StreamResponse
 from .window import StreamWindow
@@ -91,16 +91,17 @@ class StreamSocket:
         Args:
             filepath: path, or binary file object, which is read from where it stands (reading it is not covered
                 by the timeout). A path to what can never be what the file's name says is an `InputError`: nothing but
-                NUL bytes, a Git LFS pointer, or a text, such as an HTML page, named as audio, video or an image.
+                NUL bytes, a pointer of Git LFS, DVC or git-annex, or a text, such as an HTML page, named as audio,
+                video or an image.
             configs: model configurations for this call alone.
             reset: begin a new stream with this payload, in the same request.
             timeout: seconds.
         """
         models = self._models.replaced_by(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(
-            models.media(read_file(filepath, models.max_payload_size)).beginning_stream(reset), deadline
-        )
+        # (Not by a variable: what was read is to go as soon as it is encoded.)
+        request = models.media(read_file(filepath, models.max_payload_size), name_of(filepath))
+        return self._exchange(request.beginning_stream(reset), deadline)
 
     @hides_locals
     def send_media(

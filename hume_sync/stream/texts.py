@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import Final
 
-__all__ = ["decode_text", "is_git_lfs_pointer", "refusal_of_text"]
+__all__ = ["decode_text", "pointer_to", "refusal_of_text"]
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -19,7 +19,15 @@ _MARKS: Final = (
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 """Characters that no text holds; of the control characters only white space does, and escape in recorded logs."""
 
-_POINTER: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v\d+\n(?:[^\n]+\n)*oid sha256:[0-9a-f]{64}\n")
+_LFS: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v\d+\n(?:[^\n]+\n)*oid sha256:[0-9a-f]{64}\n")
+_ANNEX: Final = re.compile(rb"(?:\.\./)*(?:\.git)?/annex/objects/\S+\s*\Z")
+_DVC: Final = tuple(re.compile(part) for part in (rb"outs:\s*$", rb"[ -]+(?:md5|etag|checksum):\s*\S", rb"[ -]+path:\s*\S"))
+"""Lines that a file of DVC has, in any order."""
+_YAML: Final = re.compile(rb"[a-z0-9_]+:|[ #-]|$")
+"""How its lines begin."""
+
+_MAX_POINTER: Final = 4096
+"""Bytes of one; those of DVC may have a description."""
 
 
 def decode_text(data: bytes | bytearray | memoryview) -> str | None:
@@ -52,9 +60,23 @@ def refusal_of_text(data: bytes | bytearray | memoryview) -> str:
     return "it holds control characters"
 
 
-def is_git_lfs_pointer(data: bytes | bytearray | memoryview) -> bool:
-    """Tell whether this is what Git checks out in place of a file that Git LFS has not fetched."""
-    return len(data) <= 1024 and _POINTER.match(bytes(data)) is not None
+def pointer_to(data: bytes | bytearray | memoryview) -> tuple[str, str] | None:
+    """Tell whether this is what stands for a file that was not fetched.
+
+    Returns:
+        What it is ("a Git LFS pointer"), and the command that fetches the file; None for all else.
+    """
+    if len(data) > _MAX_POINTER:
+        return None
+    text = bytes(data).replace(b"\r\n", b"\n")
+    if _LFS.match(text):
+        return "a Git LFS pointer", "git lfs pull"
+    if _ANNEX.match(text):
+        return "a git-annex pointer", "git annex get"
+    lines = text.splitlines()
+    if all(map(_YAML.match, lines)) and all(any(map(part.match, lines)) for part in _DVC):
+        return "a DVC pointer", "dvc pull"
+    return None
 
 
 def _codec(head: bytes) -> str:

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import attrs
 
-from ..formats.wavchunks import File, Memory, Rereadable, Samples, Source, Unclear, find_samples
+from ..errors import InputError
+from ..formats.wavchunks import File, Incomplete, Memory, Rereadable, Samples, Source, Unclear, find_samples
 from ..formats.wavformat import WavFormat
 from ..reprs import safe_repr
 
@@ -24,19 +25,28 @@ class Wav:
     """Whole frames only."""
 
     @classmethod
-    def parse(cls, data: bytes | bytearray | memoryview) -> Self | None:
+    def parse(cls, data: bytes | bytearray | memoryview, name: str = "") -> Self | None:
         """Take a WAV file (RIFF, RF64, BW64 or RIFX) apart.
 
         A data size of 0 or 0xFFFFFFFF (a stream written to a pipe), or one beyond the file's end, means: to the end.
 
+        Args:
+            data: all of it.
+            name: what an error calls it; without a name, nothing is refused.
+
         Returns:
             None for anything else: damaged files, formats whose frames have no fixed size (see `WavFormat`), and
             files that decoders read differently, such as those with two data chunks.
+
+        Raises:
+            InputError: it is a WAV file without samples, or without their format.
         """
         source = Memory(data)
-        if (found := _found(source)) is None:
+        if (found := _found(source, name)) is None:
             return None
         samples = source.view[found.begin : found.begin + found.size]
+        if name and not len(samples):
+            raise InputError(f"{name} is WAV audio without a single sample")
         return cls(found.format, samples[: found.format.whole(len(samples))])
 
     @property
@@ -78,12 +88,13 @@ class WavStream:
         self._left = samples.size
 
     @classmethod
-    def open(cls, file: Any) -> Self | None:
+    def open(cls, file: Any, name: str = "") -> Self | None:
         """Read the head of a WAV file, from where the file object stands up to its samples.
 
         Args:
             file: a binary file object. One that cannot seek (a pipe) is only read forwards: wrap it in `Rereadable`
                 if it may be something else than WAV.
+            name: what an error calls it; without a name, no WAV file is refused.
 
         Returns:
             None for what `Wav.parse` takes for no WAV; then a file that can seek, or a `Rereadable`, stands where it
@@ -91,10 +102,10 @@ class WavStream:
 
         Raises:
             OSError: the file cannot be read.
-            InputError: it does not read as bytes.
+            InputError: it does not read as bytes, or is a WAV file without samples, or without their format.
         """
-        source = File(file)
-        found = _found(source)
+        source = File(file, name or "the file")
+        found = _found(source, name)
         if isinstance(file, Rereadable):
             (file.forget if found else file.rewind)()
         elif found is None and source.size is not None:
@@ -118,9 +129,11 @@ class WavStream:
                 yield self.format.file(memoryview(samples)[:whole])
 
 
-def _found(source: Source) -> Samples | None:
+def _found(source: Source, name: str) -> Samples | None:
     """Find the samples, where all decoders would find the same."""
     try:
         return find_samples(source)
-    except Unclear:
+    except Unclear as exc:
+        if name and isinstance(exc, Incomplete):
+            raise InputError(f"{name} {exc} (a WAV file has a fmt and a data chunk)") from None
         return None

@@ -89,6 +89,8 @@ KINDS = {
     "A-law": riff(chunk(b"fmt ", fmt(6, bits=8)), chunk(b"data", noise(8000))),
     "MS ADPCM": riff(chunk(b"fmt ", fmt(2, bits=4, align=256)), chunk(b"data", (ADPCM * 30)[:-90])),
     "IMA ADPCM": riff(chunk(b"fmt ", fmt(17, bits=4, align=256)), chunk(b"data", bytes(256 * 30 - 92))),
+    "Yamaha ADPCM": riff(chunk(b"fmt ", fmt(32, bits=4, align=256)), chunk(b"data", noise(8001))),
+    "Yamaha ADPCM, stereo": riff(chunk(b"fmt ", fmt(32, channels=2, bits=4, align=256)), chunk(b"data", noise(8001))),
     "GSM 6.10": riff(chunk(b"fmt ", fmt(49, bits=0, align=65)), chunk(b"data", bytes(65 * 30 - 9))),
     "no block size": riff(chunk(b"fmt ", fmt(align=0, byte_rate=32_000)), chunk(b"data", noise(8000))),
     "a wrong block size": riff(
@@ -108,6 +110,17 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_has_the_length_that_a_decoder_makes_of_it(name: str) -> None:
     assert float(_clip(KINDS[name]).seconds) == pytest.approx(decoded_seconds(KINDS[name]), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["mu-law", "RIFX", "RF64, a chunk behind"])
+@pytest.mark.parametrize(
+    "tags", [b"ID3\3\0\0\0\0\0\0", b"ID3\4\0\x10\0\0\1\2" + bytes(130) + b"3DI\4\0\x10\0\0\1\2", b"ID3\3\0\0\0\0\0\1x" * 2]
+)
+def test_a_file_behind_id3_tags_is_the_file_without_them(name: str, tags: bytes) -> None:
+    assert is_wav(tags + KINDS[name])
+    assert _clip(tags + KINDS[name]) == _clip(KINDS[name])
+    assert not is_wav(tags)
+    assert not is_wav(tags[:-1] + KINDS[name])
 
 
 def test_telephone_audio_is_cut_to_the_sample_and_its_loudness_known() -> None:

@@ -14,6 +14,12 @@ from hume_sync.stream.texts import decode_text, refusal_of_text
 from .support import DATA, FACE, SPEECH
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 72862\n" % 0
+DVC = b"outs:\n- md5: a304afb96060aad90176268345e10355\n  size: 37891850\n  hash: md5\n  path: clip.wav\n"
+IMPORTED = (
+    b"# by hand\nmd5: 7a2\nfrozen: true\ndeps:\n- path: a.wav\n  repo:\n    url: https://example.com\n"
+    b"outs:\n- path: a.wav\n  md5: a304\n  cache: false\n"
+)
+ANNEX = b"/annex/objects/SHA256E-s72862--%064d.wav\n" % 0
 HTML = b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>"
 
 REFUSED = [
@@ -27,6 +33,13 @@ REFUSED = [
         POINTER.replace(b"\noid", b"\next-0-foo sha256:%064d\noid" % 1),
         "is a Git LFS pointer",
     ),
+    ("pointer.mp3", POINTER.replace(b"\n", b"\r\n"), "is a Git LFS pointer"),
+    ("clip.wav.dvc", DVC, "is a DVC pointer, not the file it stands for: run dvc pull"),
+    ("clip.txt", DVC.replace(b"\n", b"\r\n"), "is a DVC pointer"),
+    ("folder", DVC.replace(b"10355", b"10355.dir").replace(b"- md5", b"  - md5"), "is a DVC pointer"),
+    ("a.wav.dvc", IMPORTED, "is a DVC pointer"),
+    ("clip.wav", ANNEX, "is a git-annex pointer, not the file it stands for: run git annex get"),
+    ("clip.txt", b"../.git" + ANNEX[:-1], "is a git-annex pointer"),
     ("page.mp3", HTML, "holds an HTML page, not audio"),
     ("page.MP3", b"\xef\xbb\xbf" + HTML, "holds an HTML page, not audio"),
     ("page.m4a", HTML.decode().encode("utf-16"), "holds an HTML page, not audio"),
@@ -51,6 +64,9 @@ SENT = [
     ("page", HTML),
     ("about.txt", b"version https://git-lfs.github.com/spec/v1 is how a pointer begins"),
     ("clip.wav", b"RIFF text? \x01"),
+    ("dvc.md", b"A file of DVC begins so:\n\n" + DVC),
+    ("list.txt", b"outs:\n- path: the path is the goal\n- size: 9\n"),
+    ("annex.txt", ANNEX + b"is where it lies\n"),
 ]
 
 

@@ -21,6 +21,8 @@ from hume_sync import (
 from hume_sync.net.frames import LARGE, joined
 from hume_sync.stream.payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request, check_window
 
+from tests.emulator.support import wav
+
 from .support import FACE, landmarks
 
 LIMIT = 10**6
@@ -55,6 +57,18 @@ def test_media_of_any_size_are_written_as_base64(config: ModelConfigBase, size: 
     media = random.Random(size).randbytes(size)
     for given in (media, bytearray(media), memoryview(media)):
         assert dict(written(models(config).media(given)))["data"] == base64.b64encode(media).decode()
+
+
+@pytest.mark.parametrize("data", [wav(bytes(100))[:30], wav(bytes(100))[:36], wav(bytes(100))[:44]], ids=len)
+def test_a_wav_file_without_samples_is_refused_for_audio_models_by_the_arguments_name(data: bytes) -> None:
+    for name, send in {
+        "data": lambda: models(ProsodyConfig()).media(data),
+        "the file 'x.wav'": lambda: models(ProsodyConfig()).media(data, "the file 'x.wav'"),
+        "bytes_data": lambda: models(BurstConfig()).encoded(base64.b64encode(data)),
+    }.items():
+        with pytest.raises(InputError, match=f"^{name} is (damaged|WAV audio without)"):
+            send()
+    assert models(FaceConfig()).media(data)
 
 
 def test_many_faces_are_written_as_base64_of_json() -> None:

@@ -181,6 +181,8 @@ BAD_INPUT: list[Callable[[StreamSocket, Path], object]] = [
     lambda socket, path: socket.send_facemesh([], [FacemeshConfig()]),
     lambda socket, path: socket.send_facemesh(np.full((1, 478, 3), np.nan), [FacemeshConfig()]),
     lambda socket, path: socket.send_facemesh([[[2**64, 0, 0]] * 478], [FacemeshConfig()]),
+    lambda socket, path: socket.send_media(SPEECH[:40], [ProsodyConfig()]),
+    lambda socket, path: socket.send_bytes(base64.b64encode(SPEECH[:40]), [ProsodyConfig()]),
     lambda socket, path: socket.send_text("x", timeout=0),
     lambda socket, path: socket.send_text("x", timeout=-1),
     lambda socket, path: socket.send_text("x", timeout=math.nan),

@@ -128,6 +128,8 @@ FORMATS = {
     "IMA ADPCM": sounding(fmt(17, rate=8000, bits=4, align=256, extra=MS), samples=IMA_BLOCKS),
     "IMA ADPCM cut off": sounding(fmt(17, rate=8000, bits=4, align=256, extra=MS), samples=IMA_BLOCKS[:-100]),
     "IMA ADPCM cut off in a head": sounding(fmt(17, rate=8000, bits=4, align=256), samples=IMA_BLOCKS[:-253]),
+    "Yamaha ADPCM": sounding(fmt(32, rate=8000, bits=4, align=256), samples=noise(10_000)),
+    "Yamaha ADPCM, stereo": sounding(fmt(32, rate=8000, channels=2, bits=4, align=256), samples=noise(10_001)),
     "GSM 6.10": sounding(fmt(49, rate=8000, bits=0, align=65, extra=b"\2\0\x40\1"), samples=bytes(65 * 80)),
     "extensible": sounding(fmt(0xFFFE, extra=extensible(1, 16))),
     "extensible, 20 bits in 24": sounding(fmt(0xFFFE, bits=24, extra=extensible(1, 20))),
@@ -197,6 +199,9 @@ UNCLEAR = {
     "mu-law, two bytes of each": sounding(fmt(7, bits=16)),
     "ADPCM without blocks": sounding(fmt(2, bits=4, align=0)),
     "IMA ADPCM of 3 bits": sounding(fmt(17, bits=3, align=256)),
+    "Yamaha ADPCM without blocks": sounding(fmt(32, bits=4, align=0)),
+    "Yamaha ADPCM of 8 bits": sounding(fmt(32, bits=8, align=256)),
+    "Yamaha ADPCM of three channels": sounding(fmt(32, channels=3, bits=4, align=256)),
     "ADPCM, big-endian": riff(
         chunk(b"fmt ", fmt(17, bits=4, align=256, order=">"), order=">"), head=b"RIFX", order=">"
     ),
@@ -242,6 +247,80 @@ def test_pieces_cut_while_a_file_is_read_are_those_cut_in_memory(kind: Callable[
     assert parsed
     assert stream.format == parsed.format
     assert list(stream.cut(0.3)) == list(parsed.cut(0.3))
+
+
+def tag(size: int, flags: int = 0) -> bytes:
+    """An ID3v2 tag of so many bytes besides its head, and its footer where the flags say so."""
+    head = bytes([3, 0, flags, *(size >> shift & 0x7F for shift in (21, 14, 7, 0))])
+    return b"ID3" + head + bytes(size) + (b"3DI" + head if flags & 0x10 else b"")
+
+
+TAGS = {
+    "empty": tag(0),
+    "a byte": tag(1),
+    "odd": tag(301),
+    "with a footer": tag(20, 0x10),
+    "two": tag(5) + tag(0),
+    "with a picture": tag(3 * 2**20),
+}
+
+
+@pytest.mark.parametrize("tags", TAGS.values(), ids=TAGS)
+@pytest.mark.parametrize("name", ["16 bits", "RF64 with a chunk behind", "IMA ADPCM", "RIFX", "size 0, from a pipe"])
+def test_a_file_behind_id3_tags_is_the_file_without_them(name: str, tags: bytes) -> None:
+    parsed, bare = Wav.parse(tags + FORMATS[name]), Wav.parse(FORMATS[name])
+    assert parsed
+    assert bare
+    assert parsed == bare
+    pieces = list(bare.cut(0.3))
+    for file in (io.BytesIO(tags + FORMATS[name]), Pipe(tags + FORMATS[name]), Rereadable(Pipe(tags + FORMATS[name]))):
+        stream = WavStream.open(file)
+        assert stream
+        assert list(stream.cut(0.3)) == pieces
+
+
+def test_tags_without_end_are_no_wav() -> None:
+    assert Wav.parse(tag(0) * 100_000 + wav(10)) is None
+    assert Wav.parse(tag(10)[:15]) is None
+    assert WavStream.open(Pipe(tag(2**27 - 1)[:100])) is None
+
+
+SILENT = {
+    "cut in its size": (wav(10)[:10], "is damaged: it is cut off inside its head"),
+    "cut behind its size": (wav(10)[:8], "is damaged: it is cut off inside its head"),
+    "cut behind its name": (wav(10)[:12], "is damaged: it has no samples"),
+    "cut in the format": (wav(10)[:30], "is damaged: it has no samples"),
+    "cut behind the format": (wav(10)[:36], "is damaged: it has no samples"),
+    "cut in the head of the samples": (wav(10)[:42], "is damaged: it has no samples"),
+    "cut in front of the samples": (wav(10)[:44], "is WAV audio without a single sample"),
+    "no samples": (riff(chunk(b"fmt ", fmt()), LIST), "is damaged: it has no samples"),
+    "no samples, MP3": (riff(chunk(b"fmt ", fmt(0x55, bits=0, align=1)), LIST), "is damaged: it has no samples"),
+    "no format": (riff(chunk(b"data", BYTES)), "is damaged: its samples have no format"),
+    "RF64 cut in its size": (large(UNSIZED)[:30], "is damaged: it does not begin with its size"),
+    "RF64 cut behind its size": (large(UNSIZED)[:48], "is damaged: it has no samples"),
+    "RIFX cut": (FORMATS["RIFX"][:40], "is damaged: it has no samples"),
+    "a chunk cut off": (riff(chunk(b"LIST", b"INFO", 999)), "is damaged: it has no samples"),
+    "cut behind a tag": (tag(11) + wav(10)[:36], "is damaged: it has no samples"),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_a_file_that_certainly_has_no_samples_is_refused_by_the_name_it_is_given(name: str) -> None:
+    data, text = SILENT[name]
+    with pytest.raises(InputError, match=f"^data {text}"):
+        Wav.parse(data, "data")
+    if "single" not in text:
+        with pytest.raises(InputError, match=f"^it {text}"):
+            WavStream.open(io.BytesIO(data), "it")
+
+
+CERTAIN = {"cut in the format", "cut behind the format", "no format", "ADPCM, big-endian"}
+
+
+@pytest.mark.parametrize("name", sorted(UNCLEAR.keys() - CERTAIN))
+def test_what_some_decoder_may_read_is_not_refused(name: str) -> None:
+    assert Wav.parse(UNCLEAR[name], "data") is None
+    assert WavStream.open(io.BytesIO(UNCLEAR[name]), "data") is None
 
 
 def test_samples_in_front_of_the_format_are_found_where_a_file_can_seek() -> None:
