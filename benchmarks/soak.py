@@ -28,9 +28,9 @@ import attrs
 
 from hume_sync import HumeClientException, HumeStreamClient, LanguageConfig, RetryPolicy, StreamPool
 from hume_sync.emulator.knobs import Knobs
-from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
+from hume_sync.stream.connection import Connection
 
 from .traffic import TIMEOUT, WINDOW_MS, Tally, Traffic
 from .weather import EMULATOR_SEED, FAULTS, REFUSED
@@ -179,7 +179,7 @@ class Outcome:
 
     @property
     def faulted(self) -> int:
-        """Exchanges in or after which a fault was played; those of connecting come on top."""
+        """RequestExecutor in or after which a fault was played; those of connecting come on top."""
         return sum(count for name, count in self.played.items() if not name.startswith("connect"))
 
     def growth(self, name: str) -> float:

@@ -1,6 +1,6 @@
 """What the soak's threads do with a pool, and how they know which reply is right.
 
-Every expected reply comes from `hume_sync.emulator.session.Session`, fed with exactly the payloads that a reply has
+Every expected reply comes from `hume_sync.emulator.handler.Session`, fed with exactly the payloads that a reply has
 accepted: a server on which nothing ever went wrong.
 """
 
@@ -30,8 +30,8 @@ from hume_sync import (
     StreamResponse,
     StreamSocket,
 )
+from hume_sync.emulator.handler import Session
 from hume_sync.emulator.knobs import Knobs
-from hume_sync.emulator.session import Session
 
 __all__ = ["TIMEOUT", "WINDOW_MS", "Tally", "Traffic"]
 

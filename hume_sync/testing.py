@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .errors import ConfigurationError
-from .net.optional import NeedsExtra
+from .net.extras import NeedsExtra
 
 if TYPE_CHECKING:
     from .emulator import Emulator

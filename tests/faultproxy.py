@@ -4,7 +4,7 @@
 byte belongs to. A fault is a function that takes over at one place: instead of the upgrade (`ConnectFault`), or when
 a reply is there to be passed on (`ReplyFault`). What it leaves open goes on as usual; when it returns False the
 connection ends. A test names the next fault (`FaultProxy.on_reply` and its like); a run of many thousand exchanges
-gives the proxy a `Plan`, which is asked at every such place.
+gives the proxy a `ReplayPlan`, which is asked at every such place.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ ReplyFault = Callable[[Peer, bytes], bool]
 RequestFault = Callable[[Peer], bool]
 """Given the client as soon as its request begins to arrive, before it is read."""
 
-Plan = Callable[[str], Callable[..., bool] | None]
+ReplayPlan = Callable[[str], Callable[..., bool] | None]
 """Given a place, the fault to play there, or None. Asked from many threads at once.
 
 The places are "connect", "request" and "reply", as above, and "idle": a reply has been passed on, and nothing is owed.
@@ -88,9 +88,9 @@ The fault is given the client, and at "reply" the reply.
 class FaultProxy:
     """Listens on loopback, relays to ``upstream``, plays one fault when told to, or as a plan says."""
 
-    def __init__(self, upstream: tuple[str, int], plan: Plan | None = None) -> None:
+    def __init__(self, upstream: tuple[str, int], plan: ReplayPlan | None = None) -> None:
         self._upstream = upstream
-        self._plan: Plan = plan or (lambda _: None)
+        self._plan: ReplayPlan = plan or (lambda _: None)
         self._outage = 0.0
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the three below

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from hume_sync import FaceConfig, HumeStreamClient, LanguageConfig, __version__, cli, inputs
-from hume_sync.cli import main
+from hume_sync import FaceConfig, HumeStreamClient, LanguageConfig, __version__
+from hume_sync.cli import inputs
+from hume_sync.cli import main as cli
+from hume_sync.cli.main import main
+from hume_sync.cli.report import Table
 from hume_sync.emulator import Emulator
-from hume_sync.report import Table
 from hume_sync.stream.wav import Wav
 
 from .audiofiles import chunk, encoded, fmt, riff

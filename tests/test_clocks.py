@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hume_sync.net.gate import Gate
 from hume_sync.net.retry import RetryPolicy
+from hume_sync.stream.breaker import CircuitBreaker
 
 CLOCKS = Path(__file__).parents[1] / "scripts" / "clocks.py"
 NAMESPACES = Path("/proc/self/ns/time").exists()
@@ -50,5 +50,5 @@ def test_where_clocks_cannot_be_shifted_it_says_so_and_fails_only_where_they_are
 
 def test_the_first_probe_of_a_gate_has_not_to_wait_on_any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hume_sync.net.clock.monotonic", lambda: -1000.0)  # Python does not say where it begins
-    gate = Gate(RetryPolicy())
+    gate = CircuitBreaker(RetryPolicy())
     assert gate.delay(object()) == 0.0

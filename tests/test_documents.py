@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.documents import looks_like_json, other_than_prose, read_landmarks, tidied
+from hume_sync.cli.documents import looks_like_json, other_than_prose, read_landmarks, tidied
 from hume_sync.stream.landmarks import serialize_landmarks
 
 from .stream.support import SPEECH

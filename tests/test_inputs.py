@@ -16,7 +16,7 @@ from hume_sync import (
     ModelConfigBase,
     ProsodyConfig,
 )
-from hume_sync.inputs import LIMIT, MODELS, Configs, Payload, file_input, piped_input, text_input
+from hume_sync.cli.inputs import LIMIT, MODELS, Configs, Payload, file_input, piped_input, text_input
 from hume_sync.stream.wav import Wav
 
 from .audiofiles import chunk, encoded, fmt, riff

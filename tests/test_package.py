@@ -13,22 +13,15 @@ import hume_sync
 PACKAGE = Path(hume_sync.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-ROOMS = {
-    # who may import whom; an arrow never points up (None: the package's own top)
+LAYERS = {
+    # who may import whom; a layer never imports one above it
     "errors": set(),
     "net": {"errors", "net"},
     "formats": {"errors", "formats"},
     "stream": {"errors", "net", "formats", "stream", "_version"},
     "fastrtc": {"errors", "net", "formats", "fastrtc", "_version"},
     "emulator": {"emulator"},
-    "documents": {"errors", "stream"},
-    "inputs": {"errors", "stream", "documents"},
-    "complaints": {"errors", "stream"},
-    "report": {"errors", "stream", "inputs"},
-    "send": {"errors", "net", "stream", "inputs", "complaints", "report"},
-    "demo": {"inputs", "report", "stream", "emulator"},
-    "turns": {"errors", "net", "fastrtc"},
-    "cli": {"errors", "net", "complaints", "demo", "send", "emulator", "turns", "_version"},
+    "cli": {"errors", "net", "stream", "fastrtc", "emulator", "cli", "_version"},
     "testing": {"errors", "net", "emulator", "stream"},
     "_version": set(),
     "reprs": set(),
@@ -38,20 +31,20 @@ ROOMS = {
 
 
 def imported(module: Path) -> set[str]:
-    """The rooms of this package that a module imports from."""
+    """Return the layers of this package that a module imports from."""
     here = module.relative_to(PACKAGE.parent).with_suffix("").parts[:-1]
-    rooms = set()
+    layers = set()
     for node in ast.walk(ast.parse(module.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
             target = [*here[: len(here) - node.level + 1], *(node.module.split(".") if node.module else [])]
-            rooms |= {target[1]} if len(target) > 1 else {alias.name for alias in node.names}
-    return rooms
+            layers |= {target[1]} if len(target) > 1 else {alias.name for alias in node.names}
+    return layers
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_arrow_between_rooms_points_up(module: Path) -> None:
-    room = module.relative_to(PACKAGE).with_suffix("").parts[0]
-    allowed = ROOMS[room] | {"reprs"}
+def test_no_layer_imports_one_above_it(module: Path) -> None:
+    layer = module.relative_to(PACKAGE).with_suffix("").parts[0]
+    allowed = LAYERS[layer] | {"reprs"}
     if module.name == "client.py":
         allowed.add("emulator")  # HumeStreamClient.emulated, and late: the one exception
     assert imported(module) <= allowed

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hume_sync import cli
+from hume_sync.cli import main as cli
 from hume_sync.emulator import Emulator
 from hume_sync.stream.wav import Wav
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from hume_sync import InputError, RequestError, StreamResponse
-from hume_sync.inputs import MODELS, Payload
-from hume_sync.report import JsonLines, Table
+from hume_sync.cli.inputs import MODELS, Payload
+from hume_sync.cli.report import JsonLines, Table
 
 
 def payload(source: str = "input", *models: str) -> Payload:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from hume_sync import cli, turns
+from hume_sync.cli import fastrtc as turns
+from hume_sync.cli import main as cli
 from hume_sync.fastrtc import Session
 from hume_sync.fastrtc.audio import write_wav
 

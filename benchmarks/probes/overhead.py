@@ -13,7 +13,7 @@ from benchmarks.checks import Checker, check_receipt
 from hume_sync import HumeStreamClient, LanguageConfig
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Pending
-from hume_sync.stream.payloads import Models
+from hume_sync.stream.requests import Models
 
 __all__ = ["Probe", "probe"]
 

@@ -17,7 +17,7 @@ from benchmarks.checks import WrongReply
 from hume_sync import FacemeshConfig
 from hume_sync.net.frames import Part, joined
 from hume_sync.stream import landmarks as module
-from hume_sync.stream.payloads import Models
+from hume_sync.stream.requests import Models
 
 __all__ = ["Probe", "probe"]
 

@@ -23,7 +23,7 @@ from .media import Media
 from .names import DESCRIPTIONS, EMOTIONS, FACS, LANGUAGE_EMOTIONS, SENTIMENT, TOXICITY
 from .requests import Request
 from .scores import content_key, distribution, fractions, scores
-from .window import View
+from .window import WindowView
 
 Answer = dict[str, Any]
 
@@ -35,7 +35,7 @@ _SENTENCE = re.compile(r"\S(?:.*?[.!?]+(?=\s|$)|.*)", re.DOTALL)
 
 @safe_repr
 @define
-class Identities:
+class FaceRegistry:
     """The faces a connection has identified; they last as long as the connection."""
 
     known: dict[bytes, str] = field(factory=dict, repr=False)
@@ -47,17 +47,17 @@ class Identities:
 
 @safe_repr
 @frozen
-class Scene:
+class PredictionInput:
     """All that a model may look at to answer one request."""
 
     request: Request
     media: Media
-    view: View | None
-    identities: Identities
+    view: WindowView | None
+    identities: FaceRegistry
     knobs: Knobs
 
 
-def predict(scene: Scene) -> dict[str, Answer]:
+def predict(scene: PredictionInput) -> dict[str, Answer]:
     """Return the answer of every model asked for, by name, in alphabetical order as on the wire."""
     return {name: _MODELS[name](scene) for name in sorted(scene.request.models)}
 
@@ -70,15 +70,15 @@ def _warning(code: str, knobs: Knobs) -> Answer:
 # --- audio -----------------------------------------------------------------------------------------------
 
 
-def _burst(scene: Scene) -> Answer:
+def _burst(scene: PredictionInput) -> Answer:
     return _audio(scene, "burst", "W0101", scene.knobs.burst_loudness)
 
 
-def _prosody(scene: Scene) -> Answer:
+def _prosody(scene: PredictionInput) -> Answer:
     return _audio(scene, "prosody", "W0105", scene.knobs.speech_loudness)
 
 
-def _audio(scene: Scene, model: str, silence: str, loudness: float) -> Answer:
+def _audio(scene: PredictionInput, model: str, silence: str, loudness: float) -> Answer:
     view = scene.view
     assert view is not None
     if view.peak <= loudness:
@@ -95,12 +95,12 @@ def _seconds(exact: Fraction) -> float:
 # --- faces -----------------------------------------------------------------------------------------------
 
 
-def _face(scene: Scene) -> Answer:
+def _face(scene: PredictionInput) -> Answer:
     found = [face for frame, time in _frames(scene) for face in _faces_in(scene, frame, time)]
     return {"predictions": found} if found else _warning("W0103", scene.knobs)
 
 
-def _frames(scene: Scene) -> Iterator[tuple[int, float | None]]:
+def _frames(scene: PredictionInput) -> Iterator[tuple[int, float | None]]:
     """Yield number and time of the frames looked at: number 0 without a time for an image."""
     if scene.media.kind == "image":
         yield 0, None
@@ -111,7 +111,7 @@ def _frames(scene: Scene) -> Iterator[tuple[int, float | None]]:
         yield number, _seconds(number / rate)
 
 
-def _faces_in(scene: Scene, frame: int, time: float | None) -> Iterator[Answer]:
+def _faces_in(scene: PredictionInput, frame: int, time: float | None) -> Iterator[Answer]:
     options, knobs, media = scene.request.face, scene.knobs, scene.media
     key = content_key(knobs.seed, "face", media.content, str(frame).encode())
     box = _box(key, media.size if media.kind == "image" else _VIDEO_SIZE)
@@ -145,7 +145,7 @@ def _box(key: bytes, size: tuple[int, int]) -> dict[str, float]:
     return {"x": round(x, 4), "y": round(y, 4), "w": round(width, 4), "h": round(height, 4)}
 
 
-def _facemesh(scene: Scene) -> Answer:
+def _facemesh(scene: PredictionInput) -> Answer:
     faces = scene.media.faces
     if not faces:
         return _warning("W0102", scene.knobs)
@@ -156,7 +156,7 @@ def _facemesh(scene: Scene) -> Answer:
 # --- text ------------------------------------------------------------------------------------------------
 
 
-def _language(scene: Scene) -> Answer:
+def _language(scene: PredictionInput) -> Answer:
     text, options, knobs = scene.media.text, scene.request.language, scene.knobs
     if not text.strip():
         if knobs.blank_text == "error":
@@ -189,7 +189,7 @@ def _spans(text: str, granularity: str) -> list[tuple[int, int]]:
     return [(0, len(text))]
 
 
-_MODELS: Final[Mapping[str, Callable[[Scene], Answer]]] = MappingProxyType(
+_MODELS: Final[Mapping[str, Callable[[PredictionInput], Answer]]] = MappingProxyType(
     {
         "burst": _burst,
         "face": _face,

@@ -19,10 +19,10 @@ from attrs import fields
 from websockets.asyncio.server import Server
 
 from ..reprs import safe_repr
+from .connection import Acceptor
 from .journal import Journal
 from .knobs import Knobs, is_close_code
-from .script import Refusal, Script
-from .wire import Front
+from .scripted import Refusal, ScriptedFaults
 
 _GRACE = 0.5  # seconds that clients have to answer the close frame when the server ends
 _ANSWER = 5.0  # seconds that the loop may take to do what another thread asked of it
@@ -58,7 +58,7 @@ class Emulator:
         self._ssl_context = ssl_context
         self._knobs = Knobs(**knobs)
         self._journal = Journal(self._knobs.journal_size, self._knobs.journal_data)
-        self._script = Script()
+        self._script = ScriptedFaults()
         self._lifecycle = threading.Lock()
         self._running: _Running | None = None
 
@@ -161,8 +161,8 @@ class Emulator:
             raise RuntimeError("The emulator is not started: use 'with Emulator() as server', or start()")
         return running
 
-    async def _open(self) -> tuple[Front, Server]:
-        front = Front(self._knobs, self._keys, script=self._script, journal=self._journal)
+    async def _open(self) -> tuple[Acceptor, Server]:
+        front = Acceptor(self._knobs, self._keys, script=self._script, journal=self._journal)
         return front, await front.listen(self._host, self._asked_port, self._ssl_context)
 
 
@@ -183,7 +183,7 @@ class _Running:
         self.host = emulator._host
         self.port = 0
         self._emulator = emulator
-        self._state: tuple[asyncio.AbstractEventLoop, asyncio.Event, Front] | None = None  # once it listens
+        self._state: tuple[asyncio.AbstractEventLoop, asyncio.Event, Acceptor] | None = None  # once it listens
         self._told: SimpleQueue[BaseException | None] = SimpleQueue()  # that it does, or why it cannot
         self._given_up = False
         self._dropping: asyncio.Task[None] | None = None

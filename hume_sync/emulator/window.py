@@ -15,7 +15,7 @@ LONGEST = Fraction(10)
 
 @safe_repr
 @frozen
-class View:
+class WindowView:
     """What an audio model sees: clips, and the seconds of the connection's clock they begin and end at."""
 
     clips: tuple[Clip, ...]
@@ -36,7 +36,7 @@ class AudioWindow:
     history: tuple[Clip, ...] = ()
     clock: Fraction = Fraction(0)
 
-    def push(self, clip: Clip, width: Fraction, *, whole: bool = True) -> tuple[AudioWindow, View]:
+    def push(self, clip: Clip, width: Fraction, *, whole: bool = True) -> tuple[AudioWindow, WindowView]:
         """Return the window after ``clip``, and the view of ``width`` seconds that ends with it.
 
         The view is the end of the history, as far as there is room, and the clip; the official reference
@@ -46,7 +46,7 @@ class AudioWindow:
         context = _last(self.history, width - seen.seconds)
         end = self.clock + clip.seconds
         clips = (*context, seen)
-        view = View(clips, end - _length(clips), end)
+        view = WindowView(clips, end - _length(clips), end)
         return AudioWindow(_last((*self.history, clip), LONGEST), end), view
 
     def reset(self, *, clock: bool = False) -> AudioWindow:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..errors import FOREIGN, InputError, unreadable
 from .pcm import floats_of, from_floats, little_endian
-from .samples import Check, check_whole, mix_down, no_check
+from .resample import Check, check_whole, mix_down, no_check
 
 __all__ = ["is_array", "to_samples"]
 

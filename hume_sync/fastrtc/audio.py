@@ -14,7 +14,7 @@ from typing import Any, Final, TypeGuard
 from ..errors import InputError, described
 from ..net.number import plain_number
 from .arrays import is_array, to_samples
-from .samples import Check, Resampler, check_rate, check_whole, no_check
+from .resample import Check, Resampler, check_rate, check_whole, no_check
 from .wavfile import RATES, check_no_other, is_wav, opened, read_wav
 
 __all__ = ["PAUSE", "check_rate", "pause_of", "pieces", "silence", "write_wav"]

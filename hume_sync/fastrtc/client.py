@@ -21,17 +21,17 @@ from ..net.retry import RetryPolicy
 from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
+from .app import AppConfig, Shape
+from .app_http import Answer, AppClient
 from .audio import check_rate
-from .connecting import connect_patiently
+from .call_with_retry import connect_with_retry
 from .fields import OwnFields
-from .http import Answer, Http
 from .ice import IceServer, check_ice_servers
-from .link import Link, Sleep
-from .origin import Origin
+from .origin import AppEndpoint
 from .route import application, telephone
-from .server import Server, Shape
 from .session import Inputs, Session
-from .websocket import WebSocketLink
+from .transport import Sleep, Transport
+from .transport_ws import WebSocketTransport
 
 __all__ = ["FastRTCClient"]
 
@@ -122,7 +122,7 @@ class FastRTCClient:
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, or None; got {described(ssl_context)}")
         tls = (ssl_context or default_context()) if encrypted else None
-        self._endpoint = Origin(
+        self._endpoint = AppEndpoint(
             host=host,
             port=port,
             path=f"{prefix}{mounted.rstrip('/')}/websocket/offer",
@@ -138,11 +138,11 @@ class FastRTCClient:
         self._ice_servers = check_ice_servers(ice_servers)
         self._offer = f"{prefix}{mounted.rstrip('/')}/webrtc/offer"
         self._telephone = attrs.evolve(self._endpoint, path=f"{prefix}{mounted.rstrip('/')}/telephone/handler")
-        http = Http(self._endpoint, ssl_context=ssl_context, proxy=proxy)
+        http = AppClient(self._endpoint, ssl_context=ssl_context, proxy=proxy)
         for name, given in (("input_hook", input_hook), ("outputs", outputs), ("latest", latest)):
             if given is not None:
                 http.resolve(given, name=name)  # a bad URL is refused here, not in the middle of a turn
-        self._server = Server(
+        self._server = AppConfig(
             http=http,
             input_hook=input_hook,
             outputs_url=outputs,
@@ -212,13 +212,13 @@ class FastRTCClient:
         server = self._server.by_telephone() if transport == "telephone" else self._server
         own = OwnFields(fields)
 
-        def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
-            return connect_patiently(lambda: make(server, own, deadline, watch), policy, deadline, sleep)
+        def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
+            return connect_with_retry(lambda: make(server, own, deadline, watch), policy, deadline, sleep)
 
         return Session(server, connect, inputs=inputs, reconnect=reconnect)
 
-    def _websocket(self, server: Server, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
-        return WebSocketLink.open(
+    def _websocket(self, server: AppConfig, fields: OwnFields, deadline: Deadline, watch: Watch) -> Transport:
+        return WebSocketTransport.open(
             self._telephone if server.is_telephone else self._endpoint,
             sample_rate=server.output_sample_rate,
             deadline=deadline,
@@ -229,8 +229,8 @@ class FastRTCClient:
         )
 
     @hides_locals
-    def _webrtc(self, server: Server, fields: OwnFields, deadline: Deadline, watch: Watch) -> Link:
-        from .webrtc import WebRTCLink  # noqa: PLC0415 - an extra
+    def _webrtc(self, server: AppConfig, fields: OwnFields, deadline: Deadline, watch: Watch) -> Transport:
+        from .transport_rtc import WebRTCTransport  # noqa: PLC0415 - an extra
 
         def offer(body: dict[str, Any], until: Deadline) -> Answer:
             try:
@@ -241,7 +241,7 @@ class FastRTCClient:
                     raise
                 return Answer(exc.status or 0, "", url=exc.url or "")
 
-        return WebRTCLink.open(
+        return WebRTCTransport.open(
             offer,
             input_sample_rate=server.input_sample_rate,
             output_sample_rate=server.output_sample_rate,

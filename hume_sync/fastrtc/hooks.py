@@ -20,16 +20,18 @@ from ..errors import (
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.pending import Watch, unwatched
+from .app_http import Answer, AppClient, StreamingResponse
 from .events import json_or_text
-from .http import Answer, Http, OpenResponse
-from .refusals import meaning
+from .rejections import meaning
 
 __all__ = ["latest", "open_events", "output_too_large", "post_input", "translated"]
 
 _T = TypeVar("_T")
 
 
-def open_events(http: Http, url: str, webrtc_id: str, timeout: float, *, watch: Watch = unwatched) -> OpenResponse:
+def open_events(
+    http: AppClient, url: str, webrtc_id: str, timeout: float, *, watch: Watch = unwatched
+) -> StreamingResponse:
     """Open the stream of a connection's additional outputs: GET ``?webrtc_id=ID``.
 
     Args:
@@ -41,7 +43,7 @@ def open_events(http: Http, url: str, webrtc_id: str, timeout: float, *, watch: 
 
     Raises:
         HookError: another status than 200, or something else than a stream of events.
-        ConfigurationError, ConnectError, ConnectionLost, Timeout, ProtocolError: as `Http.stream`.
+        ConfigurationError, ConnectError, ConnectionLost, Timeout, ProtocolError: as `AppClient.stream`.
     """
     url = http.resolve(url, name="outputs")
     fields = {"webrtc_id": webrtc_id}
@@ -55,7 +57,7 @@ def open_events(http: Http, url: str, webrtc_id: str, timeout: float, *, watch: 
 
 
 def latest(
-    http: Http,
+    http: AppClient,
     url: str,
     webrtc_id: str,
     deadline: Deadline,
@@ -68,7 +70,7 @@ def latest(
     Raises:
         HookError: any status but 2xx: servers that wait in vain, 10 s by default, give 500.
         OutputTooLarge: it has more than ``max_size`` bytes.
-        ConfigurationError, ConnectError, ConnectionLost, Timeout, ProtocolError: as `Http.get`.
+        ConfigurationError, ConnectError, ConnectionLost, Timeout, ProtocolError: as `AppClient.get`.
     """
     url = http.resolve(url, name="latest")
     try:
@@ -90,7 +92,7 @@ def output_too_large(limit: int) -> OutputTooLarge:
 
 
 def post_input(  # noqa: PLR0917 - in the order in which they are told
-    http: Http,
+    http: AppClient,
     url: str,
     webrtc_id: str,
     fields: Mapping[str, Any],
@@ -113,7 +115,7 @@ def post_input(  # noqa: PLR0917 - in the order in which they are told
     Raises:
         InputError: no mapping, a field called webrtc_id without a ``shape`` of one's own, or nothing JSON can hold.
         HookError: any status but 2xx.
-        ConfigurationError, ConnectError, ConnectionLost, Timeout, ProtocolError: as `Http.post_json`.
+        ConfigurationError, ConnectError, ConnectionLost, Timeout, ProtocolError: as `AppClient.post_json`.
     """
     url = http.resolve(url, name="input_hook")
     if not isinstance(fields, Mapping):
@@ -152,7 +154,7 @@ def _checked(name: str, answer: Answer) -> Answer:
     return answer
 
 
-def _check_events(response: OpenResponse, deadline: Deadline) -> None:
+def _check_events(response: StreamingResponse, deadline: Deadline) -> None:
     """Raise HookError unless the response is a stream of events."""
     if response.status != 200:
         try:

@@ -17,7 +17,7 @@ _MARKS: Final = {
 
 _HELD_BACK: Final = 6
 """Frames of an interrupted answer that come behind the next announcement: the five that aiortc keeps until others push
-them out (see `rtcaudio.Ear`), and one that was on its way."""
+them out (see `rtcaudio.TrackFilter`), and one that was on its way."""
 
 
 class Kinds:
@@ -28,7 +28,7 @@ class Kinds:
     pause. (Over WebRTC messages overtake audio.)
 
     Args:
-        real_time: see `Link`.
+        real_time: see `Transport`.
     """
 
     def __init__(self, *, real_time: bool) -> None:

@@ -12,7 +12,7 @@ from array import array
 from typing import Final
 
 from ..errors import InputError
-from ..net.optional import loaded_numpy
+from ..net.extras import loaded_numpy
 
 __all__ = ["decode", "encode"]
 

@@ -14,7 +14,7 @@ from typing import Final
 from ..net.condition import TICK, Condition
 from ..net.deadline import Deadline
 from ..net.pending import Pending, Watch
-from .http import OpenResponse
+from .app_http import StreamingResponse
 
 __all__ = ["Opening"]
 
@@ -29,14 +29,14 @@ class Opening:
         open_response: opens it; called in the thread, at most once.
     """
 
-    def __init__(self, open_response: Callable[[Watch], OpenResponse]) -> None:
+    def __init__(self, open_response: Callable[[Watch], StreamingResponse]) -> None:
         self._open = open_response
         self._thread: threading.Thread | None = None
         # A signal's handler may close what its own thread is waiting for.
         self._lock = threading.RLock()
         self._changed = Condition(self._lock)
         self._pending: list[Pending] = []  # what the thread has acquired
-        self._response: OpenResponse | None = None
+        self._response: StreamingResponse | None = None
         self._error: BaseException | None = None
         self._aborted = False
 
@@ -52,7 +52,7 @@ class Opening:
             return True
         return self._response is not None and self._response.closed
 
-    def result(self, deadline: Deadline) -> OpenResponse | None:
+    def result(self, deadline: Deadline) -> StreamingResponse | None:
         """Wait for the response; None once the deadline has passed. Whatever has prevented it is raised, once."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="hume_sync outputs", daemon=True)
@@ -85,7 +85,7 @@ class Opening:
         if self._response is not None:
             self._response.let_go(close=close)
 
-    def _take(self) -> OpenResponse | None:
+    def _take(self) -> StreamingResponse | None:
         error, self._error = self._error, None  # an error and an object that holds it would keep each other
         try:
             if error is not None:
@@ -121,7 +121,7 @@ class Opening:
         if aborted:
             pending.abort()
 
-    def _settle(self, response: OpenResponse | None, error: BaseException | None) -> None:
+    def _settle(self, response: StreamingResponse | None, error: BaseException | None) -> None:
         with self._lock:
             self._pending.clear()
             self._response, self._error = response, error

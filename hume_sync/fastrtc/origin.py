@@ -10,7 +10,7 @@ import attrs
 from ..net.endpoint import Endpoint
 from ..reprs import safe_repr
 
-__all__ = ["Origin"]
+__all__ = ["AppEndpoint"]
 
 _SECRET = 4
 """Characters from which the value of a private header, or of the query, is a secret. One letter, as a tenant's name, is
@@ -25,7 +25,7 @@ _PARTS = re.compile(r'[^\s;,="]+')
 
 @safe_repr
 @attrs.frozen
-class Origin(Endpoint):
+class AppEndpoint(Endpoint):
     """An endpoint whose private headers all count as credentials: nobody knows what applications call their keys."""
 
     @property

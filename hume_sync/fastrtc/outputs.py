@@ -13,13 +13,13 @@ from typing import Any, NoReturn, Self
 
 from ..errors import HookError, HumeClientException, MisuseError, Timeout, TransportError, copy_of
 from ..net import fork
+from ..net.call_lock import CallLock
 from ..net.deadline import Deadline, seconds
 from ..net.interrupts import from_outside
-from ..net.lock import CallLock
 from ..reprs import safe_repr
+from .app_http import StreamingResponse
 from .events import json_or_text
 from .hooks import output_too_large
-from .http import OpenResponse
 from .opening import Opening
 from .sse import TOO_LARGE, ServerSentEvent, SSEParser
 
@@ -181,7 +181,7 @@ class OutputStream:
             self._read_from(response, moment)
         self._ended |= self._last_second is not None and self._last_second.expired()
 
-    def _read_from(self, response: OpenResponse, moment: Deadline) -> None:
+    def _read_from(self, response: StreamingResponse, moment: Deadline) -> None:
         try:
             data = response.read(moment)
         except Timeout as exc:

@@ -8,7 +8,7 @@ from typing import Final
 from ..errors import Timeout
 from ..net.clock import monotonic
 from ..net.deadline import Deadline
-from .line import Line
+from .reconnecting import ReconnectingTransport
 
 __all__ = ["FRAMES", "Pacing"]
 
@@ -30,7 +30,9 @@ class Pacing:
         paced: whether each message is sent only once those before it have played.
     """
 
-    def __init__(self, line: Line, sample_rate: int, deadline: Deadline, *, grows: bool, paced: bool) -> None:
+    def __init__(
+        self, line: ReconnectingTransport, sample_rate: int, deadline: Deadline, *, grows: bool, paced: bool
+    ) -> None:
         self._line = line
         self._sample_rate = sample_rate
         self._deadline = deadline

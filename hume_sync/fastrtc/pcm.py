@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from ..errors import InputError
 from ..formats.wavformat import ALAW, FLOAT, MULAW, WavFormat
-from ..net.optional import loaded_numpy
+from ..net.extras import loaded_numpy
 from . import mulaw
-from .samples import numpy_for
+from .resample import numpy_for
 
 __all__ = ["floats_of", "from_floats", "little_endian", "to_s16"]
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from ..errors import HookError
 from ..net.interrupts import from_outside
-from .http import Http
+from .app_http import AppClient
 
 __all__ = ["Places"]
 
@@ -29,7 +29,7 @@ class Places:
     have acted: nothing is sent to two places of which the first may have taken it.
     """
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: AppClient) -> None:
         self._http = http
         self._found: dict[tuple[str, str], str] = {}
 

@@ -10,11 +10,11 @@ import attrs
 
 from ..errors import ConnectionLost, ProtocolError, Timeout
 from ..net.deadline import Deadline
+from ..net.extras import NeedsExtra
 from ..net.interrupts import from_outside
-from ..net.optional import NeedsExtra
-from ..net.wire import Wire
+from ..net.sockets import SocketStream
 from ..reprs import safe_repr
-from .origin import Origin
+from .origin import AppEndpoint
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -47,7 +47,7 @@ def shown(url: str) -> str:
 class Request:
     """A POST of JSON, or a GET."""
 
-    origin: Origin
+    origin: AppEndpoint
     target: str = attrs.field(repr=False)
     """Path and query."""
     shown: str
@@ -56,7 +56,7 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     """JSON; None: there is none, and it is a GET."""
 
-    def exchange(self, wire: Wire, head_deadline: Deadline) -> BaseHTTPResponse:
+    def exchange(self, wire: SocketStream, head_deadline: Deadline) -> BaseHTTPResponse:
         """Send the request, and read the head of its answer.
 
         Args:
@@ -119,7 +119,7 @@ class _Plug:
     They neither set its time-out nor close it: the wire has the call's deadline, and an owner.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: SocketStream) -> None:
         self.sendall = wire.send
         self._wire = wire
 

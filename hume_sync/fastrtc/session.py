@@ -11,17 +11,17 @@ from ..net.deadline import Deadline, seconds
 from ..net.interrupts import from_outside
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
-from .additional import Additional, Inputs
+from .additional_data import AdditionalData, Inputs
+from .app import AppConfig
 from .audio import PAUSE, pause_of
+from .audio_sender import AudioSender
 from .events import Event
-from .line import Line
-from .link import Connect
-from .listening import IDLE, Listener
 from .messages import to_message
 from .outputs import OutputStream
+from .reconnecting import ReconnectingTransport
 from .reply import Reply
-from .server import Server
-from .speaking import Speaker
+from .transport import Connect
+from .turn_reader import IDLE, TurnReader
 
 __all__ = ["Inputs", "Session"]
 
@@ -42,13 +42,15 @@ class Session:
     A network that fails silently is noticed after the client's ``patience`` (20 s), over WebRTC after 40 s at most.
     """
 
-    def __init__(self, server: Server, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
+    def __init__(self, server: AppConfig, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
         self._server = server
-        self._additional = Additional(server, inputs)
-        self._line = Line(connect, timeout=server.timeout, reconnect=reconnect, renewed=self._additional.renew)
+        self._additional = AdditionalData(server, inputs)
+        self._line = ReconnectingTransport(
+            connect, timeout=server.timeout, reconnect=reconnect, renewed=self._additional.renew
+        )
         try:
-            self._speaker = Speaker(self._line, server.input_sample_rate)
-            self._listener = Listener(server, self._line, self._additional, self._speaker)
+            self._speaker = AudioSender(self._line, server.input_sample_rate)
+            self._listener = TurnReader(server, self._line, self._additional, self._speaker)
         except BaseException:  # a signal: nobody else can close the connection
             self._line.abort()
             raise

@@ -8,8 +8,8 @@ from typing import Final
 from ..errors import TransportError
 from .events import AudioChunk, Event, Reconnected
 from .kinds import Kinds
-from .link import Spoken
 from .states import TABLE, Action, Kind, State
+from .transport import Spoken
 
 __all__ = ["Turn"]
 

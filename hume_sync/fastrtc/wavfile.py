@@ -16,7 +16,7 @@ from ..formats.wavformat import ALAW, FLOAT, MULAW, PCM, describe
 from ..net.interrupts import from_outside
 from ..net.pending import open_into
 from .pcm import to_s16
-from .samples import Check, check_rate, mix_down, no_check, numpy_for
+from .resample import Check, check_rate, mix_down, no_check, numpy_for
 
 __all__ = ["RATES", "check_no_other", "is_wav", "opened", "read_wav"]
 

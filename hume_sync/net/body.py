@@ -12,7 +12,7 @@ from typing import Final
 
 from ..errors import ConnectionLost, ProtocolError
 
-__all__ = ["Body", "ChunkedBody", "GzipBody", "PlainBody", "framing"]
+__all__ = ["Body", "ChunkedBody", "GzipBody", "SizedBody", "framing"]
 
 _HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_SIZE_LINE = 8192
@@ -27,7 +27,7 @@ _CODINGS: Final = ("br", "compress", "deflate", "zstd")
 """The other content codings there are, which an error may name."""
 
 
-class PlainBody:
+class SizedBody:
     """A body of ``length`` bytes; None: one that lasts until the connection ends."""
 
     def __init__(self, length: int | None) -> None:
@@ -63,7 +63,7 @@ class ChunkedBody:
         self.holds_more = False
 
     def feed(self, data: bytes) -> bytes:
-        """As `PlainBody.feed`.
+        """As `SizedBody.feed`.
 
         Raises:
             ConnectionLost: the connection ended before the last chunk.
@@ -111,7 +111,7 @@ class GzipBody:
     true, `feed` is called without data to go on with what is there.
     """
 
-    def __init__(self, framed: PlainBody | ChunkedBody) -> None:
+    def __init__(self, framed: SizedBody | ChunkedBody) -> None:
         self._framed = framed
         self._decoder = zlib.decompressobj(_GZIP)
         self._encoded = b""  # not decoded yet
@@ -129,7 +129,7 @@ class GzipBody:
         return self._framed.ended and not self.holds_more
 
     def feed(self, data: bytes) -> bytes:
-        """As `PlainBody.feed`.
+        """As `SizedBody.feed`.
 
         Raises:
             ConnectionLost: the body ended before its compressed stream did.
@@ -162,7 +162,7 @@ class GzipBody:
         return decoded
 
 
-Body = PlainBody | ChunkedBody | GzipBody
+Body = SizedBody | ChunkedBody | GzipBody
 """What takes a body apart. ``ended``: nothing more will come. ``holds_more``: more comes without reading."""
 
 
@@ -179,7 +179,7 @@ def framing(status: int, fields: Mapping[str, str]) -> Body:
         ProtocolError: it cannot be read: another coding, a length that is no number.
     """
     if status < 200 or status in {204, 304}:
-        return PlainBody(0)
+        return SizedBody(0)
     coding = fields.get("content-encoding", "").strip().lower()
     framed = _framed(fields)
     if coding in {"", "identity"}:
@@ -190,7 +190,7 @@ def framing(status: int, fields: Mapping[str, str]) -> Body:
     raise ProtocolError(f"the answer is compressed in a way that was not asked for{named}", phase="receive")
 
 
-def _framed(fields: Mapping[str, str]) -> PlainBody | ChunkedBody:
+def _framed(fields: Mapping[str, str]) -> SizedBody | ChunkedBody:
     if "transfer-encoding" in fields:
         if fields["transfer-encoding"].lower() != "chunked":
             raise ProtocolError("the answer has a transfer coding that was not asked for", phase="receive")
@@ -198,7 +198,7 @@ def _framed(fields: Mapping[str, str]) -> PlainBody | ChunkedBody:
     length = fields.get("content-length")
     if length is not None and not (length.isascii() and length.isdigit() and len(length) < 20):
         raise ProtocolError("the answer has a length that is no number", phase="receive")
-    return PlainBody(None if length is None else int(length))
+    return SizedBody(None if length is None else int(length))
 
 
 def _cut_short() -> ConnectionLost:

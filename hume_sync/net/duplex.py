@@ -19,11 +19,11 @@ from . import fork
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import BINARY, TEXT, FrameWriter
-from .owner import Beat, Message, Owner
+from .io_thread import Heartbeat, IOThread, Message
 from .pending import Watch, unwatched
-from .transport import upgrade
+from .websocket import upgrade
 
-__all__ = ["Beat", "Duplex", "Message"]
+__all__ = ["Duplex", "Heartbeat", "Message"]
 
 
 class Duplex:
@@ -36,7 +36,7 @@ class Duplex:
         owner: of a connected and upgraded socket; its thread is started here.
     """
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: IOThread) -> None:
         self._pid = os.getpid()
         self._writer = FrameWriter()  # of all callers: what it remembers may be wrong by a race, and does no harm then
         self._owner = owner
@@ -50,26 +50,26 @@ class Duplex:
         endpoint: Endpoint,
         deadline: Deadline,
         *,
-        beat: Beat | None = None,
+        beat: Heartbeat | None = None,
         inbox: int = 64 * 2**20,
         outbox: int = 2**20,
         watch: Watch = unwatched,
     ) -> Self:
-        """Dial and upgrade; raises as `Transport.open` does.
+        """Dial and upgrade; raises as `WebSocket.open` does.
 
         Args:
             endpoint: the server.
             deadline: of all of it.
-            beat: as for `Owner`.
-            inbox: as for `Owner`.
-            outbox: as for `Owner`.
+            beat: as for `IOThread`.
+            inbox: as for `IOThread`.
+            outbox: as for `IOThread`.
             watch: told of it.
         """
-        owner: Owner | None = None
+        owner: IOThread | None = None
         wire, _ = upgrade(endpoint, deadline, watch)
         try:
             sock, surplus = wire.detach()
-            owner = Owner(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
+            owner = IOThread(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
             watch(owner)
             return cls(owner)
         except BaseException:
@@ -156,7 +156,7 @@ def _forked() -> MisuseError:
     return MisuseError("this session was opened before the process was forked: open one in the child")
 
 
-def _forgotten(owner: Owner, pid: int) -> None:
+def _forgotten(owner: IOThread, pid: int) -> None:
     """A session was dropped, or the interpreter ends, without `close`."""
     if pid != os.getpid():
         owner.let_go(close=False)

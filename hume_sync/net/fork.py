@@ -11,10 +11,10 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["Holder", "watch"]
+__all__ = ["ForkAware", "watch"]
 
 
-class Holder(Protocol):
+class ForkAware(Protocol):
     """Something with connections of the process it was made in."""
 
     def let_go(self, *, hooked: bool) -> None:
@@ -26,10 +26,10 @@ class Holder(Protocol):
 
 
 # The one mutable global: a fork hook cannot be handed anything.
-_HOLDERS: weakref.WeakSet[Holder] = weakref.WeakSet()
+_HOLDERS: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def watch(holder: Holder) -> None:
+def watch(holder: ForkAware) -> None:
     """Have this holder let go in forked children."""
     _HOLDERS.add(holder)
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
 from ..errors import MessageTooLarge, ProtocolError
-from .optional import loaded_numpy
-from .wire import Received, Wire
+from .extras import loaded_numpy
+from .sockets import Received, SocketStream
 
-__all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LatePart", "Part", "broken", "joined"]
+__all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LazyPart", "Part", "broken", "joined"]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""
@@ -57,7 +57,7 @@ _EVERY_BYTE: Final = int.from_bytes(bytes(range(256)), "little")
 _ONES: Final = int.from_bytes(b"\x01" * 256, "little")
 
 
-class LatePart(Protocol):
+class LazyPart(Protocol):
     """A part of a message, of `LARGE` bytes or more, that becomes bytes only in its place in the frame."""
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class LatePart(Protocol):
         """Write so many bytes."""
 
 
-Part = bytes | LatePart
+Part = bytes | LazyPart
 
 
 class FrameWriter:
@@ -169,7 +169,7 @@ class FrameReader:
         limit: bytes of one message, all its fragments together; more is refused before memory is taken for it.
     """
 
-    def __init__(self, wire: Wire, limit: int) -> None:
+    def __init__(self, wire: SocketStream, limit: int) -> None:
         self._wire = wire
         self._limit = limit
         self.held = 0
@@ -182,7 +182,7 @@ class FrameReader:
             EOFError: the peer has ended the stream.
             ProtocolError: reserved bits are set, or the frame is masked (RFC 6455, 5.1, 5.2).
             MessageTooLarge: the message would be longer than the limit.
-            OSError: as `Wire` says.
+            OSError: as `SocketStream` says.
         """
         data = self._wire.read()
         try:

@@ -7,7 +7,7 @@ import attrs
 from ..errors import ProtocolError
 from ..reprs import safe_repr
 from . import clock
-from .wire import Wire
+from .sockets import SocketStream
 
 __all__ = ["Head", "read_head", "seconds_to_wait"]
 
@@ -29,7 +29,7 @@ class Head:
         return next((value for key, value in self.fields if key == name), None)
 
 
-def read_head(wire: Wire) -> Head:
+def read_head(wire: SocketStream) -> Head:
     """Read up to and with the empty line; what follows stays on the wire.
 
     Raises:

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Protocol
 
 from ..errors import ConnectError
-from .wire import abort_socket
+from .sockets import abort_socket
 
 __all__ = ["Pending", "Sockets", "Watch", "open_into", "unwatched"]
 

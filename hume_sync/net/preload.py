@@ -11,7 +11,7 @@ import sys
 
 __all__ = ["preload"]
 
-_LATE = ("tenacity", "hume_sync.net.transport")
+_LATE = ("tenacity", "hume_sync.net.websocket")
 """35 ms together, which programs that make no client need not pay."""
 
 

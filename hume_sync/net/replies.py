@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from ..errors import ProtocolError
-from .wire import Received
+from .sockets import Received
 
 __all__ = ["MODELS", "decode", "is_reply"]
 

@@ -42,7 +42,7 @@ from . import clock
 from .deadline import Deadline, seconds
 from .interrupts import from_outside
 
-__all__ = ["Attempts", "RetryEvent", "RetryPolicy", "brief", "retry"]
+__all__ = ["AttemptCounter", "RetryEvent", "RetryPolicy", "brief", "retry"]
 
 _log = logging.getLogger("hume_sync.retry")
 
@@ -157,12 +157,12 @@ class RetryPolicy:
 
 @safe_repr
 @attrs.define
-class Attempts:
+class AttemptCounter:
     """The count of one call's attempts."""
 
     number: int = 1
     free: int = 0
-    """Attempts that do not count: a connection that had gone stale is no failure of the server."""
+    """AttemptCounter that do not count: a connection that had gone stale is no failure of the server."""
 
 
 def retry(
@@ -173,7 +173,7 @@ def retry(
     sleep: Callable[[float], None],
     wait: Callable[[HumeClientException, int], float],
     deadline: Deadline,
-    attempts: Attempts,
+    attempts: AttemptCounter,
     is_free: Callable[[HumeClientException], bool],
     tell: Callable[[RetryEvent], None],
     name: str = "",

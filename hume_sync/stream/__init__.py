@@ -15,7 +15,7 @@ from .configs import (
 )
 from .pool import StreamPool
 from .responses import StreamResponse
-from .socket import StreamSocket
+from .stream_socket import StreamSocket
 
 __all__ = [
     "BurstConfig",

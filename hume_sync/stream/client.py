@@ -12,10 +12,9 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from .._version import __version__
 from ..errors import ConfigurationError, InputError, described
-from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
 from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
-from ..net.optional import NeedsExtra
+from ..net.extras import NeedsExtra
 from ..net.pending import Watch
 from ..net.preload import preload
 from ..net.proxies import choose_proxy
@@ -23,13 +22,14 @@ from ..net.retry import RetryPolicy
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .configs import ModelConfigBase
-from .exchange import Stream
+from .connection import Connection
+from .dedicated import DedicatedProvider
+from .executor import Stream
 from .limits import Limits
-from .payloads import Models
 from .pool import StreamPool
-from .settings import PoolSettings
-from .socket import StreamSocket
-from .sole import SoleSource
+from .pool_settings import PoolSettings
+from .requests import Models
+from .stream_socket import StreamSocket
 
 __all__ = ["HumeStreamClient"]
 
@@ -166,7 +166,7 @@ class HumeStreamClient:
         models = Models.of(configs, stream_window_ms, self._max_payload_size)
         stream = Stream(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window))
         limits = self._limits(max_idle, None, check_after)
-        source = SoleSource(self._connect, self._retry, limits, f"socket to {self._endpoint.authority}")
+        source = DedicatedProvider(self._connect, self._retry, limits, f"socket to {self._endpoint.authority}")
         return StreamSocket(source, models, stream, timeout=self._timeout, close_timeout=self._close_timeout)
 
     def pool(

@@ -12,7 +12,7 @@ import attrs
 from ..errors import LeaseHolder, PoolError, PoolFull, PoolTimeout, described
 from ..net import clock
 from ..reprs import safe_repr
-from .leases import Lease, Leases
+from .leases import Lease, LeaseQueue
 
 __all__ = ["Crowd"]
 
@@ -37,7 +37,7 @@ class Crowd:
     """Those of which one has to end first."""
 
     @classmethod
-    def around(cls, wanted: Lease, leases: Leases) -> Crowd:
+    def around(cls, wanted: Lease, leases: LeaseQueue) -> Crowd:
         """Look around; the pool's lock is held."""
         in_the_way = tuple(leases.in_the_way(wanted))
         held = sorted(leases.out, key=lambda lease: (lease not in in_the_way, lease.since))

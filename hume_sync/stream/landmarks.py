@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from ..errors import FOREIGN, InputError, described, unreadable
-from ..net.optional import loaded_numpy
+from ..net.extras import loaded_numpy
 
 __all__ = ["serialize_landmarks"]
 

@@ -1,8 +1,8 @@
-"""Leases of a pool: whose turn it is, and which stream a lease goes on with.
+"""LeaseQueue of a pool: whose turn it is, and which stream a lease goes on with.
 
 A lease takes one of the pool's slots and does no I/O. Waiters are served in the order they came, each as soon as there
 is a slot and nobody else holds the stream it asks for. All methods expect the pool's lock to be held by the caller,
-but for `Waiter.wait`.
+but for `WaitingClient.wait`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from types import FrameType
 
 from ..errors import HumeClientException
 from ..net import clock
-from ..net.connection import Connection
-from ..net.lock import CallLock
+from ..net.call_lock import CallLock
 from ..net.pending import Pending
 from ..reprs import safe_repr
-from .exchange import Stream
-from .named import NamedStreams
+from .connection import Connection
+from .executor import Stream
+from .named_streams import NamedStreams
 
-__all__ = ["Lease", "Leases", "PoolThread", "ThreadLife", "Waiter"]
+__all__ = ["Lease", "LeaseQueue", "PoolThread", "ThreadLife", "WaitingClient"]
 
 
 class ThreadLife:
@@ -93,7 +93,7 @@ class Lease:
 
 
 @safe_repr
-class Waiter:
+class WaitingClient:
     """One who waits for a lease. The answer is that the lease is active, or an error."""
 
     def __init__(self, lease: Lease) -> None:
@@ -116,7 +116,7 @@ class Waiter:
         return self._answer.acquire(timeout=seconds)
 
 
-class Leases:
+class LeaseQueue:
     """Slots and waiters.
 
     Args:
@@ -133,9 +133,9 @@ class Leases:
         self.named = named
         self._max_waiting = max_waiting
         self._new_stream = new_stream
-        self._waiters: deque[Waiter] = deque()
+        self._waiters: deque[WaitingClient] = deque()
         self.out: set[Lease] = set()
-        """Leases out now."""
+        """LeaseQueue out now."""
 
     @property
     def waiting(self) -> int:
@@ -160,13 +160,13 @@ class Leases:
         lease.stream = self._new_stream() if key is None else self.named.take(key)
         return True
 
-    def queue(self, lease: Lease) -> Waiter:
+    def queue(self, lease: Lease) -> WaitingClient:
         """Wait for a turn."""
-        waiter = Waiter(lease)
+        waiter = WaitingClient(lease)
         self._waiters.append(waiter)
         return waiter
 
-    def leave_queue(self, waiter: Waiter) -> None:
+    def leave_queue(self, waiter: WaitingClient) -> None:
         """Wait no longer."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)

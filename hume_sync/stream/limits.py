@@ -7,9 +7,9 @@ import math
 import attrs
 
 from ..net import clock
-from ..net.connection import Connection
 from ..net.deadline import Deadline
 from ..reprs import safe_repr
+from .connection import Connection
 
 __all__ = ["Limits"]
 

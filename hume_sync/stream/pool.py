@@ -11,17 +11,17 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from ..errors import InputError, MisuseError
-from ..net.connection import Connection
 from ..net.deadline import Deadline, seconds
-from ..net.gate import Gate
 from ..net.retry import RetryPolicy
 from ..reprs import safe_repr
-from .exchange import Stream
+from .breaker import CircuitBreaker
+from .connection import Connection
+from .executor import Stream
 from .leases import Lease
-from .payloads import Models
-from .poolstate import PoolState
-from .settings import PoolSettings
-from .socket import StreamSocket
+from .pool_settings import PoolSettings
+from .pool_state import PoolState
+from .requests import Models
+from .stream_socket import StreamSocket
 
 __all__ = ["StreamPool"]
 
@@ -55,7 +55,7 @@ class StreamPool:
         self._models = models
         self._states: dict[int, PoolState] = {}  # by process id: a child never sees a lock or connection of its parent
 
-    def socket(self, *, stream: Hashable | None = None, timeout: float | None = None) -> LeasedSocket:
+    def socket(self, *, stream: Hashable | None = None, timeout: float | None = None) -> PooledSocket:
         """Lease a socket for the length of a ``with`` block.
 
         Args:
@@ -72,7 +72,7 @@ class StreamPool:
         """
         if stream is not None:
             _check_key(stream)
-        return LeasedSocket(self, stream, self._settings.timeout if timeout is None else seconds("timeout", timeout))
+        return PooledSocket(self, stream, self._settings.timeout if timeout is None else seconds("timeout", timeout))
 
     def forget(self, key: Hashable) -> None:
         """Forget the stream of that name: its next holder begins a new one. Unknown keys are none of an error."""
@@ -167,7 +167,7 @@ class StreamPool:
         return state
 
 
-class LeasedSocket:
+class PooledSocket:
     """The ``with`` block of a lease: entering waits for a slot, leaving gives it back."""
 
     __slots__ = ("_key", "_pool", "_socket", "_timeout")
@@ -187,7 +187,7 @@ class LeasedSocket:
         state = pool._state()
         lease = state.acquire(self._key, self._timeout, frame)
         try:
-            source = LeaseSource(pool, state, lease)
+            source = PooledProvider(pool, state, lease)
             self._socket = StreamSocket(source, pool._models, lease.stream, timeout=pool._settings.call_timeout)
         except BaseException:
             state.end_lease(lease)
@@ -205,7 +205,7 @@ class LeasedSocket:
                 raise
 
 
-class LeaseSource:
+class PooledProvider:
     """A lease, as its socket sees it: where connections come from, and who may ask. It ends with its socket."""
 
     __slots__ = ("_lease", "_pool", "_state", "lock")
@@ -228,7 +228,7 @@ class LeaseSource:
         return self._state.settings.policy
 
     @property
-    def gate(self) -> Gate:
+    def gate(self) -> CircuitBreaker:
         """The pool's."""
         return self._state.gate
 

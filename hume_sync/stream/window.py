@@ -18,9 +18,9 @@ import attrs
 
 from ..reprs import safe_repr
 from .duration import Length
-from .payloads import Members
+from .requests import Members
 
-__all__ = ["DEFAULT_WINDOW_MS", "Plan", "StreamWindow", "WindowItem"]
+__all__ = ["DEFAULT_WINDOW_MS", "ReplayPlan", "StreamWindow", "WindowItem"]
 
 DEFAULT_WINDOW_MS = 5000
 """The server's own length where a stream names none (the official reference)."""
@@ -57,7 +57,7 @@ class WindowItem:
 
 @safe_repr
 @attrs.frozen
-class Plan:
+class ReplayPlan:
     """What a connection needs before the next payload of audio."""
 
     replay: tuple[WindowItem, ...]
@@ -118,7 +118,7 @@ class StreamWindow:
         self.reset()
         self._given_up = True
 
-    def plan(self, heard: int | None) -> Plan:
+    def plan(self, heard: int | None) -> ReplayPlan:
         """What a connection needs.
 
         Args:
@@ -126,15 +126,15 @@ class StreamWindow:
                 heard nothing of this stream, or something else since.
         """
         if self._given_up:
-            return Plan((), reset=True, complete=False)
+            return ReplayPlan((), reset=True, complete=False)
         if heard == self.number:
-            return Plan((), reset=False, complete=True)
+            return ReplayPlan((), reset=False, complete=True)
         behind = [item for item in self._items if heard is not None and item.number > heard]
         if heard is not None and heard >= self._origin and len(behind) == self.number - heard:
-            return Plan(tuple(behind), reset=False, complete=True)
+            return ReplayPlan(tuple(behind), reset=False, complete=True)
         if self._lost:
-            return Plan((), reset=True, complete=False)
-        return Plan(tuple(self._items), reset=True, complete=True)
+            return ReplayPlan((), reset=True, complete=False)
+        return ReplayPlan(tuple(self._items), reset=True, complete=True)
 
     @property
     def items(self) -> tuple[WindowItem, ...]:

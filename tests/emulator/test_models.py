@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
+from hume_sync.emulator.handler import Session
 from hume_sync.emulator.knobs import Knobs
 from hume_sync.emulator.names import DESCRIPTIONS, EMOTIONS, FACS, LANGUAGE_EMOTIONS, SENTIMENT, TOXICITY
-from hume_sync.emulator.session import Session
 from tests.audiofiles import encoded
 
 from .support import face, png, request, tone, wav, webm

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from hume_sync.emulator.script import RateGate, Refusal, Script
+from hume_sync.emulator.scripted import Refusal, ScriptedFaults, TokenBucket
 
 
 def test_refusals_and_failures_are_taken_in_the_order_they_were_asked_for() -> None:
-    script = Script()
+    script = ScriptedFaults()
     script.refuse(Refusal(503, 2.0), 2)
     script.refuse(Refusal(401), 1)
     script.fail("I0100", "one", 1)
@@ -17,7 +17,7 @@ def test_refusals_and_failures_are_taken_in_the_order_they_were_asked_for() -> N
 
 def test_the_gate_lets_so_many_through_per_second_and_no_more() -> None:
     now = [0.0]
-    gate = RateGate(2, lambda: now[0])
+    gate = TokenBucket(2, lambda: now[0])
     assert [gate.passes() for _ in range(3)] == [True, True, False]
     now[0] = 0.5
     assert [gate.passes() for _ in range(2)] == [True, False]
@@ -26,5 +26,5 @@ def test_the_gate_lets_so_many_through_per_second_and_no_more() -> None:
 
 
 def test_a_rate_below_one_per_second_still_lets_the_first_through() -> None:
-    gate = RateGate(0.001, lambda: 0.0)
+    gate = TokenBucket(0.001, lambda: 0.0)
     assert [gate.passes() for _ in range(2)] == [True, False]

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from hume_sync.emulator.faults import PayloadError
+from hume_sync.emulator.handler import Session
 from hume_sync.emulator.knobs import Knobs
-from hume_sync.emulator.session import Session
 
 from .support import flac, png, request, tone, wav
 

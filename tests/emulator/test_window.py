@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from hume_sync.emulator.clips import Clip, PcmFormat
-from hume_sync.emulator.window import AudioWindow, View
+from hume_sync.emulator.window import AudioWindow, WindowView
 
 from .support import tone
 
@@ -17,7 +17,7 @@ def _clip(seconds: float, start: float = 0, rate: int = 16_000) -> Clip:
     return Clip.of_samples(samples, PcmFormat(rate, 1, 2))
 
 
-def _views(width: float, *lengths: float, whole: bool = True) -> list[View]:
+def _views(width: float, *lengths: float, whole: bool = True) -> list[WindowView]:
     window, views, start = AudioWindow(), [], 0.0
     for length in lengths:
         window, view = window.push(_clip(length, start), Fraction(str(width)), whole=whole)
@@ -26,7 +26,7 @@ def _views(width: float, *lengths: float, whole: bool = True) -> list[View]:
     return views
 
 
-def _samples(view: View) -> bytes:
+def _samples(view: WindowView) -> bytes:
     return b"".join(clip.content for clip in view.clips)
 
 
@@ -103,5 +103,5 @@ def test_reset_can_set_the_clock_back() -> None:
 
 def test_a_view_is_as_loud_as_the_loudest_of_its_clips() -> None:
     quiet, loud = Clip.of_samples(tone(1, level=100), MONO), Clip.of_samples(tone(1), MONO)
-    assert View((quiet, loud), Fraction(0), Fraction(2)).peak == loud.peak
-    assert View((), Fraction(0), Fraction(0)).peak == 0
+    assert WindowView((quiet, loud), Fraction(0), Fraction(2)).peak == loud.peak
+    assert WindowView((), Fraction(0), Fraction(0)).peak == 0

@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from hume_sync.emulator import Emulator, Journal, Knobs
-from hume_sync.emulator.script import Script
-from hume_sync.emulator.wire import Front
+from hume_sync.emulator.connection import Acceptor
+from hume_sync.emulator.scripted import ScriptedFaults
 
 from .support import request, tone, wav
 
@@ -191,7 +191,7 @@ def test_a_failure_asked_for_is_the_answer_to_so_many_requests(server: Emulator)
 
 
 def test_a_fault_of_the_emulator_itself_is_answered_by_i0100(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hume_sync.emulator.session.predict", lambda scene: 1 / 0)
+    monkeypatch.setattr("hume_sync.emulator.handler.predict", lambda scene: 1 / 0)
     with _dial(server) as client:
         assert _ask(client, request("hi", "language", raw_text=True))["code"] == "I0100"
 
@@ -252,7 +252,7 @@ class _Silent:
 def test_a_ping_puts_off_the_idle_close_only_if_it_counts(counts: bool, received: str | None, code: int) -> None:
     async def wait() -> tuple[Any, int]:
         knobs = Knobs(idle_timeout=1, pings_count_as_activity=counts)
-        front = Front(knobs, None, script=Script(), journal=Journal())
+        front = Acceptor(knobs, None, script=ScriptedFaults(), journal=Journal())
         now = asyncio.get_running_loop().time()
         silent = _Silent(now)
         found = await front._next(silent, now, now - 60)  # type: ignore[arg-type]

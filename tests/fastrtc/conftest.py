@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from hume_sync.fastrtc import Session
-from hume_sync.fastrtc.link import Link, Sleep
-from hume_sync.fastrtc.server import Server
+from hume_sync.fastrtc.app import AppConfig
 from hume_sync.fastrtc.session import Inputs
-from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.fastrtc.transport import Sleep, Transport
+from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net import interrupts
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
@@ -53,8 +53,8 @@ def open_link() -> Iterator[Open]:
     """Makes links, which end with the test."""
     links = []
 
-    def open_link(fake: RTCFake, **options: Any) -> WebRTCLink:
-        links.append(WebRTCLink.open(fake.offer, **settings() | options))
+    def open_link(fake: RTCFake, **options: Any) -> WebRTCTransport:
+        links.append(WebRTCTransport.open(fake.offer, **settings() | options))
         return links[-1]
 
     yield open_link
@@ -84,9 +84,9 @@ def begin(rtc: RTCFake) -> Iterator[Begin]:
         """Offers: where the connections behind the first are offered. Hook: the port that inputs are posted to."""
         waiting = [lambda body, deadline, _: rtc.offer(body, deadline), *offers]
 
-        def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+        def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
             post = waiting.pop(0)
-            return WebRTCLink.open(
+            return WebRTCTransport.open(
                 lambda body, until: post(body, until, watch),
                 input_sample_rate=RATE,
                 output_sample_rate=RATE,
@@ -94,7 +94,7 @@ def begin(rtc: RTCFake) -> Iterator[Begin]:
                 watch=watch,
             )
 
-        one = Server(
+        one = AppConfig(
             http=http(hook),
             input_hook="/input_hook",
             outputs_url=None,

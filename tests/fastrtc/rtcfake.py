@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import attrs
 
-from hume_sync.fastrtc.http import Answer
+from hume_sync.fastrtc.app_http import Answer
 
 FRAME = 960
 """Samples of 20 ms, at the 48000 a second of everything here."""
@@ -260,7 +260,7 @@ class RTCFake:
             self.told.append(message)
             self._changed.notify_all()
         text = str(message) if len(message) < 1000 else f"{len(message)} of something"
-        channel.send(log(f"Server received: {text}"))
+        channel.send(log(f"AppConfig received: {text}"))
 
     async def _listen(self, guest: Guest, track: Any) -> None:
         from aiortc.mediastreams import MediaStreamError

@@ -11,10 +11,10 @@ import pytest
 
 from hume_sync.errors import HumeClientException
 from hume_sync.fastrtc import Session
+from hume_sync.fastrtc.app_http import Answer
 from hume_sync.fastrtc.events import AudioChunk, Event
-from hume_sync.fastrtc.http import Answer
-from hume_sync.fastrtc.link import Spoken
-from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.fastrtc.transport import Spoken
+from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
 
@@ -41,7 +41,7 @@ PAUSE = log("pause_detected")
 STARTING = log("response_starting")
 BOOM = json.dumps({"type": "error", "message": "boom"})
 
-Open = Callable[..., WebRTCLink]
+Open = Callable[..., WebRTCTransport]
 Begin = Callable[..., Session]
 PostOffer = Callable[[dict[str, Any], Deadline, Watch], Answer]
 
@@ -81,14 +81,14 @@ def settings() -> dict[str, Any]:
     }
 
 
-def event_of(link: WebRTCLink) -> Event:
+def event_of(link: WebRTCTransport) -> Event:
     event = link.receive(soon())
     assert event is not None
     assert not isinstance(event, Spoken)
     return event
 
 
-def audio_of(link: WebRTCLink, seconds: float, rate: int) -> bytes:
+def audio_of(link: WebRTCTransport, seconds: float, rate: int) -> bytes:
     """The next audio, so long."""
     samples = b""
     while len(samples) < 2 * round(seconds * rate):
@@ -99,16 +99,16 @@ def audio_of(link: WebRTCLink, seconds: float, rate: int) -> bytes:
     return samples
 
 
-def end_of(link: WebRTCLink) -> HumeClientException:
+def end_of(link: WebRTCTransport) -> HumeClientException:
     with pytest.raises(HumeClientException) as caught:
         while True:
             event_of(link)
     return caught.value
 
 
-def link_of(session: Session) -> WebRTCLink:
+def link_of(session: Session) -> WebRTCTransport:
     link = session._line.link
-    assert isinstance(link, WebRTCLink)
+    assert isinstance(link, WebRTCTransport)
     return link
 
 

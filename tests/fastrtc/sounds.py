@@ -7,7 +7,7 @@ import math
 import struct
 
 from hume_sync.fastrtc.audio import pieces
-from hume_sync.fastrtc.samples import Check, Resampler, no_check
+from hume_sync.fastrtc.resample import Check, Resampler, no_check
 
 SAMPLES = struct.pack("<6h", 1, -2, 300, -400, 32767, -32768)
 

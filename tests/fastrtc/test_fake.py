@@ -17,7 +17,7 @@ from .fake import FakeFastRTC
 from .real import turns
 from .real.scenarios import TURN, Scenario, each_scenario
 from .real.turns import GARBAGE, Heard, Output, Say, Step, Stream
-from .real.wire import Updates, Wire, ask, kind, payload
+from .real.wire import SocketStream, Updates, ask, kind, payload
 
 pytestmark = pytest.mark.fastrtc  # beside the real ones, which do the same
 
@@ -28,12 +28,12 @@ EXISTS = {"error": "connection_already_exists"}
 @pytest.fixture(autouse=True)
 def _quiet_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no thinking here that would take a while."""
-    monkeypatch.setattr(f"{Wire.__module__}.QUIET", 0.25)
+    monkeypatch.setattr(f"{SocketStream.__module__}.QUIET", 0.25)
 
 
-def registered(fake: FakeFastRTC, path: str, **options: Any) -> Wire:
+def registered(fake: FakeFastRTC, path: str, **options: Any) -> SocketStream:
     """A connection that the server knows."""
-    wire = Wire(fake.url, path, **options).start()
+    wire = SocketStream(fake.url, path, **options).start()
     wire.ping()
     return wire
 
@@ -87,7 +87,7 @@ def test_a_chunk_may_be_announced_and_lost(fake: FakeFastRTC) -> None:
 def test_the_first_connections_may_be_refused(reason: str, meta: object) -> None:
     with FakeFastRTC(refuse_first=2, reason=reason) as fake:
         for _ in range(2):
-            with Wire(fake.url, "/echo").start() as wire:
+            with SocketStream(fake.url, "/echo").start() as wire:
                 assert wire.next() == {"status": "failed", "meta": meta}
                 assert wire.closed() == 1000
         with registered(fake, "/echo"):
@@ -95,14 +95,14 @@ def test_the_first_connections_may_be_refused(reason: str, meta: object) -> None
 
 
 def test_a_refusal_may_come_before_the_start() -> None:
-    with FakeFastRTC(refuse_first=1, refusal="connect") as fake, Wire(fake.url, "/echo") as wire:
+    with FakeFastRTC(refuse_first=1, refusal="connect") as fake, SocketStream(fake.url, "/echo") as wire:
         assert wire.next() == {"status": "failed", "meta": FULL}
         assert wire.closed() == 1000
 
 
 def test_a_refusal_may_be_a_status_of_http() -> None:
     with FakeFastRTC(refuse_first=2, refusal="http") as fake:
-        with pytest.raises(InvalidStatus) as caught, Wire(fake.url, "/echo"):
+        with pytest.raises(InvalidStatus) as caught, SocketStream(fake.url, "/echo"):
             pass
         assert caught.value.response.status_code == 429
         assert json.loads(caught.value.response.body or b"") == {"status": "failed", "meta": FULL}
@@ -114,7 +114,11 @@ def test_offers_are_answered_as_told_and_then_with_500() -> None:
     with FakeFastRTC(offers=[(200, '{"status":"failed","meta":{}}'), (418, "a teapot")]) as fake:
         offer = {"sdp": "", "type": "offer", "webrtc_id": "x"}
         answers = [ask(fake.url, "POST", "/echo/webrtc/offer", offer) for _ in range(3)]
-        assert answers == [(200, {"status": "failed", "meta": {}}), (418, "a teapot"), (500, "Internal Server Error")]
+        assert answers == [
+            (200, {"status": "failed", "meta": {}}),
+            (418, "a teapot"),
+            (500, "Internal AppConfig Error"),
+        ]
 
 
 # --- ends ----------------------------------------------------------------------------------------------------
@@ -211,7 +215,7 @@ def test_all_readers_come_to_their_end_with_the_connection(fake: FakeFastRTC) ->
 def test_hooks_and_questions_fail_as_told() -> None:
     with FakeFastRTC(hook_status=503, latest_wait=0.01, redirect="http://elsewhere.invalid/") as fake:
         assert ask(fake.url, "POST", "/input_hook", {"webrtc_id": "x", "a": 1})[0] == 503
-        assert ask(fake.url, "GET", "/latest?webrtc_id=x") == (500, "Internal Server Error")
+        assert ask(fake.url, "GET", "/latest?webrtc_id=x") == (500, "Internal AppConfig Error")
         assert ask(fake.url, "GET", "/redirect/updates")[0] == 307
         assert ask(fake.url, "GET", "/nowhere")[0] == 404
         assert fake.hooks == [{"webrtc_id": "x", "a": 1}]

@@ -7,8 +7,8 @@ import pytest
 
 from hume_sync import InputError
 from hume_sync.errors import HookError, OutputTooLarge
+from hume_sync.fastrtc.app_http import AppClient
 from hume_sync.fastrtc.hooks import latest, open_events, post_input
-from hume_sync.fastrtc.http import Http
 from hume_sync.net.deadline import Deadline
 from tests.faultproxy import Peer
 from tests.net.support import server
@@ -35,7 +35,7 @@ def test_the_latest_output_is_json_or_text(body: bytes, value: object) -> None:
 
 
 def test_a_server_that_waited_in_vain_for_an_output_says_500() -> None:
-    with server(says(answer(b"Internal Server Error", "500 Internal Server Error"))) as port:
+    with server(says(answer(b"Internal AppConfig Error", "500 Internal AppConfig Error"))) as port:
         with pytest.raises(HookError, match="/latest answered with HTTP 500: .* Error: no output came") as caught:
             latest(http(port), "/latest", ID, Deadline(5))
     assert caught.value.status == 500
@@ -91,7 +91,7 @@ def test_inputs_that_cannot_be_sent_are_refused(fields: Any) -> None:
 
 
 def test_each_url_is_refused_by_its_own_name() -> None:
-    nowhere: Http = http(1)
+    nowhere: AppClient = http(1)
     with pytest.raises(Exception, match="^input_hook "):
         post_input(nowhere, "hook", ID, {}, None, Deadline(5))
     with pytest.raises(Exception, match="^outputs "):

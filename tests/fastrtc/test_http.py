@@ -16,8 +16,8 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.errors import HookError
+from hume_sync.fastrtc.app_http import StreamingResponse
 from hume_sync.fastrtc.events import json_or_text
-from hume_sync.fastrtc.http import OpenResponse
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer
@@ -209,7 +209,7 @@ def test_a_stream_goes_on_after_a_time_out_in_the_middle_of_a_chunk() -> None:
 
 
 def test_a_blocked_reader_ends_at_once_when_another_thread_says_so() -> None:
-    opened: list[OpenResponse] = []
+    opened: list[StreamingResponse] = []
     reading = threading.Event()
 
     def interrupt(peer: Peer) -> None:

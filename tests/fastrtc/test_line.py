@@ -13,8 +13,8 @@ from hume_sync import ConnectError, HumeClientException, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import Custom, HookError, Reconnected
 from hume_sync.fastrtc.events import Event
-from hume_sync.fastrtc.line import Line, Renewed
-from hume_sync.fastrtc.link import Link, Sleep, Spoken
+from hume_sync.fastrtc.reconnecting import OnReconnect, ReconnectingTransport
+from hume_sync.fastrtc.transport import Sleep, Spoken, Transport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Sockets, Watch
 
@@ -59,30 +59,30 @@ class Scripted:
         self.aborted = True
 
 
-def line(*links: Link, reconnect: bool = True, renewed: Renewed | None = None) -> Line:
+def line(*links: Transport, reconnect: bool = True, renewed: OnReconnect | None = None) -> ReconnectingTransport:
     """One that goes through these."""
     coming = iter(links)
 
-    def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+    def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
         link = next(coming, None)
         if link is None:
             raise ConnectError("nobody there")
         return link
 
-    return Line(connect, timeout=5.0, reconnect=reconnect, renewed=renewed or (lambda *_: None))
+    return ReconnectingTransport(connect, timeout=5.0, reconnect=reconnect, renewed=renewed or (lambda *_: None))
 
 
 def soon() -> Deadline:
     return Deadline(5.0)
 
 
-def received(it: Line) -> Event | None:
+def received(it: ReconnectingTransport) -> Event | None:
     event = it.receive(soon(), soon())
     assert not isinstance(event, Spoken)
     return event
 
 
-def all_of(it: Line) -> list[Event | None]:
+def all_of(it: ReconnectingTransport) -> list[Event | None]:
     """What comes until there is a failure."""
     got: list[Event | None] = []
     with pytest.raises(HumeClientException):
@@ -143,14 +143,14 @@ def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None
 
 def test_the_next_connection_is_read_by_nobody_before_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     it = line(Scripted("one"), Scripted("two", A))
-    publish = Line._publish
+    publish = ReconnectingTransport._publish
     seen: list[Event | None] = []
 
-    def overtaken(self: Line, *args: Any) -> None:
+    def overtaken(self: ReconnectingTransport, *args: Any) -> None:
         publish(self, *args)
         seen.append(received(it))
 
-    monkeypatch.setattr(Line, "_publish", overtaken)
+    monkeypatch.setattr(ReconnectingTransport, "_publish", overtaken)
     with pytest.raises(ConnectionLost):
         received(it)
     assert seen == [Reconnected("two", "cut")]
@@ -177,7 +177,7 @@ def test_who_waits_for_another_reader_keeps_to_its_deadline() -> None:
 def test_a_link_that_cannot_be_made_what_the_old_one_was_is_ended_and_another_made_by_the_next_call() -> None:
     failures = [HookError("out of order")] * 2
 
-    def renewed(_: Line, link: Link, __: Deadline) -> None:
+    def renewed(_: ReconnectingTransport, link: Transport, __: Deadline) -> None:
         if failures:
             raise failures.pop()
 
@@ -226,7 +226,7 @@ def test_two_threads_that_lose_a_connection_make_one_anew() -> None:
     lost = it.link
     together = threading.Barrier(2)
 
-    def lose(link: Link) -> None:
+    def lose(link: Transport) -> None:
         assert link is lost
         together.wait(5)  # both have the first one
         link.send_audio(SPEECH, soon())
@@ -244,7 +244,7 @@ def test_what_is_done_steadily_is_done_before_the_connection_is_made_anew_or_aft
     it = line(Scripted("one"), Scripted("two"), renewed=lambda _, link, __: order.append(f"renewed {link.webrtc_id}"))
     under_way, may_end = threading.Event(), threading.Event()
 
-    def work(link: Link) -> None:
+    def work(link: Transport) -> None:
         under_way.set()
         assert may_end.wait(5)
         order.append(f"worked with {link.webrtc_id}")
@@ -276,7 +276,7 @@ def test_what_waits_for_its_turn_is_not_done_once_it_is_closed() -> None:
     it = line(Scripted("one"))
     under_way, may_end = threading.Event(), threading.Event()
 
-    def hold(_: Link) -> None:
+    def hold(_: Transport) -> None:
         under_way.set()
         assert may_end.wait(5)
 
@@ -314,13 +314,13 @@ def test_a_connection_that_comes_after_the_end_is_left_by_nobody() -> None:
     late = Scripted("two")
     links = iter([Scripted("one"), late])
 
-    def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Link:
+    def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
         link = next(links)
         if link is late:
             it.interrupt()
         return link
 
-    it = Line(connect, timeout=5.0, reconnect=True, renewed=lambda *_: None)
+    it = ReconnectingTransport(connect, timeout=5.0, reconnect=True, renewed=lambda *_: None)
     with pytest.raises(MisuseError, match="closed"):
         received(it)
     assert late.aborted

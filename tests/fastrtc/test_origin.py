@@ -8,7 +8,7 @@ import pytest
 
 from hume_sync import ConfigurationError, ConnectError, ProtocolError
 from hume_sync.fastrtc import HookError
-from hume_sync.fastrtc.origin import Origin
+from hume_sync.fastrtc.origin import AppEndpoint
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.proxies import Proxy
 from hume_sync.net.secret import Secret
@@ -152,7 +152,7 @@ def test_no_error_shows_a_header_that_the_server_calls_a_type_of_content() -> No
 )
 def test_private_values_and_their_telling_parts_are_taken_out(values: list[str], text: str, shown: str) -> None:
     private = tuple((f"X-{number}", Secret(value)) for number, value in enumerate(values))
-    assert Origin(host="x", port=80, path="", private=private).scrub(text) == shown
+    assert AppEndpoint(host="x", port=80, path="", private=private).scrub(text) == shown
 
 
 def test_a_malformed_head_that_repeats_a_header_shows_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -168,5 +168,5 @@ def test_nothing_shows_headers(capsys: pytest.CaptureFixture[str], monkeypatch: 
     with server(says(answer())) as port:
         client = http(port, private=PRIVATE)
         client.get("/", None, Deadline(5))
-        assert repr(client) == f"<Http http://127.0.0.1:{port}/>"
+        assert repr(client) == f"<AppClient http://127.0.0.1:{port}/>"
     assert capsys.readouterr() == ("", "")

@@ -12,7 +12,7 @@ import pytest
 
 from hume_sync import ConnectionLost, HumeClientException, MisuseError, Timeout
 from hume_sync.errors import HookError, OutputTooLarge
-from hume_sync.fastrtc.http import OpenResponse
+from hume_sync.fastrtc.app_http import StreamingResponse
 from hume_sync.fastrtc.outputs import OutputStream
 from hume_sync.fastrtc.sse import ServerSentEvent
 from hume_sync.net.deadline import Deadline
@@ -213,10 +213,10 @@ def test_the_descriptor_is_given_back_however_the_stream_ends() -> None:
 def test_a_signal_in_the_middle_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     with outputs(emits()) as stream:
 
-        def interrupted(response: OpenResponse, deadline: Deadline) -> bytes:
+        def interrupted(response: StreamingResponse, deadline: Deadline) -> bytes:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(OpenResponse, "read", interrupted)
+        monkeypatch.setattr(StreamingResponse, "read", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(stream)
         assert stream.ended

@@ -10,8 +10,8 @@ import pytest
 
 from hume_sync.errors import HookError
 from hume_sync.fastrtc import FastRTCClient
-from hume_sync.fastrtc.http import Http
-from hume_sync.fastrtc.origin import Origin
+from hume_sync.fastrtc.app_http import AppClient
+from hume_sync.fastrtc.origin import AppEndpoint
 from hume_sync.fastrtc.places import Places
 
 from .fake import FakeFastRTC
@@ -34,13 +34,13 @@ pytestmark = pytest.mark.usefixtures("own_fakes")
     ],
 )
 def test_a_path_is_looked_for_below_the_stream_and_above_it(stream: str, url: str, paths: list[str]) -> None:
-    http = Http(Origin(host="x.example", port=80, path=f"{stream}/websocket/offer"))
+    http = AppClient(AppEndpoint(host="x.example", port=80, path=f"{stream}/websocket/offer"))
     assert http.candidates(url) == [f"http://x.example{path}" for path in paths]
 
 
 @pytest.mark.parametrize("url", ["http://x.example/hook", "https://y.example:8443/hook?a=b"])
 def test_a_url_stands_for_itself(url: str) -> None:
-    assert Http(Origin(host="x.example", port=80, path="/app/websocket/offer")).candidates(url) == [url]
+    assert AppClient(AppEndpoint(host="x.example", port=80, path="/app/websocket/offer")).candidates(url) == [url]
 
 
 def failed(status: int, url: str, body: str = "") -> HookError:
@@ -56,7 +56,7 @@ class Asked:
         self.places: list[str] = []
         self._statuses = [*statuses]
         self._bodies = [*bodies]
-        self._searched = Places(Http(Origin(host="x", port=80, path="/app/echo/websocket/offer")))
+        self._searched = Places(AppClient(AppEndpoint(host="x", port=80, path="/app/echo/websocket/offer")))
 
     def __call__(self, url: str = "/hook", name: str = "input_hook") -> str:
         return self._searched.ask(name, url, self._request)

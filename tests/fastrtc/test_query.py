@@ -9,7 +9,7 @@ import websocket
 
 from hume_sync.errors import HandshakeRejected
 from hume_sync.fastrtc import FastRTCClient, Reconnected
-from hume_sync.fastrtc.origin import Origin
+from hume_sync.fastrtc.origin import AppEndpoint
 from hume_sync.net.secret import Secret
 from tests.net.support import server
 
@@ -85,4 +85,4 @@ def test_a_refusal_that_repeats_it_does_not_show_it(said: str) -> None:
     ],
 )
 def test_its_values_are_taken_out_of_what_servers_say(query: str, text: str, shown: str) -> None:
-    assert Origin(host="x", port=80, path="", query=Secret(query)).scrub(text) == shown
+    assert AppEndpoint(host="x", port=80, path="", query=Secret(query)).scrub(text) == shown

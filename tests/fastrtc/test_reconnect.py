@@ -11,8 +11,8 @@ import pytest
 from hume_sync import ConnectError, MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import FastRTCClient, Reconnected, ReplyTimeout, mulaw
-from hume_sync.fastrtc.listening import Listener
-from hume_sync.fastrtc.websocket import WebSocketLink
+from hume_sync.fastrtc.transport_ws import WebSocketTransport
+from hume_sync.fastrtc.turn_reader import TurnReader
 from tests.faultproxy import Peer, read_frame
 from tests.net.support import server, upgraded
 
@@ -113,13 +113,13 @@ def test_a_question_asked_anew_after_a_loss_is_answered(fake: FakeFastRTC) -> No
 
 def test_an_interrupted_program_connects_no_more(fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch) -> None:
     listens = threading.Event()
-    abort = WebSocketLink.abort
+    abort = WebSocketTransport.abort
 
-    def abort_and_be_overtaken(link: WebSocketLink) -> None:
+    def abort_and_be_overtaken(link: WebSocketTransport) -> None:
         abort(link)
         assert listening.result(5) == 1
 
-    monkeypatch.setattr(WebSocketLink, "abort", abort_and_be_overtaken)
+    monkeypatch.setattr(WebSocketTransport, "abort", abort_and_be_overtaken)
 
     def listen() -> int:
         for _ in session:
@@ -206,7 +206,7 @@ def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
     fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
-        hear = Listener._hear
+        hear = TurnReader._hear
 
         def overtaken(*args: Any, **kwargs: Any) -> bool:
             try:
@@ -216,7 +216,7 @@ def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
 
         session.send_audio(SPEECH)
         fake.drop()
-        monkeypatch.setattr(Listener, "_hear", overtaken)
+        monkeypatch.setattr(TurnReader, "_hear", overtaken)
         with pytest.raises(ConnectionLost):
             session.reply()
         monkeypatch.undo()

@@ -11,7 +11,7 @@ import pytest
 
 from hume_sync import AuthenticationError, ConnectError, HandshakeRejected
 from hume_sync.fastrtc import ConnectionAlreadyExists, FastRTCClient, TooManyConnections
-from hume_sync.fastrtc.refusals import refusal, refused
+from hume_sync.fastrtc.rejections import refusal, refused
 from hume_sync.net.body import Body, framing
 from tests.faultproxy import Peer
 from tests.net.support import Script, frame, server
@@ -192,7 +192,7 @@ def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest
         looking.release()
         return body
 
-    monkeypatch.setattr("hume_sync.net.upgrade.framing", noted)
+    monkeypatch.setattr("hume_sync.net.handshake.framing", noted)
 
     def late(peer: Peer) -> None:
         request(peer)

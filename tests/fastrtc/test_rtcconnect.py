@@ -15,9 +15,9 @@ import pytest
 
 from hume_sync.errors import ConnectionLost, Timeout
 from hume_sync.fastrtc import FastRTCClient
-from hume_sync.fastrtc.rtcloop import RTCLoop
-from hume_sync.fastrtc.tidyloop import TidyLoop
-from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.fastrtc.event_loop import IsolatedEventLoop
+from hume_sync.fastrtc.rtc_loop import WebRTCLoop
+from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Pending
 from tests.net.support import server
@@ -64,7 +64,7 @@ def interrupted(rtc: RTCFake, until: Callable[[], object], **options: Any) -> No
     """Connect, and have another thread end that once it has come so far: nothing is left of it within a second."""
     pending: list[Pending] = []
     with ThreadPoolExecutor(1) as threads:
-        opening = threads.submit(WebRTCLink.open, rtc.offer, **settings() | {"watch": pending.append} | options)
+        opening = threads.submit(WebRTCTransport.open, rtc.offer, **settings() | {"watch": pending.append} | options)
         until()
         for one in pending:
             one.abort()
@@ -143,27 +143,27 @@ def test_it_can_be_interrupted_while_the_answer_is_taken_in(rtc: RTCFake, monkey
 
     monkeypatch.setattr(SessionDescription, "parse", interrupt)
     with pytest.raises(ConnectionLost):
-        WebRTCLink.open(rtc.offer, **settings() | {"watch": pending.append})
+        WebRTCTransport.open(rtc.offer, **settings() | {"watch": pending.append})
 
 
 def test_what_fails_because_of_the_end_is_the_end(rtc: RTCFake, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def accept(loop: RTCLoop, _: object) -> None:
+    async def accept(loop: WebRTCLoop, _: object) -> None:
         loop.stop()
         await loop._stop.wait()
         raise ValueError("it is closed")  # as aiortc does, in ways of its own
 
-    monkeypatch.setattr(RTCLoop, "_accept", accept)
+    monkeypatch.setattr(WebRTCLoop, "_accept", accept)
     with pytest.raises(ConnectionLost):
-        WebRTCLink.open(rtc.offer, **settings())
+        WebRTCTransport.open(rtc.offer, **settings())
 
 
 def test_what_is_cancelled_for_whatever_reason_is_the_end(rtc: RTCFake, monkeypatch: pytest.MonkeyPatch) -> None:
     async def accept(*_: object) -> None:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(RTCLoop, "_accept", accept)
+    monkeypatch.setattr(WebRTCLoop, "_accept", accept)
     with pytest.raises(ConnectionLost):
-        WebRTCLink.open(rtc.offer, **settings())
+        WebRTCTransport.open(rtc.offer, **settings())
 
 
 def test_where_aiortc_does_not_come_to_an_end_no_socket_is_left(
@@ -213,7 +213,7 @@ def test_it_can_be_interrupted_while_the_server_says_nothing_more(rtc: RTCFake) 
 def test_it_can_be_interrupted_before_it_has_begun(rtc: RTCFake) -> None:
     def open_it() -> None:
         with pytest.raises(ConnectionLost):
-            WebRTCLink.open(rtc.offer, **settings() | {"watch": lambda pending: pending.abort()})
+            WebRTCTransport.open(rtc.offer, **settings() | {"watch": lambda pending: pending.abort()})
 
     assert took(open_it) < 1
     assert rtc.offers == []
@@ -224,12 +224,12 @@ def test_what_is_asked_of_a_thread_that_is_ending_is_not_waited_for(monkeypatch:
 
     ending, over = threading.Event(), threading.Event()
 
-    async def look_up_names(loop: TidyLoop, *_: object) -> None:
+    async def look_up_names(loop: IsolatedEventLoop, *_: object) -> None:
         ending.set()
         over.wait(5)
 
-    monkeypatch.setattr(TidyLoop, "shutdown_default_executor", look_up_names)
-    loop = RTCLoop(RTCConfiguration(iceServers=[]), input_rate=16000, output_rate=16000, inbox=2**20)
+    monkeypatch.setattr(IsolatedEventLoop, "shutdown_default_executor", look_up_names)
+    loop = WebRTCLoop(RTCConfiguration(iceServers=[]), input_rate=16000, output_rate=16000, inbox=2**20)
     loop.thread.start()
     loop.stop()
     assert ending.wait(5)

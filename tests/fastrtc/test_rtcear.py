@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from hume_sync.fastrtc.rtcaudio import Ear, both
+from hume_sync.fastrtc.rtc_audio import TrackFilter, both
 
 RATE = 16000
 LOUD = b"\0\1" * (RATE // 50)
 SILENT = bytes(len(LOUD))
 
 
-def heard(ear: Ear, frames: list[bytes], began: float = 0.0) -> list[bytes]:
+def heard(ear: TrackFilter, frames: list[bytes], began: float = 0.0) -> list[bytes]:
     """What is left of frames that come 20 ms apart."""
     left = []
     for number, frame in enumerate(frames):
@@ -21,7 +21,7 @@ def heard(ear: Ear, frames: list[bytes], began: float = 0.0) -> list[bytes]:
     return left
 
 
-def delayed(ear: Ear, times: list[float]) -> list[bool]:
+def delayed(ear: TrackFilter, times: list[float]) -> list[bool]:
     return [ear.is_delayed(time) for time in times]
 
 
@@ -33,51 +33,51 @@ def after(gap: float, last: float, count: int) -> list[float]:
 @pytest.mark.parametrize("pause", [1, 50, 100])
 def test_a_pause_of_up_to_two_seconds_keeps_its_length(pause: int) -> None:
     frames = [LOUD] * 10 + [SILENT] * pause + [LOUD] * 10
-    assert heard(Ear(RATE), frames) == frames
+    assert heard(TrackFilter(RATE), frames) == frames
 
 
 def test_of_silence_that_goes_on_the_first_two_seconds_are_heard_and_then_what_comes_behind_it() -> None:
-    assert heard(Ear(RATE), [SILENT] * 500 + [LOUD] * 3 + [SILENT] * 500) == (
+    assert heard(TrackFilter(RATE), [SILENT] * 500 + [LOUD] * 3 + [SILENT] * 500) == (
         [SILENT] * 100 + [LOUD] * 3 + [SILENT] * 100
     )
 
 
 @pytest.mark.parametrize("rate", [8000, 48000])
 def test_two_seconds_are_two_seconds_at_every_rate(rate: int) -> None:
-    assert len(heard(Ear(rate), [bytes(2 * rate // 50)] * 500)) == 100
+    assert len(heard(TrackFilter(rate), [bytes(2 * rate // 50)] * 500)) == 100
 
 
 def test_a_single_sample_breaks_a_silence() -> None:
     click = bytearray(SILENT)
     click[-1] = 1
-    assert len(heard(Ear(RATE), [SILENT] * 100 + [bytes(click)] + [SILENT] * 500)) == 100 + 1 + 100
+    assert len(heard(TrackFilter(RATE), [SILENT] * 100 + [bytes(click)] + [SILENT] * 500)) == 100 + 1 + 100
 
 
 def test_silence_behind_a_gap_is_a_silence_of_its_own() -> None:
-    ear = Ear(RATE)
+    ear = TrackFilter(RATE)
     assert len(heard(ear, [SILENT] * 90)) == 90
     assert len(heard(ear, [SILENT] * 90, began=90 / 50 + 0.3)) == 90
 
 
 def test_the_first_frames_of_a_connection_are_not_late() -> None:
-    assert delayed(Ear(RATE), after(7.0, 0.0, 10)) == [False] * 10
+    assert delayed(TrackFilter(RATE), after(7.0, 0.0, 10)) == [False] * 10
 
 
 def test_the_first_five_frames_behind_a_gap_were_spoken_before_it() -> None:
-    ear = Ear(RATE)
+    ear = TrackFilter(RATE)
     assert not any(delayed(ear, after(0.0, 0.0, 20)))
     assert delayed(ear, after(0.3, 19 / 50, 8)) == [True] * 5 + [False] * 3
 
 
 @pytest.mark.parametrize(("gap", "late"), [(0.15, 0), (0.25, 5)])
 def test_a_gap_is_longer_than_frames_are_late_on_their_way(gap: float, late: int) -> None:
-    ear = Ear(RATE)
+    ear = TrackFilter(RATE)
     ear.is_delayed(1.0)
     assert sum(delayed(ear, after(gap, 1.0, 8))) == late
 
 
 def test_of_a_reply_shorter_than_what_is_held_back_the_next_gap_counts_anew() -> None:
-    ear = Ear(RATE)
+    ear = TrackFilter(RATE)
     ear.is_delayed(0.0)
     assert delayed(ear, after(1.0, 0.0, 3)) == [True] * 3
     assert delayed(ear, after(1.0, 1.0 + 2 / 50, 7)) == [True] * 5 + [False] * 2

@@ -13,10 +13,10 @@ from typing import cast
 import pytest
 
 from hume_sync.errors import ConnectionLost, HumeClientException, InboxOverflow, MisuseError
+from hume_sync.fastrtc.event_loop import IsolatedEventLoop
 from hume_sync.fastrtc.events import Custom
-from hume_sync.fastrtc.rtcloop import RTCLoop
-from hume_sync.fastrtc.tidyloop import TidyLoop
-from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.fastrtc.rtc_loop import WebRTCLoop
+from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from tests.net.support import in_child
 
@@ -101,7 +101,7 @@ def test_closing_ends_both_sides_at_once_and_may_be_repeated(rtc: RTCFake, open_
     ("end", "error"), [(lambda link: link.close(1), MisuseError), (lambda link: link.abort(), ConnectionLost)]
 )
 def test_who_waits_is_woken_by_the_end(
-    rtc: RTCFake, open_link: Open, end: Callable[[WebRTCLink], None], error: type[HumeClientException]
+    rtc: RTCFake, open_link: Open, end: Callable[[WebRTCTransport], None], error: type[HumeClientException]
 ) -> None:
     link = open_link(rtc)
     link.send_audio(bytes(2 * 16000 * 10), soon())
@@ -134,7 +134,7 @@ def test_links_live_side_by_side(rtc: RTCFake, open_link: Open) -> None:
 
 
 def test_a_link_that_was_forgotten_warns_and_is_let_go(rtc: RTCFake) -> None:
-    links = [WebRTCLink.open(rtc.offer, **settings())]
+    links = [WebRTCTransport.open(rtc.offer, **settings())]
     with pytest.warns(ResourceWarning, match="not closed"):
         links.clear()
     rtc.wait(lambda: rtc.closed == 1)
@@ -160,11 +160,11 @@ def test_an_interpreter_that_ends_with_an_open_link_neither_hangs_nor_complains(
     code = (
         "import logging, threading\n"
         "logging.basicConfig()\n"
-        "from hume_sync.fastrtc.webrtc import WebRTCLink\n"
+        "from hume_sync.fastrtc.transport_rtc import WebRTCTransport\n"
         "from hume_sync.net.deadline import Deadline\n"
         "from tests.fastrtc.rtcfake import RTCFake, tone\n"
         "fake = RTCFake().__enter__()\n"
-        "link = WebRTCLink.open(\n"
+        "link = WebRTCTransport.open(\n"
         "    fake.offer, input_sample_rate=16000, output_sample_rate=16000, deadline=Deadline(10), watch=id\n"
         ")\n"
         "link.send_audio(tone(0.1, 16000), Deadline(10))\n"
@@ -213,14 +213,14 @@ def test_a_thread_that_cannot_be_started_leaves_nothing_open(rtc: RTCFake, monke
 
     monkeypatch.setattr(threading.Thread, "start", fail)
     with pytest.raises(RuntimeError, match="can't start"):
-        WebRTCLink.open(rtc.offer, **settings())
+        WebRTCTransport.open(rtc.offer, **settings())
     gc.collect()  # a loop that is not closed is a warning
 
 
 def test_the_first_frame_is_due_at_once_even_where_the_clock_has_just_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = RTCLoop(None, input_rate=16000, output_rate=16000, inbox=1000)
-    with asyncio.Runner(loop_factory=TidyLoop) as runner:
-        loop._loop = cast("TidyLoop", runner.get_loop())
+    loop = WebRTCLoop(None, input_rate=16000, output_rate=16000, inbox=1000)
+    with asyncio.Runner(loop_factory=IsolatedEventLoop) as runner:
+        loop._loop = cast("IsolatedEventLoop", runner.get_loop())
         monkeypatch.setattr(loop._loop, "time", lambda: 0.1)
         runner.run(loop._next_frame())
     assert loop._due == pytest.approx(0.12)  # a frame later, and not the five that the clock has seen before

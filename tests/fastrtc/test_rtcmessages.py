@@ -12,7 +12,7 @@ import pytest
 from hume_sync import InputError, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Custom, LogMessage, with_pauses
-from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.clock import monotonic
 from hume_sync.net.deadline import Deadline
 
@@ -42,7 +42,7 @@ def test_messages_go_over_the_data_channel_in_their_form_and_order(rtc: RTCFake,
         session.send(message)
     told = ["", "wörld", '{"event":"mark","n":1}', "[1]", b"", b"\xff", "x" * 999]
     assert [session.receive(timeout=10) for _ in told] == [
-        LogMessage(f"Server received: {message!s}") for message in told
+        LogMessage(f"AppConfig received: {message!s}") for message in told
     ]
     assert rtc.told == told
 
@@ -141,7 +141,7 @@ def test_a_message_behind_the_servers_end_is_a_loss(rtc: RTCFake, open_link: Ope
 # --- when audio came, and where it stands
 
 
-def chunks_of(link: WebRTCLink, count: int) -> list[AudioChunk]:
+def chunks_of(link: WebRTCTransport, count: int) -> list[AudioChunk]:
     """So many, which have come before any is fetched."""
     loop = link._loop
     assert loop._changed.wait_for(lambda: len(loop._inbox) >= count or None, Deadline(10))

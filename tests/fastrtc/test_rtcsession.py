@@ -12,8 +12,8 @@ import pytest
 
 from hume_sync import MisuseError, Timeout
 from hume_sync.fastrtc import Custom, LogMessage, Reconnected
-from hume_sync.fastrtc.http import Answer
-from hume_sync.fastrtc.line import Line
+from hume_sync.fastrtc.app_http import Answer
+from hume_sync.fastrtc.reconnecting import ReconnectingTransport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
 from tests.faultproxy import Peer
@@ -52,7 +52,7 @@ def test_a_stream_goes_as_it_plays_whether_or_not_that_is_asked_for(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = begin(timeout=0.5)
-    monkeypatch.setattr(Line, "sleep", lambda *_: pytest.fail("it is the link that waits"))
+    monkeypatch.setattr(ReconnectingTransport, "sleep", lambda *_: pytest.fail("it is the link that waits"))
     for pace in (False, True):
         session.send_audio((bytes(2 * RATE) for _ in range(5)), pace=pace)
     assert session._line.link.backlog > 9

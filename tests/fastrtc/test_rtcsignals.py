@@ -12,7 +12,7 @@ import pytest
 
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import FastRTCClient, Reconnected, Session
-from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 
 from .rtcfake import FRAME, RTCFake
 from .rtctalk import HELD_BACK, MARKS, PAUSE, RATE, STARTING, Begin, link_of, settings, turn
@@ -43,7 +43,7 @@ def posting_the_offer(place: Place) -> None:
 def gathering_addresses(place: Place) -> None:
     with pytest.MonkeyPatch.context() as patch:
         asked = endless(patch, "aiortc.RTCIceGatherer.gather")
-        place.strike(lambda: WebRTCLink.open(place.rtc.offer, **settings()), lambda: asked)
+        place.strike(lambda: WebRTCTransport.open(place.rtc.offer, **settings()), lambda: asked)
     assert place.rtc.offers == []
 
 
@@ -55,7 +55,7 @@ def awaiting_the_channel(place: Place) -> None:
             return 200, answer
 
         place.rtc.edit = fall_silent
-        place.strike(lambda: WebRTCLink.open(place.rtc.offer, **settings()), lambda: place.rtc.offers)
+        place.strike(lambda: WebRTCTransport.open(place.rtc.offer, **settings()), lambda: place.rtc.offers)
     assert len(place.rtc.offers) == 1
 
 

@@ -15,9 +15,9 @@ import pytest
 from hume_sync import InputError, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Reconnected, Session, pacing
-from hume_sync.fastrtc.line import Line
+from hume_sync.fastrtc.audio_sender import quiet_end
 from hume_sync.fastrtc.pacing import Pacing
-from hume_sync.fastrtc.speaking import quiet_end
+from hume_sync.fastrtc.reconnecting import ReconnectingTransport
 from hume_sync.net.deadline import Deadline
 
 from .fake import FakeFastRTC
@@ -110,7 +110,7 @@ def test_a_source_that_is_a_little_late_is_caught_up_with_and_a_pause_is_not(mon
 
 def test_a_paced_sound_is_sent_as_a_microphone_does(fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(Line, "sleep", lambda _, seconds: slept.append(seconds))
+    monkeypatch.setattr(ReconnectingTransport, "sleep", lambda _, seconds: slept.append(seconds))
     monkeypatch.setattr(pacing, "monotonic", lambda: 0.0)
     with client(fake, "/echo").connect() as session:
         session.send_audio(SPEECH, end=True, pace=True)

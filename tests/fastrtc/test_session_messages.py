@@ -76,7 +76,7 @@ def test_limits_hold_for_every_kind_of_message(opcode: int, monkeypatch: pytest.
             with pytest.raises(MessageTooLarge, match="more than 1000 bytes"):
                 session.receive(timeout=5)
 
-    monkeypatch.setattr("hume_sync.fastrtc.websocket._INBOX", 100_000)
+    monkeypatch.setattr("hume_sync.fastrtc.transport_ws._INBOX", 100_000)
     with server(tells(frame(bytes(900), opcode) * 200)) as port:
         with FastRTCClient(f"http://127.0.0.1:{port}", max_message_size=1000).connect() as session:
             session._line.link._duplex._owner.thread.join(5)  # type: ignore[attr-defined]  # it is over

@@ -20,7 +20,7 @@ import pytest
 from hume_sync import RetryPolicy
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import FastRTCClient, Reconnected, Session
-from hume_sync.net.lock import CallLock
+from hume_sync.net.call_lock import CallLock
 from tests.faultproxy import Peer
 from tests.net.support import server, tls_contexts
 

@@ -7,13 +7,13 @@ import threading
 
 import pytest
 
-from hume_sync.fastrtc.tidyloop import TidyLoop
+from hume_sync.fastrtc.event_loop import IsolatedEventLoop
 
 from .talk import took
 
 
 def run(work: object) -> None:
-    with asyncio.Runner(loop_factory=TidyLoop) as runner:
+    with asyncio.Runner(loop_factory=IsolatedEventLoop) as runner:
         runner.run(work)  # type: ignore[arg-type]
 
 
@@ -22,7 +22,7 @@ def test_sockets_that_were_lost_sight_of_are_closed() -> None:
 
     async def lose_some() -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, TidyLoop)
+        assert isinstance(loop, IsolatedEventLoop)
         for _ in range(2):
             made, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
             transports.append(made)
@@ -47,7 +47,7 @@ def test_tasks_have_ended_before_the_sockets_they_use_are_closed() -> None:
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, TidyLoop)
+        assert isinstance(loop, IsolatedEventLoop)
         begun = asyncio.Event()
         task = loop.create_task(use(begun))
         await begun.wait()
@@ -70,7 +70,7 @@ def test_a_task_that_does_not_end_is_not_waited_for() -> None:
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, TidyLoop)
+        assert isinstance(loop, IsolatedEventLoop)
         over = asyncio.Event()
         task = loop.create_task(refuse(over))
         await asyncio.sleep(0)
@@ -90,7 +90,7 @@ def test_work_that_goes_on_in_a_thread_is_not_waited_for() -> None:
 
     async def live() -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, TidyLoop)
+        assert isinstance(loop, IsolatedEventLoop)
         loop.run_in_executor(None, look_up)
         assert begun.wait(5)
         await loop.let_go()

@@ -8,8 +8,8 @@ import pytest
 
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Custom, EndStream, ErrorMessage, LogMessage, Reconnected
-from hume_sync.fastrtc.link import Spoken
 from hume_sync.fastrtc.states import State
+from hume_sync.fastrtc.transport import Spoken
 from hume_sync.fastrtc.turn import Turn
 
 RATE = 16000

@@ -19,9 +19,9 @@ from hume_sync.errors import (
     Timeout,
     TooManyConnections,
 )
+from hume_sync.fastrtc.app_http import Answer
 from hume_sync.fastrtc.events import Custom, EndStream, ErrorMessage, FetchOutput, LogMessage
-from hume_sync.fastrtc.http import Answer
-from hume_sync.fastrtc.webrtc import WebRTCLink
+from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 
 from .rtcfake import RTCFake
@@ -75,7 +75,7 @@ REFUSALS: list[tuple[int, Any, type[HumeClientException]]] = [
     (401, "", AuthenticationError),
     (404, {"detail": "Not Found"}, HandshakeRejected),
     (422, {"detail": [{"msg": "Field required"}]}, HandshakeRejected),
-    (500, "Internal Server Error", HandshakeRejected),
+    (500, "Internal AppConfig Error", HandshakeRejected),
     (200, {"sdp": "", "type": "answer"}, ProtocolError),
     (200, {"sdp": 7, "type": "answer"}, ProtocolError),
     (200, {"sdp": "garbage", "type": "answer"}, ProtocolError),
@@ -101,7 +101,7 @@ def test_whatever_answers_the_offer_badly_is_an_error_of_its_own(
 
 def test_how_long_to_wait_is_told_where_the_server_says_so() -> None:
     with pytest.raises(TooManyConnections) as caught:
-        WebRTCLink.open(lambda *_: Answer(429, "", retry_after=7.0), **settings())
+        WebRTCTransport.open(lambda *_: Answer(429, "", retry_after=7.0), **settings())
     assert caught.value.retry_after == 7.0
 
 

@@ -9,10 +9,10 @@ import pytest
 from hume_sync import ConnectError, InboxOverflow, MessageTooLarge, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost, HandshakeRejected
 from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, ReplyTimeout, TooManyConnections
-from hume_sync.fastrtc.connecting import connect_patiently
-from hume_sync.fastrtc.link import Link
+from hume_sync.fastrtc.call_with_retry import connect_with_retry
+from hume_sync.fastrtc.transport import Transport
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.duplex import Beat, Message
+from hume_sync.net.duplex import Heartbeat, Message
 from tests.faultproxy import Peer
 from tests.net.support import frame, says, server, upgraded
 
@@ -52,7 +52,7 @@ def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
 
         def abort(self) -> None: ...
 
-    monkeypatch.setattr("hume_sync.fastrtc.websocket.Duplex.open", lambda *_, **__: Chatter())
+    monkeypatch.setattr("hume_sync.fastrtc.transport_ws.Duplex.open", lambda *_, **__: Chatter())
     with pytest.raises(Timeout) as caught:
         FastRTCClient("http://127.0.0.1", timeout=0.05).connect()
     assert caught.value.phase == "connect"
@@ -60,7 +60,7 @@ def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
 
 @pytest.mark.parametrize("said", [b"{}", b'"%s"' % (b"x" * 2**20)], ids=["small", "large"])
 def test_a_server_that_floods_before_it_answers_is_left(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hume_sync.fastrtc.websocket._EARLY", 2 * 2**20)  # of 16: to fill that takes seconds
+    monkeypatch.setattr("hume_sync.fastrtc.transport_ws._EARLY", 2 * 2**20)  # of 16: to fill that takes seconds
     with (
         server(chatter(said)) as port,
         pytest.raises(InboxOverflow, match="and no answer to the first") as caught,
@@ -100,11 +100,11 @@ def test_trying_again_waits_as_long_as_the_server_asks_for() -> None:
     refusal, waits = TooManyConnections("busy"), list[float]()
     refusal.retry_after = 7.0
 
-    def refuse() -> Link:
+    def refuse() -> Transport:
         raise refusal
 
     with pytest.raises(TooManyConnections):
-        connect_patiently(refuse, RetryPolicy(max_attempts=3), Deadline(60), waits.append)
+        connect_with_retry(refuse, RetryPolicy(max_attempts=3), Deadline(60), waits.append)
     assert waits == [7.0, 7.0]
 
 
@@ -129,11 +129,11 @@ def test_an_unknown_path_is_an_error_before_there_is_a_session(fake: FakeFastRTC
 def test_a_server_is_asked_every_five_seconds_and_given_up_after_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
     beats = []
 
-    def refuse(*_: object, beat: Beat, **__: object) -> None:
+    def refuse(*_: object, beat: Heartbeat, **__: object) -> None:
         beats.append(beat)
         raise ConnectError("nobody there")
 
-    monkeypatch.setattr("hume_sync.fastrtc.websocket.Duplex.open", refuse)
+    monkeypatch.setattr("hume_sync.fastrtc.transport_ws.Duplex.open", refuse)
     url = "http://127.0.0.1"
     for one in (FastRTCClient(url), FastRTCClient(url, patience=600.0), FastRTCClient(url, patience=4.0)):
         with pytest.raises(ConnectError):
@@ -174,7 +174,7 @@ def test_as_many_bytes_may_wait_as_four_of_the_largest_messages_have(
     def refuse(*_: object, inbox: int, **__: object) -> None:
         raise ConnectError(f"inbox of {inbox}")
 
-    monkeypatch.setattr("hume_sync.fastrtc.websocket.Duplex.open", refuse)
+    monkeypatch.setattr("hume_sync.fastrtc.transport_ws.Duplex.open", refuse)
     with pytest.raises(ConnectError, match=f"inbox of {inbox}"):
         FastRTCClient("http://127.0.0.1", max_message_size=largest).connect()
 

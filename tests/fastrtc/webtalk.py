@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hume_sync.fastrtc.app_http import Answer, AppClient
 from hume_sync.fastrtc.hooks import open_events
-from hume_sync.fastrtc.http import Answer, Http
 from hume_sync.fastrtc.opening import Opening
-from hume_sync.fastrtc.origin import Origin
+from hume_sync.fastrtc.origin import AppEndpoint
 from hume_sync.fastrtc.outputs import OutputStream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.secret import Secret
@@ -22,8 +22,8 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 """How a stream of events begins, of which the end is that of its connection."""
 
 
-def http(port: int, *, host: str = "127.0.0.1", proxied: str | bool | None = None, **more: Any) -> Http:
-    return Http(Origin(host=host, port=port, path="/echo/websocket/offer", **more), proxy=proxied)
+def http(port: int, *, host: str = "127.0.0.1", proxied: str | bool | None = None, **more: Any) -> AppClient:
+    return AppClient(AppEndpoint(host=host, port=port, path="/echo/websocket/offer", **more), proxy=proxied)
 
 
 def request(peer: Peer) -> tuple[str, dict[str, str], bytes]:
@@ -61,7 +61,7 @@ def get(port: int, timeout: float = 5.0, **more: Any) -> Answer:
     return http(port, **more).get("/", None, Deadline(timeout))
 
 
-def stream(asked: Http, url: str = "/updates", *, timeout: float = 5.0, **more: Any) -> OutputStream:
+def stream(asked: AppClient, url: str = "/updates", *, timeout: float = 5.0, **more: Any) -> OutputStream:
     """The outputs of the connection "6f1c"."""
     return OutputStream(Opening(lambda watch: open_events(asked, url, "6f1c", timeout, watch=watch)), **more)
 

@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from hume_sync import ConnectionLost, ProtocolError
-from hume_sync.net.body import Body, ChunkedBody, PlainBody, framing
+from hume_sync.net.body import Body, ChunkedBody, SizedBody, framing
 
 
 def fed(body: Body, data: bytes, size: int) -> bytes:
@@ -51,7 +51,7 @@ def test_what_is_no_chunk_is_refused(stream: bytes, reason: str) -> None:
 
 
 def test_a_body_with_a_length_ends_there() -> None:
-    body = PlainBody(5)
+    body = SizedBody(5)
     assert body.feed(b"hel") == b"hel"
     assert not body.ended
     assert body.feed(b"lo and more") == b"lo"
@@ -59,15 +59,15 @@ def test_a_body_with_a_length_ends_there() -> None:
 
 
 def test_a_body_without_a_length_ends_with_the_connection() -> None:
-    body = PlainBody(None)
+    body = SizedBody(None)
     assert body.feed(b"hello") == b"hello"
     assert not body.ended
     assert body.feed(b"") == b""
     assert body.ended
 
 
-@pytest.mark.parametrize("body", [PlainBody(5), ChunkedBody()])
-def test_a_connection_that_ends_in_the_middle_of_a_body_is_lost(body: PlainBody | ChunkedBody) -> None:
+@pytest.mark.parametrize("body", [SizedBody(5), ChunkedBody()])
+def test_a_connection_that_ends_in_the_middle_of_a_body_is_lost(body: SizedBody | ChunkedBody) -> None:
     with pytest.raises(ConnectionLost, match="cut its answer short"):
         body.feed(b"")
 

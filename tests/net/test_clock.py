@@ -20,9 +20,9 @@ from hume_sync.emulator import Emulator
 from hume_sync.fastrtc import FastRTCClient, ReplyTimeout
 from hume_sync.net import clock
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.duplex import Beat, Duplex
+from hume_sync.net.duplex import Duplex, Heartbeat
 from hume_sync.net.endpoint import Endpoint
-from hume_sync.net.gate import Gate
+from hume_sync.stream.breaker import CircuitBreaker
 from tests.fastrtc.fake import FakeFastRTC
 from tests.faultproxy import Peer, read_frame
 
@@ -101,7 +101,7 @@ def test_back_off_ends(hume_emulator: Emulator) -> None:
 
 @pytest.mark.usefixtures("frozen")
 def test_a_gate_lets_its_prober_through_in_time() -> None:
-    gate, caller = Gate(RetryPolicy(initial=0.01, maximum=0.02)), object()
+    gate, caller = CircuitBreaker(RetryPolicy(initial=0.01, maximum=0.02)), object()
     gate.failed(caller, ConnectError("away"))
     gate.enter(caller, Deadline(SOON))
 
@@ -116,7 +116,7 @@ def test_a_session_goes_on_beating() -> None:
         peer.wait_gone()
 
     with server(upgraded(listen)) as port:
-        beat = Beat(b"beat", every=0.02, patience=SOON)
+        beat = Heartbeat(b"beat", every=0.02, patience=SOON)
         duplex = Duplex.open(Endpoint("127.0.0.1", port, "/"), Deadline(SOON), beat=beat)
         until = clock.monotonic() + SOON
         while len(beats) < 3 and clock.monotonic() < until:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from hume_sync import ConnectionLost, ProtocolError, ReplyMismatch, Timeout, TransportError
-from hume_sync.net import connection as module
 from hume_sync.net.clock import boottime
-from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.route import Route
+from hume_sync.stream import connection as module
+from hume_sync.stream.connection import Connection
 from tests.faultproxy import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, read_frame
 
 from .support import Script, server, upgraded

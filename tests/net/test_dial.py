@@ -10,8 +10,8 @@ import trustme
 
 from hume_sync import ConfigurationError, ConnectError, HumeStreamClient, LanguageConfig, ProtocolError, Timeout
 from hume_sync.emulator import Emulator
+from hume_sync.net.connect import dial
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.dial import dial
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.proxies import Proxy
 from hume_sync.net.secret import Secret

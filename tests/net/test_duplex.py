@@ -23,12 +23,12 @@ import pytest
 from hume_sync import ConnectionLost, HumeClientException, InboxOverflow, MessageTooLarge, MisuseError, ProtocolError
 from hume_sync import Timeout as HumeTimeout
 from hume_sync.net import fork, keepalive
-from hume_sync.net import owner as module
+from hume_sync.net import io_thread as module
 from hume_sync.net.clock import monotonic
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.duplex import Beat, Duplex, Message
+from hume_sync.net.duplex import Duplex, Heartbeat, Message
 from hume_sync.net.endpoint import Endpoint
-from hume_sync.net.owner import Owner
+from hume_sync.net.io_thread import IOThread
 from tests.faultproxy import (
     BINARY,
     CLOSE,
@@ -118,7 +118,7 @@ def _maker(contexts: Contexts | None) -> Session:
     return opened
 
 
-def gone(owner: Owner) -> None:
+def gone(owner: IOThread) -> None:
     """Nothing is left but what was received."""
     owner.thread.join(SOON)
     assert not owner.thread.is_alive()
@@ -410,7 +410,7 @@ def test_a_binary_message_is_never_the_answer_to_a_beat(plain: Session) -> None:
         peer.send(frame(b"beat", BINARY) + frame(b"beat"))
         peer.wait_gone()
 
-    beat = Beat(b"beat", every=SOON, patience=SOON, is_answer=lambda message: message == b"beat")
+    beat = Heartbeat(b"beat", every=SOON, patience=SOON, is_answer=lambda message: message == b"beat")
     with plain(script, beat=beat) as duplex:
         duplex.ping("note", Deadline(SOON))
         assert message_of(duplex, binary=True) == b"beat"
@@ -687,7 +687,7 @@ def test_a_session_takes_no_descriptor_with_it_and_leaves_no_garbage(session: Se
 
 
 def test_a_thread_that_does_not_start_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Owner] = []
+    made: list[IOThread] = []
 
     def start(self: threading.Thread) -> None:
         made.append(self._target.__self__)  # type: ignore[attr-defined]
@@ -725,9 +725,9 @@ def test_the_interpreter_exits_at_once_with_an_open_session(plain: Session) -> N
         import contextlib, sys, threading
         from hume_sync import HumeClientException
         from hume_sync.net.deadline import Deadline
-        from hume_sync.net.duplex import Beat, Duplex
+        from hume_sync.net.duplex import Heartbeat, Duplex
         from hume_sync.net.endpoint import Endpoint
-        session = Duplex.open(Endpoint("127.0.0.1", int(sys.argv[1]), "/"), Deadline(10), beat=Beat(b"x", 5.0, 20.0))
+        session = Duplex.open(Endpoint("127.0.0.1", int(sys.argv[1]), "/"), Deadline(10), beat=Heartbeat(b"x", 5.0, 20.0))
         def wait():
             with contextlib.suppress(HumeClientException):
                 session.receive(Deadline(1e9))
@@ -827,7 +827,7 @@ def test_a_beat_is_sent_again_and_again_and_between_them_the_thread_sleeps(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     polls = Polls(monkeypatch)
-    with session(echo, beat=Beat(b"beat", every=0.02, patience=SOON)) as duplex:
+    with session(echo, beat=Heartbeat(b"beat", every=0.02, patience=SOON)) as duplex:
         assert [message_of(duplex) for _ in range(5)] == [b"beat"] * 5
         assert polls.count < 25
 
@@ -851,7 +851,7 @@ def test_a_server_of_which_nothing_is_heard_is_given_up(session: Session) -> Non
         peer.send_frame(b"the last word")
         peer.wait_gone()
 
-    with session(script, beat=Beat(b"beat", every=0.03, patience=0.1)) as duplex:
+    with session(script, beat=Heartbeat(b"beat", every=0.03, patience=0.1)) as duplex:
         messages, error = end_of(duplex)
         assert messages == [b"the last word"]
         assert isinstance(error, ConnectionLost)
@@ -863,7 +863,7 @@ def test_time_in_which_this_process_did_not_run_is_no_fault_of_the_server_s(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     polls = Polls(monkeypatch)
-    with session(echo, beat=Beat(b"beat", every=0.02, patience=SOON)) as duplex:
+    with session(echo, beat=Heartbeat(b"beat", every=0.02, patience=SOON)) as duplex:
         for _ in range(3):
             polls.jumps.append(1000.0)
             assert message_of(duplex) == b"beat"
@@ -885,7 +885,7 @@ def test_a_server_that_takes_nothing_for_longer_than_the_system_waits_is_alive(
         while not seen or seen[-1][0] != CLOSE:
             seen.append(said(peer))
 
-    with plain(script, beat=Beat(b"beat", every=0.2, patience=SOON)) as duplex:
+    with plain(script, beat=Heartbeat(b"beat", every=0.2, patience=SOON)) as duplex:
         duplex._owner._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)
         count = fill(duplex)
         assert duplex.receive(Deadline(5.0)) is None
@@ -897,7 +897,7 @@ def test_a_server_that_takes_nothing_for_longer_than_the_system_waits_is_alive(
 
 
 def test_limits_beyond_what_the_system_counts_are_no_limits(session: Session) -> None:
-    with session(echo, beat=Beat(b"beat", every=1e12, patience=1e12)) as duplex, ThreadPoolExecutor(1) as threads:
+    with session(echo, beat=Heartbeat(b"beat", every=1e12, patience=1e12)) as duplex, ThreadPoolExecutor(1) as threads:
         threads.submit(duplex.close, 1e12).result(SOON)
         assert isinstance(end_of(duplex)[1], MisuseError)
 
@@ -905,9 +905,9 @@ def test_limits_beyond_what_the_system_counts_are_no_limits(session: Session) ->
 # --- the owner at work
 
 
-def idle_owner(sock: socket.socket, **more: Any) -> Owner:
+def idle_owner(sock: socket.socket, **more: Any) -> IOThread:
     """One whose thread does not run: the test is its thread."""
-    return Owner(sock, b"", Endpoint("127.0.0.1", 1, "/"), inbox=2**20, **more)
+    return IOThread(sock, b"", Endpoint("127.0.0.1", 1, "/"), inbox=2**20, **more)
 
 
 def test_a_server_that_takes_more_of_what_waits_is_alive() -> None:
@@ -959,7 +959,7 @@ class Odd:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self.owner: Owner | None = None
+        self.owner: IOThread | None = None
         self.faults: dict[str, list[type[OSError]]] = {"recv": [ssl.SSLWantWriteError], "send": [ssl.SSLWantReadError]}
         self.held = 0
 

@@ -43,7 +43,7 @@ from hume_sync import (
     StreamSocket,
     Timeout,
 )
-from hume_sync.stream.sole import SoleSource
+from hume_sync.stream.dedicated import DedicatedProvider
 from tests.faultproxy import (
     BINARY,
     CLOSE,
@@ -380,7 +380,7 @@ def test_a_fault_ends_in_time_within_bounds_as_the_right_error_and_leaves_the_so
     else:
         socket_.__enter__()
         (proxy.on_request if fault.place == "request" else proxy.on_reply)(fault.play)
-    before = cast(SoleSource, socket_._source)._connection
+    before = cast(DedicatedProvider, socket_._source)._connection
 
     tracemalloc.start()
     started = time.monotonic()

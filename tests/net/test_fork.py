@@ -250,14 +250,14 @@ def test_a_pool_is_neither_copied_nor_pickled(
 
 
 def test_the_hook_lets_go_of_what_is_watched_and_of_nothing_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Holder:
+    class ForkAware:
         told: list[bool] = []  # noqa: RUF012 - of the class: it outlives the holder that is dropped
 
         def let_go(self, *, hooked: bool) -> None:
             self.told.append(hooked)
 
-    kept = Holder()
+    kept = ForkAware()
     fork.watch(kept)
-    fork.watch(Holder())
+    fork.watch(ForkAware())
     fork._let_all_go()
     assert kept.told == [True]

@@ -14,7 +14,7 @@ from hume_sync import MessageTooLarge, ProtocolError
 from hume_sync.net import frames as module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.frames import FINAL, LARGE, FrameReader, FrameWriter
-from hume_sync.net.wire import Wire
+from hume_sync.net.sockets import SocketStream
 from tests.faultproxy import BINARY, CONTINUATION, PING, TEXT, frame
 
 SIZES = [0, 1, 2, 3, 4, 125, 126, 127, 2047, 2048, 2049, 2055, 65535, 65536, 65537, 3 * 65536 + 5, 1_000_003]
@@ -96,9 +96,9 @@ def test_numpy_is_imported_for_who_sends_much_and_for_nobody_else(monkeypatch: p
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Wire, socket.socket]]:
+def pair() -> Iterator[tuple[SocketStream, socket.socket]]:
     ours, theirs = socket.socketpair()
-    wire = Wire(ours, Deadline(5))
+    wire = SocketStream(ours, Deadline(5))
     with theirs:
         yield wire, theirs
     wire.close()
@@ -140,7 +140,7 @@ class Pieces:
 def test_frames_come_out_whole_however_the_bytes_come_in(sizes: list[int], cuts: list[int]) -> None:
     payloads = [bytes([65 + i]) * size for i, size in enumerate(sizes)]
     wire = Pieces(b"".join(map(frame, payloads)), cuts)
-    reader = FrameReader(cast("Wire", wire), 2**20)
+    reader = FrameReader(cast("SocketStream", wire), 2**20)
     for payload in payloads:
         first, data = reader.read()
         assert (first, bytes(data)) == (FINAL | TEXT, payload)
@@ -148,7 +148,7 @@ def test_frames_come_out_whole_however_the_bytes_come_in(sizes: list[int], cuts:
         reader.read()
 
 
-def test_the_first_byte_tells_what_kind_of_frame_it_is(pair: tuple[Wire, socket.socket]) -> None:
+def test_the_first_byte_tells_what_kind_of_frame_it_is(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(frame(b"a", final=False) + frame(b"p", PING) + frame(b"b", CONTINUATION) + frame(b"c", BINARY))
     reader = FrameReader(wire, 100)
@@ -156,7 +156,7 @@ def test_the_first_byte_tells_what_kind_of_frame_it_is(pair: tuple[Wire, socket.
 
 
 @pytest.mark.parametrize("size", [11, 200, 70_000, 2**40])
-def test_a_frame_beyond_the_limit_is_refused_by_its_header(pair: tuple[Wire, socket.socket], size: int) -> None:
+def test_a_frame_beyond_the_limit_is_refused_by_its_header(pair: tuple[SocketStream, socket.socket], size: int) -> None:
     wire, peer = pair
     peer.sendall(frame(b"")[:1] + (bytes([127]) + size.to_bytes(8, "big")))
     reader = FrameReader(wire, 10)
@@ -165,7 +165,9 @@ def test_a_frame_beyond_the_limit_is_refused_by_its_header(pair: tuple[Wire, soc
 
 
 @pytest.mark.parametrize("raw", [b"\x81\x84abcd", b"\x81\xfe\x00\x01", b"\xc1\x02{}", b"\x91\x02{}", b"\xa1\x00"])
-def test_masked_frames_and_reserved_bits_break_the_protocol(pair: tuple[Wire, socket.socket], raw: bytes) -> None:
+def test_masked_frames_and_reserved_bits_break_the_protocol(
+    pair: tuple[SocketStream, socket.socket], raw: bytes
+) -> None:
     wire, peer = pair
     peer.sendall(raw)
     with pytest.raises(ProtocolError, match="broke the WebSocket protocol: (a masked frame|reserved bits)"):
@@ -173,7 +175,7 @@ def test_masked_frames_and_reserved_bits_break_the_protocol(pair: tuple[Wire, so
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x81", b"\x81\x7e\x00", b"\x81\x05abc", b"\x81\x7f" + b"\x00" * 6])
-def test_a_stream_that_ends_inside_a_frame_is_an_end(pair: tuple[Wire, socket.socket], raw: bytes) -> None:
+def test_a_stream_that_ends_inside_a_frame_is_an_end(pair: tuple[SocketStream, socket.socket], raw: bytes) -> None:
     wire, peer = pair
     peer.sendall(raw)
     peer.shutdown(socket.SHUT_WR)

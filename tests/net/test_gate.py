@@ -26,7 +26,7 @@ from hume_sync.errors import PoolClosed
 from hume_sync.net import clock as clock_module
 from hume_sync.net.condition import Condition
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.gate import Gate
+from hume_sync.stream.breaker import CircuitBreaker
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ class Waiting(Condition):
 
 @attrs.define
 class Scene:
-    gate: Gate
+    gate: CircuitBreaker
     changed: Waiting
     pool: ThreadPoolExecutor
 
@@ -72,7 +72,7 @@ class Scene:
 @pytest.fixture
 def scene(request: pytest.FixtureRequest) -> Callable[..., Scene]:
     def make(policy: RetryPolicy = AT_ONCE) -> Scene:
-        gate = Gate(policy)
+        gate = CircuitBreaker(policy)
         gate._changed = changed = Waiting(gate._lock)
         pool = ThreadPoolExecutor(8)
         request.addfinalizer(pool.shutdown)
@@ -98,7 +98,7 @@ class Untouchable:
 
 
 def test_while_it_is_open_nobody_takes_its_lock() -> None:
-    gate = Gate(AT_ONCE)
+    gate = CircuitBreaker(AT_ONCE)
     gate._changed = Untouchable()  # type: ignore[assignment]
     assert gate.is_open
     gate.enter("a", Deadline(1))
@@ -207,7 +207,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def dialled(gate: Gate, result: HumeClientException | str) -> int:
+def dialled(gate: CircuitBreaker, result: HumeClientException | str) -> int:
     """How many of three calls one after another have dialled; what they do gets this result."""
     dials = []
 
@@ -236,7 +236,7 @@ REFUSALS = [
 def test_a_refusal_is_given_to_all_for_five_seconds_doubling_to_sixty(
     error: HumeClientException, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate = Gate(RetryPolicy(), "pool-1 to example")
+    gate = CircuitBreaker(RetryPolicy(), "pool-1 to example")
     for pause in (5, 10, 20, 40, 60, 60):
         assert dialled(gate, error) == 1
         clock.now += pause - 0.1
@@ -251,7 +251,7 @@ def test_a_refusal_is_given_to_all_for_five_seconds_doubling_to_sixty(
 
 
 def test_after_a_refusal_one_call_tries_and_a_good_reply_lets_all_through(clock: Clock) -> None:
-    gate = Gate(RetryPolicy())
+    gate = CircuitBreaker(RetryPolicy())
     assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
     clock.now += 5
     gate.enter("a", Deadline(5))
@@ -275,19 +275,19 @@ def test_a_refusal_reaches_those_who_wait_whoever_met_it(scene: Make) -> None:
 
 
 def test_many_that_are_refused_at_one_time_are_one_refusal(clock: Clock) -> None:
-    gate = Gate(RetryPolicy())
+    gate = CircuitBreaker(RetryPolicy())
     for caller in range(8):
         gate.condemn(caller, AuthenticationError("bad key", status=401))
     clock.now += 5
     gate.enter("next", Deadline(5))
 
 
-def has_refusal(gate: Gate) -> bool:
+def has_refusal(gate: CircuitBreaker) -> bool:
     return isinstance(gate.cause, AuthenticationError)
 
 
 def test_a_refusal_whose_time_is_over_is_no_cause_while_a_call_tries_again(clock: Clock) -> None:
-    gate = Gate(RetryPolicy())
+    gate = CircuitBreaker(RetryPolicy())
     assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
     clock.now += 4.9
     assert has_refusal(gate)
@@ -317,7 +317,7 @@ def timing_out(clock: Clock, spent: float, *, whole: bool = True) -> Callable[[D
 def test_a_dial_that_times_out_opens_the_breaker_unless_its_caller_was_in_a_hurry(
     clock: Clock, spent: float, whole: bool, opens: bool
 ) -> None:
-    gate = Gate(RetryPolicy(), fail_fast=True)
+    gate = CircuitBreaker(RetryPolicy(), fail_fast=True)
     with pytest.raises(Timeout):
         gate.dial(timing_out(clock, spent, whole=whole), "hurried", Deadline(60))
     assert gate.is_open is not opens
@@ -325,7 +325,7 @@ def test_a_dial_that_times_out_opens_the_breaker_unless_its_caller_was_in_a_hurr
 
 
 def test_a_prober_that_is_out_of_patience_hands_on(clock: Clock) -> None:
-    gate = Gate(AT_ONCE)
+    gate = CircuitBreaker(AT_ONCE)
     gate.failed("prober", refused())
     clock.now += 1.0  # its back-off is over
     with pytest.raises(Timeout):
@@ -335,7 +335,7 @@ def test_a_prober_that_is_out_of_patience_hands_on(clock: Clock) -> None:
 
 
 def test_to_fail_fast_is_to_wait_for_nothing(clock: Clock) -> None:
-    gate = Gate(RetryPolicy(initial=60, maximum=60), fail_fast=True)
+    gate = CircuitBreaker(RetryPolicy(initial=60, maximum=60), fail_fast=True)
     gate.failed("prober", refused())
     gate.leave("prober")
     for caller in ("prober", "other"):
@@ -348,7 +348,7 @@ def test_to_fail_fast_is_to_wait_for_nothing(clock: Clock) -> None:
 
 
 def test_opening_and_closing_are_told_once_each(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    gate = Gate(AT_ONCE, "pool-1 to example")
+    gate = CircuitBreaker(AT_ONCE, "pool-1 to example")
     for _ in range(3):
         gate.failed("prober", HandshakeRejected("secret", status=503))
     gate.open()
@@ -431,7 +431,7 @@ def test_the_end_wakes_a_prober_in_its_back_off(scene: Make) -> None:
 
 
 def test_the_end_of_an_open_gate_lets_nobody_in() -> None:
-    gate = Gate(AT_ONCE)
+    gate = CircuitBreaker(AT_ONCE)
     gate.end(PoolClosed("closed"))
     with pytest.raises(HumeClientException):
         gate.enter("a", Deadline(1))

@@ -7,7 +7,7 @@ import pytest
 from hume_sync import ProtocolError
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.http1 import Head, read_head, seconds_to_wait
-from hume_sync.net.wire import Wire
+from hume_sync.net.sockets import SocketStream
 
 
 def read(data: bytes) -> tuple[Head, int]:
@@ -15,7 +15,7 @@ def read(data: bytes) -> tuple[Head, int]:
     with ours, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
-        wire = Wire(ours, Deadline(5))
+        wire = SocketStream(ours, Deadline(5))
         return read_head(wire), wire.surplus
 
 

@@ -9,7 +9,7 @@ import pytest
 from hume_sync import Timeout
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.interrupts import from_outside
-from hume_sync.net.wire import Wire
+from hume_sync.net.sockets import SocketStream
 
 
 def raised(call: Callable[[], object], module: str) -> BaseException:
@@ -37,7 +37,7 @@ def too_late() -> object:
     """Raises this library's own TimeoutError."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        return Wire(ours, Deadline(0.0)).read()
+        return SocketStream(ours, Deadline(0.0)).read()
 
 
 def strike() -> None:

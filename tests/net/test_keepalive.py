@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import pytest
 
 from hume_sync.net import keepalive as module
-from hume_sync.net import wire as wire_module
+from hume_sync.net import sockets as wire_module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.keepalive import allow_for_closed_window, set_keepalive
-from hume_sync.net.wire import Wire
+from hume_sync.net.sockets import SocketStream
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_peer_that_takes_nothing_for_longer_than_the_limit_is_not_given_up(
 
     peer = threading.Thread(target=slowly)
     peer.start()
-    wire = Wire(near, Deadline(20))
+    wire = SocketStream(near, Deadline(20))
     wire.send(message)
     assert wire.read() == b"done"
     peer.join(10)

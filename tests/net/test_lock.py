@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from hume_sync import MisuseError
+from hume_sync.net.call_lock import CallLock
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.lock import CallLock
 
 
 def test_one_thread_holds_it_and_another_waits_until_its_deadline() -> None:

@@ -6,11 +6,11 @@ import sys
 import pytest
 
 from hume_sync import ConfigurationError
-from hume_sync.net.optional import NeedsExtra, loaded_numpy
+from hume_sync.net.extras import NeedsExtra, loaded_numpy
 
 
 def test_numpy_is_taken_where_it_is_loaded_and_never_imported_for_the_asking() -> None:
-    code = "import sys; from hume_sync.net.optional import loaded_numpy as n; print(n(), 'numpy' in sys.modules)"
+    code = "import sys; from hume_sync.net.extras import loaded_numpy as n; print(n(), 'numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "None False\n"
     numpy = pytest.importorskip("numpy")
@@ -25,7 +25,7 @@ def test_numpy_that_is_blocked_is_not_there(monkeypatch: pytest.MonkeyPatch) -> 
 RACE = """
 import sys, threading
 from hume_sync import ConfigurationError
-from hume_sync.net.optional import loaded_numpy, NeedsExtra
+from hume_sync.net.extras import loaded_numpy, NeedsExtra
 
 def importing():
     import numpy

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hume_sync import MessageTooLarge, ProtocolError
-from hume_sync.net.parser import MessageParser
+from hume_sync.net.frame_parser import FrameParser
 from tests.faultproxy import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, announce, frame
 
 LIMIT = 70_000
@@ -41,7 +41,7 @@ def test_however_a_stream_is_cut_the_same_messages_come_of_it(
     stream: tuple[bytes, list[Item]], cuts: list[int], first_bytes: int
 ) -> None:
     raw, items = stream
-    parser = MessageParser(LIMIT)
+    parser = FrameParser(LIMIT)
     # A byte at a time at first, where the headers are; then in pieces.
     places = sorted({*range(min(first_bytes, len(raw))), *(cut for cut in cuts if cut < len(raw)), len(raw)})
     got: list[Item] = []
@@ -71,7 +71,7 @@ def test_however_a_stream_is_cut_the_same_messages_come_of_it(
 def test_what_breaks_the_protocol_is_refused_by_its_header_and_what_came_before_is_there(
     raw: bytes, fault: str
 ) -> None:
-    parser = MessageParser(LIMIT)
+    parser = FrameParser(LIMIT)
     items = parser.feed(frame(b"before") + raw[: -1 if raw[-2:] != b"\x81\x81" and len(raw) > 2 else None])
     assert next(items) == (TEXT, b"before")
     with pytest.raises(ProtocolError, match=fault):
@@ -81,7 +81,7 @@ def test_what_breaks_the_protocol_is_refused_by_its_header_and_what_came_before_
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CONTINUATION])
 @pytest.mark.parametrize("size", [LIMIT + 1, 2**40, 2**64 - 1])
 def test_a_message_beyond_the_limit_is_refused_before_memory_is_taken_for_it(opcode: int, size: int) -> None:
-    parser = MessageParser(LIMIT)
+    parser = FrameParser(LIMIT)
     if opcode == CONTINUATION:
         assert not list(parser.feed(frame(b"x", final=False)))
         size -= 1
@@ -90,7 +90,7 @@ def test_a_message_beyond_the_limit_is_refused_before_memory_is_taken_for_it(opc
 
 
 def test_fragments_count_together_and_control_frames_between_them_do_not() -> None:
-    parser = MessageParser(200)
+    parser = FrameParser(200)
     parts = frame(b"x" * 200, final=False) + frame(b"y" * 125, PING) + frame(b"", CONTINUATION)
     assert list(parser.feed(parts)) == [(PING, b"y" * 125), (TEXT, b"x" * 200)]
     assert not list(parser.feed(frame(b"x" * 200, final=False)))
@@ -99,7 +99,7 @@ def test_fragments_count_together_and_control_frames_between_them_do_not() -> No
 
 
 def test_who_stops_in_the_middle_goes_on_where_it_was() -> None:
-    parser = MessageParser(LIMIT)
+    parser = FrameParser(LIMIT)
     items = parser.feed(frame(b"one") + frame(b"two") + frame(b"three")[:-1])
     assert next(items) == (TEXT, b"one")
     items.close()  # type: ignore[attr-defined]  # it is a generator

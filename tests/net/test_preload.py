@@ -31,7 +31,7 @@ for _ in range(2):
         client.connect([LanguageConfig()]).send_text("x")
     except ConnectError as exc:
         print(exc.attempts)
-print("tenacity" in loaded, "hume_sync.net.transport" in loaded)
+print("tenacity" in loaded, "hume_sync.net.websocket" in loaded)
 """
 
 

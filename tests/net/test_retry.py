@@ -36,7 +36,7 @@ from hume_sync import (
 from hume_sync.emulator import Emulator
 from hume_sync.errors import PoolClosed
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.retry import Attempts, RetryEvent, retry
+from hume_sync.net.retry import AttemptCounter, RetryEvent, retry
 from tests.faultproxy import FaultProxy, Peer
 
 pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
@@ -176,7 +176,7 @@ class Play:
         self.policy = policy
         self.outcomes: Iterator[BaseException | str] = iter(outcomes)
         self.deadline = Deadline(timeout)
-        self.attempts = Attempts()
+        self.attempts = AttemptCounter()
         self.sleeps: list[float] = []
         self.events: list[RetryEvent] = []
         self.stale: Callable[[HumeClientException], bool] = lambda error: False

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hume_sync import ConnectError, PoolClosed, Timeout
-from hume_sync.net import dial as dial_module
+from hume_sync.net import connect as dial_module
 from hume_sync.net import keepalive
+from hume_sync.net import sockets as wire_module
 from hume_sync.net import tcp as module
-from hume_sync.net import wire as wire_module
+from hume_sync.net.connect import dial
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.dial import dial
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.pending import Pending, Sockets
 from hume_sync.net.route import Route

@@ -6,10 +6,10 @@ import pytest
 import websocket
 
 from hume_sync import ConfigurationError, ConnectionLost, MessageTooLarge, ProtocolError
-from hume_sync.net import transport as module
+from hume_sync.net import websocket as module
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
-from hume_sync.net.transport import Transport, check_websocket_client
+from hume_sync.net.websocket import WebSocket, check_websocket_client
 from tests.faultproxy import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, read_frame
 
 from .support import Script, says, server, upgraded
@@ -20,8 +20,8 @@ def unasked(message: object) -> None:
     raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
 
 
-def opened(port: int, **more: int) -> Transport:
-    return Transport.open(Endpoint("127.0.0.1", port, "/", **more), Deadline(5))  # type: ignore[arg-type]
+def opened(port: int, **more: int) -> WebSocket:
+    return WebSocket.open(Endpoint("127.0.0.1", port, "/", **more), Deadline(5))  # type: ignore[arg-type]
 
 
 def unmasked(raw: bytes, payload: bytes) -> bytes:

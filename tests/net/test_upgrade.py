@@ -11,7 +11,7 @@ from hume_sync import AuthenticationError, ConnectionLost, HandshakeRejected, Pr
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.secret import Secret
-from hume_sync.net.transport import Transport
+from hume_sync.net.websocket import WebSocket
 from tests.faultproxy import Peer, head, upgrade, upgrade_answer
 
 from .support import says, server
@@ -45,7 +45,7 @@ def test_the_upgrade_is_what_a_server_expects_and_nothing_else() -> None:
         seen.extend(head(peer.file))
 
     with server(script) as port, pytest.raises(Exception, match="upgrade"):
-        Transport.open(
+        WebSocket.open(
             endpoint(port, headers=(("User-Agent", "x/1"),), private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5)
         )
     lines = [line for line in seen if not line.startswith(b"Sec-WebSocket-Key: ")]
@@ -68,7 +68,7 @@ def test_neither_websocket_clients_trace_nor_its_log_ever_shows_a_key(caplog: py
     websocket.enableTrace(True, handler, "DEBUG")
     try:
         with server(says()) as port:
-            Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5)).close(0.1)
+            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5)).close(0.1)
     finally:
         websocket.enableTrace(False)
         logging.getLogger("websocket").removeHandler(handler)
@@ -88,7 +88,7 @@ def test_a_server_that_repeats_the_key_shows_it_to_nobody(caplog: pytest.LogCapt
 
     try:
         with server(script) as port:
-            transport = Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
+            transport = WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
             with pytest.raises(ConnectionLost) as caught:
                 transport.receive(Deadline(5))
             transport.discard()
@@ -110,7 +110,7 @@ def test_cookies_go_neither_way_whoever_else_uses_websocket_client() -> None:
     CookieJar.add("other=1; domain=127.0.0.1")
     try:
         with server(script) as port:
-            transport = Transport.open(endpoint(port), Deadline(5))
+            transport = WebSocket.open(endpoint(port), Deadline(5))
             assert "set-cookie" not in transport.headers
             transport.discard()
         assert not [line for line in seen if line.lower().startswith(b"cookie")]
@@ -123,14 +123,14 @@ def test_cookies_go_neither_way_whoever_else_uses_websocket_client() -> None:
 def test_a_redirect_is_refused_and_its_target_never_called(status: int) -> None:
     with server(refuse(f"HTTP/1.1 {status} Moved\r\nContent-Length: 0\r\nLocation: ws://127.0.0.1:1/\r\n\r\n")) as port:
         with pytest.raises(HandshakeRejected, match=f"HTTP {status}.*never followed") as caught:
-            Transport.open(endpoint(port), Deadline(5))
+            WebSocket.open(endpoint(port), Deadline(5))
     assert caught.value.status == status
 
 
 def test_a_401_has_the_official_text_word_for_word() -> None:
     with server(refuse("HTTP/1.1 401 Unauthorized\r\n\r\n")) as port:
         with pytest.raises(AuthenticationError) as caught:
-            Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
+            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
     assert str(caught.value) == "HumeStreamClient initialized with invalid API key."
 
 
@@ -140,7 +140,7 @@ def test_a_refusal_where_no_key_was_sent_says_so(status: int, error: type[Except
     for private in ((), other):
         with server(refuse(f"HTTP/1.1 {status} No\r\n\r\nwho are you?")) as port:
             with pytest.raises(error, match="no API key was sent: set HUME_API_KEY, or pass api_key$") as caught:
-                Transport.open(endpoint(port, private=private), Deadline(5))
+                WebSocket.open(endpoint(port, private=private), Deadline(5))
         assert f"HTTP {status}" in str(caught.value)
 
 
@@ -148,14 +148,14 @@ def test_a_refusal_where_no_key_was_sent_says_so(status: int, error: type[Except
 def test_another_refusal_says_nothing_of_keys(status: int) -> None:
     with server(refuse(f"HTTP/1.1 {status} No\r\n\r\n")) as port:
         with pytest.raises(HandshakeRejected) as caught:
-            Transport.open(endpoint(port), Deadline(5))
+            WebSocket.open(endpoint(port), Deadline(5))
     assert "key" not in str(caught.value)
 
 
 def test_another_refusal_begins_with_the_official_text_and_says_what_the_server_said() -> None:
     with server(refuse("HTTP/1.1 403 Forbidden\r\n\r\n  plan: \x1b[31m none for\n hush ")) as port:
         with pytest.raises(HandshakeRejected) as caught:
-            Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
+            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
     said = f"HTTP 403 from 127.0.0.1:{port}: plan: ?[31m none for ***"
     assert str(caught.value) == f"Unexpected error when creating streaming connection ({said})"
 
@@ -164,7 +164,7 @@ def test_half_a_key_at_the_end_of_what_is_read_is_not_shown() -> None:
     body = "no key" + " " * (8192 - len("no key") - len("hush")) + "hush-hush"
     with server(refuse(f"HTTP/1.1 403 Forbidden\r\n\r\n{body}")) as port:
         with pytest.raises(HandshakeRejected, match="no key") as caught:
-            Transport.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush-hush")),)), Deadline(5))
+            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush-hush")),)), Deadline(5))
     assert caught.value.body == "no key"
     assert "hush" not in str(caught.value)
 
@@ -176,7 +176,7 @@ def test_half_a_key_at_the_end_of_what_is_read_is_not_shown() -> None:
 def test_the_time_to_wait_is_read_as_seconds_or_a_date(value: str, seconds: float | None) -> None:
     with server(refuse(f"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\nRetry-After: {value}\r\n\r\n")) as port:
         with pytest.raises(HandshakeRejected) as caught:
-            Transport.open(endpoint(port), Deadline(5))
+            WebSocket.open(endpoint(port), Deadline(5))
     assert caught.value.retry_after == seconds
 
 
@@ -184,4 +184,4 @@ def test_the_time_to_wait_is_read_as_seconds_or_a_date(value: str, seconds: floa
 def test_what_was_not_offered_may_not_be_chosen(extra: str) -> None:
     with server(answer_with(extra)) as port:
         with pytest.raises(ProtocolError, match="unasked"):
-            Transport.open(endpoint(port), Deadline(5))
+            WebSocket.open(endpoint(port), Deadline(5))

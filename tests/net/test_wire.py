@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hume_sync.net import wire as module
+from hume_sync.net import sockets as module
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.wire import Wire
+from hume_sync.net.sockets import SocketStream
 
 pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[Wire, socket.socket]]:
+def pair() -> Iterator[tuple[SocketStream, socket.socket]]:
     ours, theirs = socket.socketpair()
-    wire = Wire(ours, Deadline(5))
+    wire = SocketStream(ours, Deadline(5))
     with theirs:
         yield wire, theirs
     wire.close()
 
 
-def test_bytes_are_read_ahead_and_handed_out_as_asked(pair: tuple[Wire, socket.socket]) -> None:
+def test_bytes_are_read_ahead_and_handed_out_as_asked(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(b"hello")
     assert wire.recv(2) == b"he"
@@ -35,7 +35,7 @@ def test_bytes_are_read_ahead_and_handed_out_as_asked(pair: tuple[Wire, socket.s
     assert wire.surplus == 0
 
 
-def test_the_end_of_the_stream_reads_as_nothing(pair: tuple[Wire, socket.socket]) -> None:
+def test_the_end_of_the_stream_reads_as_nothing(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.close()
     assert wire.recv(1) == b""
@@ -43,7 +43,7 @@ def test_the_end_of_the_stream_reads_as_nothing(pair: tuple[Wire, socket.socket]
         wire.poll()
 
 
-def test_a_line_ends_at_its_end_its_limit_or_the_streams(pair: tuple[Wire, socket.socket]) -> None:
+def test_a_line_ends_at_its_end_its_limit_or_the_streams(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(b"one\r\ntwo\nthree")
     assert wire.recv_line(100) == b"one\r\n"
@@ -53,7 +53,7 @@ def test_a_line_ends_at_its_end_its_limit_or_the_streams(pair: tuple[Wire, socke
     assert wire.recv_line(100) == b"three"
 
 
-def test_polling_never_waits(pair: tuple[Wire, socket.socket]) -> None:
+def test_polling_never_waits(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     assert not wire.poll()
     peer.sendall(b"x")
@@ -63,14 +63,14 @@ def test_polling_never_waits(pair: tuple[Wire, socket.socket]) -> None:
 
 
 @pytest.mark.parametrize("call", [lambda wire: wire.recv(1), lambda wire: wire.send(b"x" * 10_000_000)])
-def test_the_deadline_ends_a_call_that_waits(pair: tuple[Wire, socket.socket], call: object) -> None:
+def test_the_deadline_ends_a_call_that_waits(pair: tuple[SocketStream, socket.socket], call: object) -> None:
     wire, _ = pair
     wire.deadline = Deadline(0.05)
     with pytest.raises(TimeoutError):
         call(wire)  # type: ignore[operator]
 
 
-def test_a_deadline_that_has_passed_ends_a_call_before_it_begins(pair: tuple[Wire, socket.socket]) -> None:
+def test_a_deadline_that_has_passed_ends_a_call_before_it_begins(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(b"x")
     wire.deadline = Deadline(0.0)
@@ -89,15 +89,15 @@ class Unanswered(socket.socket):
 
 
 @pytest.mark.parametrize("call", [lambda wire: wire.recv(1), lambda wire: wire.send(b"x")], ids=["recv", "send"])
-def test_the_systems_own_time_out_is_a_lost_connection(call: Callable[[Wire], object]) -> None:
+def test_the_systems_own_time_out_is_a_lost_connection(call: Callable[[SocketStream], object]) -> None:
     ours, theirs = socket.socketpair()
-    wire = Wire(Unanswered(fileno=ours.detach()), Deadline(5))
+    wire = SocketStream(Unanswered(fileno=ours.detach()), Deadline(5))
     with pytest.raises(ConnectionResetError), theirs:
         call(wire)
     wire.close()
 
 
-def test_a_waiting_call_wakes_when_another_thread_aborts(pair: tuple[Wire, socket.socket]) -> None:
+def test_a_waiting_call_wakes_when_another_thread_aborts(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, _ = pair
     got: list[bytes] = []
     thread = threading.Thread(target=lambda: got.append(wire.recv(1)))
@@ -107,7 +107,7 @@ def test_a_waiting_call_wakes_when_another_thread_aborts(pair: tuple[Wire, socke
     assert got == [b""]
 
 
-def test_closing_again_or_aborting_afterwards_does_nothing(pair: tuple[Wire, socket.socket]) -> None:
+def test_closing_again_or_aborting_afterwards_does_nothing(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, _ = pair
     wire.close()
     wire.close()
@@ -117,14 +117,16 @@ def test_closing_again_or_aborting_afterwards_does_nothing(pair: tuple[Wire, soc
 
 
 @pytest.fixture(params=["kernel", "python"])
-def timed(request: pytest.FixtureRequest, pair: tuple[Wire, socket.socket]) -> tuple[Wire, socket.socket]:
+def timed(
+    request: pytest.FixtureRequest, pair: tuple[SocketStream, socket.socket]
+) -> tuple[SocketStream, socket.socket]:
     """Both ways a wire can have its system calls end in time."""
     pair[0]._by_kernel = request.param == "kernel"
     return pair
 
 
 def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
-    timed: tuple[Wire, socket.socket], monkeypatch: pytest.MonkeyPatch
+    timed: tuple[SocketStream, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, peer = timed
     monkeypatch.setattr(module, "_TICK", 0.01)
@@ -148,7 +150,7 @@ def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
 
 
 def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
-    timed: tuple[Wire, socket.socket], monkeypatch: pytest.MonkeyPatch
+    timed: tuple[SocketStream, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, peer = timed
     monkeypatch.setattr(module, "_TICK", 0.01)
@@ -175,7 +177,9 @@ def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
 
 
 @pytest.mark.parametrize("timeout", [0.02, 0.2])
-def test_the_deadline_holds_in_either_way_after_a_longer_one(timed: tuple[Wire, socket.socket], timeout: float) -> None:
+def test_the_deadline_holds_in_either_way_after_a_longer_one(
+    timed: tuple[SocketStream, socket.socket], timeout: float
+) -> None:
     wire, peer = timed
     peer.sendall(b"x")
     assert wire.read() == b"x"  # under five seconds
@@ -189,7 +193,7 @@ def test_the_deadline_holds_in_either_way_after_a_longer_one(timed: tuple[Wire, 
     assert wire.read() == b"y"
 
 
-def test_after_a_look_without_waiting_reads_wait_again(timed: tuple[Wire, socket.socket]) -> None:
+def test_after_a_look_without_waiting_reads_wait_again(timed: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = timed
     peer.sendall(b"x")
     assert wire.poll()
@@ -209,7 +213,7 @@ def test_a_socket_that_never_really_blocks_is_timed_by_python() -> None:
             os.set_blocking(self.fileno(), False)
 
     ours, theirs = socket.socketpair()
-    wires = [Wire(ours, Deadline(5)), Wire(Cooperative(fileno=theirs.detach()), Deadline(5))]
+    wires = [SocketStream(ours, Deadline(5)), SocketStream(Cooperative(fileno=theirs.detach()), Deadline(5))]
     assert [wire._by_kernel for wire in wires] == [True, False]
     for wire in wires:
         wire.close()

@@ -1,4 +1,4 @@
-"""Leases: whose turn it is, what the next holder of a stream goes on with, and that no slot is ever lost."""
+"""LeaseQueue: whose turn it is, what the next holder of a stream goes on with, and that no slot is ever lost."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from hume_sync import PoolClosed
 from hume_sync.net import clock as clock_module
-from hume_sync.stream.exchange import Stream
-from hume_sync.stream.leases import Lease, Leases, PoolThread, ThreadLife, Waiter
-from hume_sync.stream.named import NamedStreams
+from hume_sync.stream.executor import Stream
+from hume_sync.stream.leases import Lease, LeaseQueue, PoolThread, ThreadLife, WaitingClient
+from hume_sync.stream.named_streams import NamedStreams
 
 
 class Clock:
@@ -30,8 +30,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def make(size: int = 1, max_waiting: int | None = None, max_stream_idle: float = 600.0) -> Leases:
-    return Leases(size, max_waiting, Stream, NamedStreams(Stream, max_stream_idle))
+def make(size: int = 1, max_waiting: int | None = None, max_stream_idle: float = 600.0) -> LeaseQueue:
+    return LeaseQueue(size, max_waiting, Stream, NamedStreams(Stream, max_stream_idle))
 
 
 def asked(key: Hashable | None = None) -> Lease:
@@ -39,21 +39,21 @@ def asked(key: Hashable | None = None) -> Lease:
     return Lease(key, PoolThread(ThreadLife()), sys._getframe())
 
 
-def queue(leases: Leases, key: Hashable | None = None) -> Waiter:
+def queue(leases: LeaseQueue, key: Hashable | None = None) -> WaitingClient:
     return leases.queue(asked(key))
 
 
-def take(leases: Leases, key: Hashable | None = None) -> Lease:
+def take(leases: LeaseQueue, key: Hashable | None = None) -> Lease:
     lease = asked(key)
     assert leases.begin(lease)
     return lease
 
 
-def can_begin(leases: Leases, key: Hashable | None = None) -> bool:
+def can_begin(leases: LeaseQueue, key: Hashable | None = None) -> bool:
     return leases.begin(asked(key))
 
 
-def granted(waiters: list[Waiter]) -> list[bool]:
+def granted(waiters: list[WaitingClient]) -> list[bool]:
     return [not waiter._answer.locked() for waiter in waiters]
 
 

@@ -19,8 +19,7 @@ from hume_sync import (
     ProsodyConfig,
 )
 from hume_sync.net.frames import LARGE, joined
-from hume_sync.stream.payloads import GET_JOB_DETAILS, RESET_STREAM, Models, Request, check_window
-
+from hume_sync.stream.requests import GET_JOB_DETAILS, RESET_STREAM, Models, Request, check_window
 from tests.emulator.support import wav
 
 from .support import FACE, landmarks

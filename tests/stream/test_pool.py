@@ -41,13 +41,13 @@ from hume_sync import (
 from hume_sync.emulator import Emulator
 from hume_sync.net import clock
 from hume_sync.net.clock import boottime
-from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
-from hume_sync.stream.exchange import Stream
+from hume_sync.stream.connection import Connection
+from hume_sync.stream.connections import PooledConnections
+from hume_sync.stream.executor import Stream
 from hume_sync.stream.holders import Crowd
-from hume_sync.stream.leases import Leases, Waiter
+from hume_sync.stream.leases import LeaseQueue, WaitingClient
 from hume_sync.stream.pool import StreamPool
-from hume_sync.stream.shelf import Shelf
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
 
@@ -95,16 +95,16 @@ def aside() -> Iterator[ThreadPoolExecutor]:
 def queued(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Waits until one more caller has to wait for a lease."""
     arrived = threading.Semaphore(0)
-    wait = Waiter.wait
+    wait = WaitingClient.wait
     seen: set[int] = set()
 
-    def spy(self: Waiter, seconds: float) -> bool:
+    def spy(self: WaitingClient, seconds: float) -> bool:
         if not self.answered and id(self) not in seen:
             seen.add(id(self))
             arrived.release()
         return wait(self, seconds)
 
-    monkeypatch.setattr(Waiter, "wait", spy)
+    monkeypatch.setattr(WaitingClient, "wait", spy)
 
     def until_queued() -> None:
         assert arrived.acquire(timeout=5)
@@ -216,9 +216,9 @@ def test_a_waiter_that_gives_up_in_the_instant_of_its_grant_swallows_no_slot(
     with hume_client.pool([LanguageConfig()], max_size=1) as pool:
         holder = pool.socket()
         holder.__enter__()
-        wait = Waiter.wait
+        wait = WaitingClient.wait
 
-        def last_moment(self: Waiter, seconds: float) -> bool:
+        def last_moment(self: WaitingClient, seconds: float) -> bool:
             holder.__exit__(None, None, None)
             assert self.lease.active
             raise KeyboardInterrupt
@@ -227,9 +227,9 @@ def test_a_waiter_that_gives_up_in_the_instant_of_its_grant_swallows_no_slot(
             with pytest.raises(KeyboardInterrupt):
                 pool.socket().__enter__()
 
-        monkeypatch.setattr(Waiter, "wait", last_moment)
+        monkeypatch.setattr(WaitingClient, "wait", last_moment)
         aside.submit(lease).result()
-        monkeypatch.setattr(Waiter, "wait", wait)
+        monkeypatch.setattr(WaitingClient, "wait", wait)
         assert send_once(pool)
         assert aside.submit(send_once, pool).result()
         assert pool.stats()["leases"] == 0
@@ -239,13 +239,13 @@ def test_a_waiter_that_gives_up_in_the_instant_of_its_grant_swallows_no_slot(
 def test_an_interrupt_on_the_way_to_a_lease_leaves_nothing_behind(
     pool: StreamPool, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    original = getattr(Leases, moment)
+    original = getattr(LeaseQueue, moment)
 
     def interrupted(*args: Any, **more: Any) -> None:
         original(*args, **more)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Leases, moment, interrupted)
+    monkeypatch.setattr(LeaseQueue, moment, interrupted)
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
             pool.socket(stream="call").__enter__()
@@ -283,7 +283,9 @@ def test_ctrl_c_while_waiting_gives_the_place_back(
         assert send_once(pool)
 
 
-@pytest.mark.parametrize("where", [(Shelf, "pick"), (Shelf, "dialled"), (Stream, "is_elsewhere")])
+@pytest.mark.parametrize(
+    "where", [(PooledConnections, "pick"), (PooledConnections, "dialled"), (Stream, "is_elsewhere")]
+)
 @pytest.mark.parametrize("used", [False, True])
 def test_an_interrupt_between_shelf_and_exchange_loses_no_connection_and_no_slot(
     hume_client: HumeStreamClient, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str], used: bool
@@ -896,14 +898,14 @@ def test_a_lease_of_a_thread_that_has_ended_goes_on_while_its_socket_is_referred
 
 
 def test_a_socket_in_a_reference_cycle_of_an_ended_thread_is_found_by_who_waits(hume_client: HumeStreamClient) -> None:
-    class Holder:
+    class ForkAware:
         def __init__(self) -> None:
             self.socket, self.me = pool.socket().__enter__(), self
 
     with hume_client.pool([LanguageConfig()], max_size=1, timeout=20) as pool:
         gc.disable()
         try:
-            thread = threading.Thread(target=Holder)
+            thread = threading.Thread(target=ForkAware)
             thread.start()
             thread.join()
             assert pool.stats()["leases"] == 1

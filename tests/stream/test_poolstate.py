@@ -82,7 +82,7 @@ class Model:
 
 
 @attrs.define(eq=False)
-class Holder:
+class ForkAware:
     """A lease, as the test sees it."""
 
     socket: StreamSocket
@@ -95,7 +95,7 @@ class Actor:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
-        self.holder: Holder | None = None
+        self.holder: ForkAware | None = None
 
     def do(self, work: Callable[..., _T], *args: Any) -> _T:
         return self._thread.submit(work, *args).result(10)
@@ -120,12 +120,12 @@ class PoolMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.kept: dict[Hashable, Model] = {}
-        self.faces: dict[int, Holder] = {}  # by connection
+        self.faces: dict[int, ForkAware] = {}  # by connection
         self.pool = self.client.pool(
             [ProsodyConfig()], float(WINDOW * 1000), max_size=MAX_SIZE, max_stream_idle=600.0, timeout=0.005
         )
 
-    def holders(self) -> list[Holder]:
+    def holders(self) -> list[ForkAware]:
         return [actor.holder for actor in self.actors if actor.holder]
 
     def holding(self, data: st.DataObject) -> Actor:
@@ -153,7 +153,7 @@ class PoolMachine(RuleBasedStateMachine):
             if not held and self.later.offset - model.used > 600:
                 del self.kept[name]
         model = Model() if key is None else self.kept.setdefault(key, Model())
-        thread.holder = Holder(thread.do(enter), key, model)
+        thread.holder = ForkAware(thread.do(enter), key, model)
 
     @precondition(lambda self: bool(self.holders()))
     @rule(data=st.data(), how=st.sampled_from(["close", "elsewhere", "thread"]))
@@ -226,7 +226,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert reply["face"]["predictions"]
         self.faces[self.seen(reply, thread.holder).connection] = thread.holder
 
-    def seen(self, reply: StreamResponse, holder: Holder) -> RequestSeen:
+    def seen(self, reply: StreamResponse, holder: ForkAware) -> RequestSeen:
         """The request that was answered by this reply, by its number."""
         number = reply["payload_id"]
         seen = next(r for r in reversed(self.server.journal.requests) if r.fields.get("payload_id") == number)

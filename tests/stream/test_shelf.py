@@ -7,10 +7,10 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from hume_sync.net import clock as clock_module
-from hume_sync.net.connection import Connection
-from hume_sync.stream.exchange import Stream
+from hume_sync.stream.connection import Connection
+from hume_sync.stream.connections import Closed, PooledConnections
+from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
-from hume_sync.stream.shelf import Closed, Shelf
 
 THREAD, OTHER = object(), object()
 
@@ -44,7 +44,7 @@ class Silent:
     def discard(self) -> None: ...
 
 
-def dial(shelf: Shelf, clock: Clock, /, **attributes: Any) -> Connection:
+def dial(shelf: PooledConnections, clock: Clock, /, **attributes: Any) -> Connection:
     """A new connection, idle."""
     assert shelf.total < 9
     connection = leased(shelf)
@@ -55,7 +55,7 @@ def dial(shelf: Shelf, clock: Clock, /, **attributes: Any) -> Connection:
     return connection
 
 
-def leased(shelf: Shelf) -> Connection:
+def leased(shelf: PooledConnections) -> Connection:
     """A new connection that a lease has."""
     connection = Connection(cast("Any", Silent()))
     shelf.dialling.add(THREAD)
@@ -63,15 +63,15 @@ def leased(shelf: Shelf) -> Connection:
     return connection
 
 
-def put_back(shelf: Shelf, connection: Connection) -> Closed:
+def put_back(shelf: PooledConnections, connection: Connection) -> Closed:
     """The lease of the named stream that the connection holds is over."""
     mine = stream()
     mine.token = connection.holds[0] if connection.holds else mine.token
     return shelf.put_back(connection, mine, kept=True)
 
 
-def make(size: int = 9, **limits: float) -> Shelf:
-    return Shelf(size, Limits(**limits))
+def make(size: int = 9, **limits: float) -> PooledConnections:
+    return PooledConnections(size, Limits(**limits))
 
 
 def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:

@@ -36,7 +36,7 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.emulator import Emulator
-from hume_sync.net.wire import Wire
+from hume_sync.net.sockets import SocketStream
 from hume_sync.stream.wav import Wav
 
 from ..faultproxy import FaultProxy, Peer
@@ -457,7 +457,7 @@ def test_a_large_file_is_never_in_memory_more_than_twice(
     path.write_bytes(b"\xff\xfb\x90\x44" + bytes(size))
     peaks: list[int] = []
 
-    def watched(wire: Wire, data: bytes) -> int:
+    def watched(wire: SocketStream, data: bytes) -> int:
         peaks.append(tracemalloc.get_traced_memory()[1])
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # the server shares this memory, so it is not to have it
 
@@ -469,7 +469,7 @@ def test_a_large_file_is_never_in_memory_more_than_twice(
             try:
                 socket.get_job_details()  # connects, where that is to be done
                 with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionLost):
-                    patch.setattr(Wire, "send", watched)
+                    patch.setattr(SocketStream, "send", watched)
                     socket.send_file(path)
             finally:
                 tracemalloc.stop()

@@ -12,17 +12,17 @@ import pytest
 
 from hume_sync import HumeStreamClient, MisuseError, RetryPolicy
 from hume_sync.emulator import Emulator
-from hume_sync.net.connection import Connection
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Sockets, Watch
-from hume_sync.stream.exchange import Stream
+from hume_sync.stream.connection import Connection
+from hume_sync.stream.dedicated import DedicatedProvider
+from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
-from hume_sync.stream.sole import SoleSource
 
 
 @pytest.fixture
-def source(hume_client: HumeStreamClient) -> SoleSource:
-    return SoleSource(hume_client._connect, RetryPolicy(), Limits())
+def source(hume_client: HumeStreamClient) -> DedicatedProvider:
+    return DedicatedProvider(hume_client._connect, RetryPolicy(), Limits())
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def stream() -> Stream:
     return Stream()
 
 
-def take(source: SoleSource, stream: Stream) -> Connection:
+def take(source: DedicatedProvider, stream: Stream) -> Connection:
     return source.take(stream, object(), Deadline(5))
 
 
-def test_one_connection_is_made_and_kept(source: SoleSource, stream: Stream, hume_emulator: Emulator) -> None:
+def test_one_connection_is_made_and_kept(source: DedicatedProvider, stream: Stream, hume_emulator: Emulator) -> None:
     first = take(source, stream)
     assert take(source, stream) is first
     assert hume_emulator.journal.counts["handshakes"] == 1
@@ -43,7 +43,7 @@ def test_one_connection_is_made_and_kept(source: SoleSource, stream: Stream, hum
 
 @pytest.mark.parametrize("code", [None, 1001])
 def test_one_that_has_gone_is_replaced(
-    source: SoleSource, stream: Stream, hume_emulator: Emulator, code: int | None
+    source: DedicatedProvider, stream: Stream, hume_emulator: Emulator, code: int | None
 ) -> None:
     first = take(source, stream)
     hume_emulator.drop_connections(code)
@@ -55,41 +55,41 @@ def test_one_that_has_gone_is_replaced(
     source.close(1)
 
 
-def test_a_discarded_one_is_replaced(source: SoleSource, stream: Stream) -> None:
+def test_a_discarded_one_is_replaced(source: DedicatedProvider, stream: Stream) -> None:
     first = take(source, stream)
     first.discard()
     assert take(source, stream).epoch != first.epoch
     source.close(1)
 
 
-def test_closing_says_goodbye(source: SoleSource, stream: Stream, hume_emulator: Emulator) -> None:
+def test_closing_says_goodbye(source: DedicatedProvider, stream: Stream, hume_emulator: Emulator) -> None:
     take(source, stream)
     source.close(1)
     assert hume_emulator.journal.wait_for(lambda journal: bool(journal.ends))
     assert [end.code for end in hume_emulator.journal.ends] == [1000]
 
 
-def test_closing_again_or_before_anything_is_open_does_nothing(source: SoleSource) -> None:
+def test_closing_again_or_before_anything_is_open_does_nothing(source: DedicatedProvider) -> None:
     source.close(1)
     source.close(1)
     assert source.closing
 
 
-def test_once_closed_nothing_is_begun(source: SoleSource, stream: Stream) -> None:
+def test_once_closed_nothing_is_begun(source: DedicatedProvider, stream: Stream) -> None:
     source.close(1)
     for call in (source.check, lambda: source.sleep(60), lambda: take(source, stream)):
         with pytest.raises(MisuseError, match="closed"):
             call()
 
 
-def test_closing_wakes_a_sleep(source: SoleSource) -> None:
+def test_closing_wakes_a_sleep(source: DedicatedProvider) -> None:
     with ThreadPoolExecutor(1) as pool:
         sleeping = pool.submit(source.sleep, 600)
         source.close(0.05)
         assert isinstance(sleeping.exception(5), MisuseError)
 
 
-def test_a_sleep_that_nobody_disturbs_just_ends(source: SoleSource) -> None:
+def test_a_sleep_that_nobody_disturbs_just_ends(source: DedicatedProvider) -> None:
     began = time.monotonic()
     source.sleep(0.01)
     assert time.monotonic() - began >= 0.01
@@ -103,7 +103,7 @@ def test_a_connection_made_while_it_is_closed_is_let_go_of(hume_client: HumeStre
         sole._closing.set()
         return made[0]
 
-    sole = SoleSource(close_meanwhile, RetryPolicy(), Limits())
+    sole = DedicatedProvider(close_meanwhile, RetryPolicy(), Limits())
     with pytest.raises(MisuseError, match="closed"):
         take(sole, stream)
     assert not made[0].sound
@@ -116,13 +116,13 @@ def test_a_socket_that_begins_to_dial_after_the_close_is_refused(stream: Stream)
         watch(Sockets())
         raise AssertionError("watch lets nobody on")
 
-    sole = SoleSource(dial, RetryPolicy(), Limits())
+    sole = DedicatedProvider(dial, RetryPolicy(), Limits())
     with pytest.raises(MisuseError, match="closed"):
         take(sole, stream)
 
 
 def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
-    source: SoleSource, stream: Stream, hume_emulator: Emulator
+    source: DedicatedProvider, stream: Stream, hume_emulator: Emulator
 ) -> None:
     lock, held, end = source.lock, threading.Event(), threading.Event()
     connection = take(source, stream)
@@ -143,7 +143,7 @@ def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
     connection.discard()
 
 
-def test_the_end_of_a_call_leaves_the_connection_and_what_it_holds(source: SoleSource, stream: Stream) -> None:
+def test_the_end_of_a_call_leaves_the_connection_and_what_it_holds(source: DedicatedProvider, stream: Stream) -> None:
     connection = take(source, stream)
     connection.holds, connection.clock = (stream.token, 3), Fraction(4)
     source.count(requests=1)

@@ -28,10 +28,12 @@ from hume_sync import (
     TransportError,
 )
 from hume_sync.emulator import Emulator
-from hume_sync.net import clock, connection, tcp, transport
+from hume_sync.net import clock, tcp
+from hume_sync.net import websocket as transport
 from hume_sync.net.clock import boottime
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.transport import PING, Transport, control_frame
+from hume_sync.net.websocket import PING, WebSocket, control_frame
+from hume_sync.stream import connection
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Flow, Hole, Peer
 from tests.net.support import deaf
@@ -274,10 +276,10 @@ def test_ctrl_c_while_a_pong_is_awaited_is_raised_and_discards(hole: Hole, monke
         epoch = socket.epoch
         with monkeypatch.context() as patch:
 
-            def interrupted(self: Transport, deadline: Deadline, *_: object) -> None:
+            def interrupted(self: WebSocket, deadline: Deadline, *_: object) -> None:
                 raise KeyboardInterrupt
 
-            patch.setattr(Transport, "ping", interrupted)
+            patch.setattr(WebSocket, "ping", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 ask(socket)
         assert socket.epoch is None
@@ -372,8 +374,8 @@ def test_all_sockets_and_pools_of_a_client_learn_of_it_and_no_other_client(hole:
 
 
 def test_closing_does_not_wait_for_suspects(hole: Hole, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
-    waited: list[Transport] = []
-    monkeypatch.setattr(Transport, "close", lambda self, timeout: waited.append(self))
+    waited: list[WebSocket] = []
+    monkeypatch.setattr(WebSocket, "close", lambda self, timeout: waited.append(self))
     with client_of(hole.url).pool(TEXT) as pool, ThreadPoolExecutor(3) as threads:
         warm(pool, threads, 3)
         hole.forget()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hume_sync.stream.duration import Length
-from hume_sync.stream.window import Plan, StreamWindow, WindowItem
+from hume_sync.stream.window import ReplayPlan, StreamWindow, WindowItem
 
 SMALL = 8 * 2**20 // 3 + 1  # three of these are more than is kept
 
@@ -80,7 +80,7 @@ class Client:
         self.connections = [Connection(Server(width)) for _ in range(4)]
         self.lengths: dict[str, int] = {}
 
-    def push(self, name: str, length: int, at: int) -> tuple[Plan, list[tuple[str, int]]]:
+    def push(self, name: str, length: int, at: int) -> tuple[ReplayPlan, list[tuple[str, int]]]:
         connection = self.connections[at]
         plan = self.window.plan(connection.heard)
         reset = plan.reset and connection.touched
@@ -93,7 +93,7 @@ class Client:
         connection.heard, connection.touched = self.window.number, True
         return plan, seen
 
-    def replay(self, connection: Connection, plan: Plan, count: int, reset: bool) -> bool:
+    def replay(self, connection: Connection, plan: ReplayPlan, count: int, reset: bool) -> bool:
         for item in plan.replay[:count]:
             name = name_of(item)
             connection.server.hear(name, self.lengths[name], reset=reset)
@@ -217,7 +217,7 @@ def test_more_bytes_than_are_kept_lose_the_context_until_what_is_kept_fills_the_
     window = StreamWindow(5000)
     for _ in range(3):
         window.push((bytes(SMALL),), exactly(1))
-    assert window.plan(None) == Plan((), reset=True, complete=False)
+    assert window.plan(None) == ReplayPlan((), reset=True, complete=False)
     assert window.plan(window.number).complete  # the connection that heard it all is none the worse
     for number in range(3, 5):
         window.push(payload(number), exactly(1))
@@ -306,8 +306,8 @@ def test_a_reset_makes_what_a_connection_heard_before_worthless() -> None:
     window = StreamWindow(5000)
     window.push(payload("old"), exactly(1))
     window.reset()
-    assert window.plan(1) == Plan((), reset=True, complete=True)
-    assert window.plan(window.number) == Plan((), reset=False, complete=True)
+    assert window.plan(1) == ReplayPlan((), reset=True, complete=True)
+    assert window.plan(window.number) == ReplayPlan((), reset=False, complete=True)
 
 
 def test_what_was_given_up_stays_lost_until_a_payload_is_accepted() -> None:
@@ -315,7 +315,7 @@ def test_what_was_given_up_stays_lost_until_a_payload_is_accepted() -> None:
     window.push(payload("old"), exactly(1))
     window.give_up()
     for heard in (None, 1, window.number):
-        assert window.plan(heard) == Plan((), reset=True, complete=False)
+        assert window.plan(heard) == ReplayPlan((), reset=True, complete=False)
     window.push(payload("new"), exactly(1))
     assert [item.members[0] for item in window.plan(None).replay] == [b"new"]
 

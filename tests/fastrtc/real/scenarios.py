@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from .sound import DECODED
-from .wire import Updates, Wire, ask, kind, payload
+from .wire import SocketStream, Updates, ask, kind, payload
 
 TURN = ["started_talking", "pause_detected"]
 REFUSED = {"status": "failed", "meta": {"error": "concurrency_limit_reached", "limit": 1}}
@@ -27,7 +27,7 @@ each_scenario = pytest.mark.parametrize("play", SCENARIOS, ids=lambda play: play
 
 @scenario
 def an_echo_is_announced_and_comes_back_sample_by_sample(url: str) -> None:
-    with Wire(url, "/echo").start() as wire:
+    with SocketStream(url, "/echo").start() as wire:
         said = wire.speak()
         messages = wire.until("media")
         assert [kind(message) for message in messages] == [*TURN, "response_starting", "media"]
@@ -36,7 +36,7 @@ def an_echo_is_announced_and_comes_back_sample_by_sample(url: str) -> None:
 
 @scenario
 def a_connection_has_turn_after_turn(url: str) -> None:
-    with Wire(url, "/echo").start() as wire:
+    with SocketStream(url, "/echo").start() as wire:
         for _ in range(3):
             said = wire.speak()
             assert payload(wire.until("media")[-1]) == said
@@ -44,7 +44,7 @@ def a_connection_has_turn_after_turn(url: str) -> None:
 
 @scenario
 def each_of_ten_chunks_is_announced_and_they_come_in_order(url: str) -> None:
-    with Wire(url, "/multi").start() as wire:
+    with SocketStream(url, "/multi").start() as wire:
         wire.speak()
         messages = wire.until("media", 10)
         kinds = [kind(message) for message in messages]
@@ -58,14 +58,14 @@ def each_of_ten_chunks_is_announced_and_they_come_in_order(url: str) -> None:
 @scenario
 def the_rate_of_a_handler_is_that_of_its_audio(url: str) -> None:
     for rate in (8000, 16000, 48000):
-        with Wire(url, f"/echo{rate // 1000}", rate=rate).start() as wire:
+        with SocketStream(url, f"/echo{rate // 1000}", rate=rate).start() as wire:
             said = wire.speak()
             assert payload(wire.until("media")[-1]) == said
 
 
 @scenario
 def audio_comes_back_block_by_block_from_a_handler_without_turns(url: str) -> None:
-    with Wire(url, "/raw").start() as wire:
+    with SocketStream(url, "/raw").start() as wire:
         for number in range(5):
             wire.media(bytes([number]) * 320)
             assert payload(wire.next()) == bytes([number]) * 320
@@ -73,7 +73,7 @@ def audio_comes_back_block_by_block_from_a_handler_without_turns(url: str) -> No
 
 @scenario
 def outputs_come_by_events_and_never_over_the_websocket(url: str) -> None:
-    with Wire(url, "/addl").start() as wire:
+    with SocketStream(url, "/addl").start() as wire:
         wire.ping()
         with Updates(url, wire.id) as updates:
             said = wire.speak()
@@ -89,7 +89,7 @@ def outputs_come_by_events_and_never_over_the_websocket(url: str) -> None:
 
 @scenario
 def outputs_wait_for_a_reader_and_go_to_one_only(url: str) -> None:
-    with Wire(url, "/addl").start() as wire:
+    with SocketStream(url, "/addl").start() as wire:
         wire.speak()
         wire.until("media", 2)
         assert ask(url, "GET", f"/latest?webrtc_id={wire.id}")[1] == {"output": {"samples": 41600, "rate": 16000}}
@@ -100,7 +100,7 @@ def outputs_wait_for_a_reader_and_go_to_one_only(url: str) -> None:
 
 @scenario
 def each_turn_asks_for_inputs_and_waits_for_them(url: str) -> None:
-    with Wire(url, "/args").start() as wire:
+    with SocketStream(url, "/args").start() as wire:
         wire.ping()
         with Updates(url, wire.id) as updates:
             for scale in (1, 2):
@@ -115,7 +115,7 @@ def each_turn_asks_for_inputs_and_waits_for_them(url: str) -> None:
 
 @scenario
 def inputs_given_before_a_turn_are_taken_by_it(url: str) -> None:
-    with Wire(url, "/args").start() as wire:
+    with SocketStream(url, "/args").start() as wire:
         wire.ping()
         ask(url, "POST", "/input_hook", {"webrtc_id": wire.id, "scale": 3, "label": "early"})
         wire.speak()
@@ -132,22 +132,22 @@ def a_hook_does_not_mind_an_unknown_id_but_a_missing_one(url: str) -> None:
 
 @scenario
 def one_more_than_the_limit_is_refused_after_its_start_until_a_place_is_free(url: str) -> None:
-    with Wire(url, "/limit").start() as first:
+    with SocketStream(url, "/limit").start() as first:
         first.ping()
-        with Wire(url, "/limit") as second:
+        with SocketStream(url, "/limit") as second:
             second.ping()
             second.start()
             assert second.next() == REFUSED
             assert second.closed() == 1000
         first.send("stop")
         assert first.closed() == 1000
-    with Wire(url, "/limit").start() as third:
+    with SocketStream(url, "/limit").start() as third:
         third.ping()
 
 
 @scenario
 def an_offer_with_the_id_of_a_connection_is_refused_with_status_200(url: str) -> None:
-    with Wire(url, "/echo").start() as wire:
+    with SocketStream(url, "/echo").start() as wire:
         wire.ping()
         offer = {"sdp": "", "type": "offer", "webrtc_id": wire.id}
         exists = {"status": "failed", "meta": {"error": "connection_already_exists"}}
@@ -165,7 +165,7 @@ def an_offer_that_lacks_something_is_unprocessable(url: str) -> None:
 @scenario
 def a_handler_that_raises_is_silent_for_good(url: str) -> None:
     for path in ("/exc", "/err"):
-        with Wire(url, path).start() as wire:
+        with SocketStream(url, path).start() as wire:
             wire.speak()
             assert [kind(message) for message in wire.until("media")] == [*TURN, "response_starting", "media"]
             assert wire.rest() == []
@@ -176,21 +176,21 @@ def a_handler_that_raises_is_silent_for_good(url: str) -> None:
 
 @scenario
 def a_warning_is_not_told_over_the_websocket(url: str) -> None:
-    with Wire(url, "/warn").start() as wire:
+    with SocketStream(url, "/warn").start() as wire:
         wire.speak()
         assert [kind(message) for message in wire.until("media")] == [*TURN, "response_starting", "media"]
 
 
 @scenario
 def a_handler_may_send_messages_of_its_own(url: str) -> None:
-    with Wire(url, "/custom").start() as wire:
+    with SocketStream(url, "/custom").start() as wire:
         assert wire.next() == {"type": "log", "data": "hello"}
         assert wire.next() == {"type": "custom", "data": {"x": 1}}
 
 
 @scenario
 def what_follows_the_stop_word_makes_the_turn(url: str) -> None:
-    with Wire(url, "/stopword").start() as wire:
+    with SocketStream(url, "/stopword").start() as wire:
         wire.media(wire.words())
         assert wire.next() == {"type": "stopword", "data": ""}
         said = wire.speak()
@@ -201,16 +201,16 @@ def what_follows_the_stop_word_makes_the_turn(url: str) -> None:
 
 @scenario
 def a_stream_closed_by_its_handler_ends_when_the_client_speaks(url: str) -> None:
-    with Wire(url, "/close").start() as wire:
+    with SocketStream(url, "/close").start() as wire:
         wire.speak()
         wire.until("media")
         assert wire.rest() == []
         assert wire.closed(lambda: wire.send("ping")) == 1000
 
 
-def call(url: str, path: str) -> Wire:
+def call(url: str, path: str) -> SocketStream:
     """As Twilio makes one."""
-    wire = Wire(url, path, rate=8000, route="telephone/handler")
+    wire = SocketStream(url, path, rate=8000, route="telephone/handler")
     wire.send("connected", protocol="Call", version="1.0.0")
     wire.send("start", sequenceNumber="1", streamSid=wire.id, start={"streamSid": wire.id, "tracks": ["inbound"]})
     return wire
@@ -246,7 +246,7 @@ def a_telephone_is_refused_where_others_have_all_places_and_takes_none_itself(ur
         first.ping()
         with call(url, "/limit") as second:
             second.ping()
-            with Wire(url, "/limit").start() as third:
+            with SocketStream(url, "/limit").start() as third:
                 third.ping()
                 with call(url, "/limit") as fourth:
                     assert fourth.next() == REFUSED
@@ -255,14 +255,14 @@ def a_telephone_is_refused_where_others_have_all_places_and_takes_none_itself(ur
 
 @scenario
 def a_stop_is_answered_by_the_end(url: str) -> None:
-    with Wire(url, "/echo").start() as wire:
+    with SocketStream(url, "/echo").start() as wire:
         wire.send("stop")
         assert wire.closed() == 1000
 
 
 @scenario
 def a_ping_is_answered_before_the_start_and_after_what_is_unknown(url: str) -> None:
-    with Wire(url, "/echo") as wire:
+    with SocketStream(url, "/echo") as wire:
         wire.ping()
         wire.start()
         wire.send("mark", x=1)
@@ -272,26 +272,26 @@ def a_ping_is_answered_before_the_start_and_after_what_is_unknown(url: str) -> N
 @scenario
 def what_cannot_be_read_ends_the_connection_and_before_the_start_without_a_close_frame(url: str) -> None:
     for bad in ("{no json", '{"foo": 1}', "[1, 2]", b'{"event": "ping"}', '{"event": "media", "media": {}}'):
-        with Wire(url, "/echo").start() as wire:
+        with SocketStream(url, "/echo").start() as wire:
             wire.ping()
             wire.socket.send(bad)
             assert wire.closed() == 1000
     for bad in ("{no json", '{"event": "start"}', '{"event": "stop"}'):
-        with Wire(url, "/echo") as wire:
+        with SocketStream(url, "/echo") as wire:
             wire.socket.send(bad)
             assert wire.closed() is None
 
 
 @scenario
 def a_message_of_more_than_16_mebibytes_ends_the_connection(url: str) -> None:
-    with Wire(url, "/echo").start() as wire:
+    with SocketStream(url, "/echo").start() as wire:
         wire.ping()
         assert wire.closed(lambda: wire.media(bytes(13 * 2**20))) in {None, 1009}
 
 
 @scenario
 def an_unknown_path_is_forbidden_for_a_websocket_and_not_found_otherwise(url: str) -> None:
-    with pytest.raises(InvalidStatus) as caught, Wire(url, "/nowhere"):
+    with pytest.raises(InvalidStatus) as caught, SocketStream(url, "/nowhere"):
         pass
     assert caught.value.response.status_code == 403
     assert ask(url, "GET", "/echo/websocket/offer")[0] == 404

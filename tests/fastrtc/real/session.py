@@ -35,7 +35,7 @@ class Gone(Exception):
     """The client has closed the connection."""
 
 
-class Server(Protocol):
+class AppConfig(Protocol):
     """What a session needs of its server."""
 
     knobs: Knobs
@@ -55,7 +55,7 @@ class Session:
 
     def __init__(
         self,
-        server: Server,
+        server: AppConfig,
         stream: Stream,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,

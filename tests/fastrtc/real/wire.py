@@ -39,7 +39,7 @@ def payload(message: Any) -> bytes:
     return base64.b64decode(message["media"]["payload"], validate=True)
 
 
-class Wire:
+class SocketStream:
     """A WebSocket to a stream, message by message."""
 
     def __init__(

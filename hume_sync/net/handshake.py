@@ -1,0 +1,152 @@
+"""What websocket-client sees as a socket while it upgrades: a guard before and behind its handshake.
+
+websocket-client writes the request and checks the accept key. Everything else about a handshake is held here,
+where it can be bounded: private headers are put in behind its back, so neither it nor its trace ever knows a
+key; the answer is read within limits; any status but 101 ends here, so no redirect is followed and no body is
+read beyond a sentence; and cookies go neither way, whatever other users of websocket-client in this process do.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
+from .body import framing
+from .endpoint import Endpoint
+from .http1 import Head, read_head, seconds_to_wait
+from .interrupts import from_outside
+from .sockets import SocketStream
+
+__all__ = ["Handshake", "HandshakeEnded"]
+
+_CHECKED = frozenset({"upgrade", "connection", "sec-websocket-accept"})
+
+_MAX_READ = 8192
+"""Bytes of a refusal's body that are read."""
+
+_MAX_BODY = 512
+"""Characters of it that are kept."""
+
+_SENTENCE = 200
+"""Characters of it in an error's text."""
+
+_PATIENCE = 0.5
+"""Seconds for the body to come."""
+
+
+_NO_KEY = "no API key was sent: set HUME_API_KEY, or pass api_key"
+
+
+class HandshakeEnded(Exception):
+    """Stands for what ended a handshake, on its way through websocket-client.
+
+    That takes some exceptions for an order to wait, or to try again, and keeps a descriptor open for it.
+    """
+
+
+class Handshake:
+    """Stands between websocket-client's handshake and the wire."""
+
+    def __init__(self, wire: SocketStream, endpoint: Endpoint) -> None:
+        self._wire = wire
+        self._endpoint = endpoint
+        self._answer = b""
+        self.head: Head | None = None
+        self._failure: Exception | None = None
+
+    def send(self, data: bytes) -> int:
+        """Send websocket-client's request, without cookies, and with the query and the private headers."""
+        lines = [line for line in data.split(b"\r\n") if line and not line.lower().startswith(b"cookie:")]
+        if self._endpoint.query:
+            target, _, version = lines[0].rpartition(b" ")
+            lines[0] = b"%b?%b %b" % (target, self._endpoint.query.reveal().encode(), version)
+        lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
+        try:
+            self._wire.send(b"\r\n".join([*lines, b"", b""]))
+        except Exception as exc:
+            self._failure = exc
+            raise HandshakeEnded("told by `take_failure`") from exc
+        return len(data)
+
+    def recv(self, limit: int) -> bytes:
+        """Hand out the answer, once it is known to be an upgrade."""
+        if self.head is None:
+            try:
+                self.head = self._accept(read_head(self._wire))
+            except Exception as exc:
+                self._failure = exc
+                raise HandshakeEnded("told by `take_failure`") from exc
+            # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
+            lines = ["HTTP/1.1 101 Switching Protocols"]
+            lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]
+            self._answer = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+        head, self._answer = self._answer[:limit], self._answer[limit:]
+        return head
+
+    def take_failure(self) -> Exception | None:
+        """Return what ended the handshake, where `HandshakeEnded` was raised in its place; it is not kept."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _accept(self, head: Head) -> Head:
+        if head.status != 101:
+            raise self._refusal(head)
+        if head.get("sec-websocket-extensions") or head.get("sec-websocket-protocol"):
+            # RFC 6455, 4.1: an answer may only pick from what was offered, and nothing was.
+            raise ProtocolError("the server chose an extension or subprotocol unasked", phase="connect")
+        return head
+
+    def _refusal(self, head: Head) -> HandshakeRejected | AuthenticationError:
+        retry_after = seconds_to_wait(head.get("retry-after"), head.get("date"))
+        if head.status == 401:
+            # The official SDK's text, word for word: callers match on it.
+            wrong = "HumeStreamClient initialized with invalid API key."
+            return AuthenticationError(
+                wrong if self._endpoint.has_key else f"HTTP 401 from {self._endpoint.authority}: {_NO_KEY}",
+                phase="connect",
+                status=401,
+                retry_after=retry_after,
+            )
+        what = f"HTTP {head.status} from {self._endpoint.authority}"
+        body = ""
+        if 300 <= head.status < 400:
+            what += ", a redirect, which is never followed: give the final address as base_url"
+        elif body := self._body(head):
+            what += f": {body[:_SENTENCE]}"
+        hint = f"; {_NO_KEY}" if head.status == 403 and not self._endpoint.has_key else ""
+        error = HandshakeRejected(
+            f"Unexpected error when creating streaming connection ({what}){hint}",
+            phase="connect",
+            status=head.status,
+            retry_after=retry_after,
+        )
+        error.body = body
+        return error
+
+    def _body(self, head: Head) -> str:
+        """How the body begins, as one line of printable text; what comes late is waited for, but not for long."""
+        raw = bytearray()
+        self._wire.deadline = self._wire.deadline.within(_PATIENCE)
+        try:
+            body = framing(head.status, dict(head.fields))
+            while not body.ended and len(raw) < _MAX_READ:
+                raw += body.feed(bytes(self._wire.read()))
+        except (OSError, HumeClientException) as exc:
+            if from_outside(exc):
+                raise
+            # Else what has come tells more than nothing.
+        text = raw.decode("utf-8", "replace")
+        if len(raw) >= _MAX_READ:
+            text = re.sub(r"\S+\Z", "", text)  # half a key is not known for one
+        text = " ".join(self._endpoint.scrub(text).split())
+        return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_BODY]
+
+    # What websocket-client asks of a socket besides:
+
+    def gettimeout(self) -> float:
+        """Anything but zero: "blocking", for websocket-client; the deadline rules."""
+        return 1.0
+
+    def close(self) -> None:
+        """Close the wire: websocket-client gave up."""
+        self._wire.close()

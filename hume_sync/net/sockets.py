@@ -1,0 +1,244 @@
+"""A connected socket as a stream of bytes: buffered reads, and the deadline on every system call."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import ssl
+import struct
+from typing import Final
+
+from .clock import monotonic
+from .deadline import Deadline
+from .interrupts import from_outside
+from .keepalive import allow_for_closed_window
+from .readiness import instant_poll
+
+__all__ = ["Received", "SocketStream", "abort_socket"]
+
+Received = bytes | bytearray | memoryview
+"""Bytes as they came, without a copy where that is possible."""
+
+_CHUNK: Final = 65536
+"""Bytes asked for in one read: a reply of twenty faces. The buffer lives as long as what came in it, no longer."""
+
+_TICK: Final = 1.0
+"""Seconds that a system call waits at most. While the deadline is further off than that, the socket's timer can stay
+as it is, which saves two system calls an exchange; a wait that is longer is just begun again."""
+
+
+class SocketStream:
+    """The one owner of a connected socket.
+
+    It has the few methods websocket-client asks of a socket. Only the thread that holds the exchange may call anything
+    here but `abort`.
+
+    Errors are those of the socket, ``TimeoutError`` means that the deadline has passed and nothing else, and
+    ``b""`` is the end of the stream.
+    """
+
+    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+        self._sock = sock
+        self._surplus: Received = b""  # received, not yet asked for
+        self._readable = instant_poll()
+        self._readable.register(sock.fileno(), select.POLLIN)
+        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        sock.settimeout(None)
+        # A plain socket waits in the kernel, under the kernel's timer: one system call an operation. Python's own
+        # timer makes it two, but TLS knows no other, nor do the sockets of gevent, which never really block.
+        self._by_kernel = self._tls is None and os.get_blocking(sock.fileno())
+        self._timer: float | None = None  # what it is set to; 0.0: not to wait at all
+        self.deadline = deadline  # of the call under way; the caller sets it before each exchange
+
+    @property
+    def surplus(self) -> int:
+        """Bytes received and not yet asked for."""
+        return len(self._surplus)
+
+    def read(self) -> Received:
+        """All that is there, or comes in one piece; at least a byte, but at the end of the stream."""
+        if surplus := self._surplus:
+            self._surplus = b""
+            return surplus
+        while True:
+            if self._timer != _TICK or self.deadline.end - monotonic() < _TICK:
+                self._set_timer()
+            try:
+                return self._sock.recv(_CHUNK)
+            except (BlockingIOError, TimeoutError) as exc:
+                self._tick(exc)
+
+    def read_into(self, view: memoryview) -> int:
+        """Read into a buffer, past what is left over; the number of bytes, zero at the end of the stream."""
+        while True:
+            self._set_timer()
+            try:
+                return self._sock.recv_into(view)
+            except (BlockingIOError, TimeoutError) as exc:
+                self._tick(exc)
+
+    def unread(self, data: Received) -> None:
+        """Put back what belongs to a later read."""
+        self._surplus = data
+
+    def recv(self, limit: int) -> bytes:
+        """At most ``limit`` bytes, as soon as there are any."""
+        data = memoryview(self.read())
+        self._surplus = data[limit:]
+        return bytes(data[:limit])
+
+    def recv_line(self, limit: int) -> bytes:
+        """One line with its end; at most ``limit`` bytes, and what there is at the end of the stream."""
+        line = bytearray()
+        while len(line) < limit and not line.endswith(b"\n"):
+            there = bytes(self.read())
+            if not there:
+                break
+            taken = min(there.find(b"\n") + 1 or len(there), limit - len(line))
+            line += there[:taken]
+            self._surplus = there[taken:]
+        return bytes(line)
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send all of ``data``."""
+        sent, size = self._send_some(data), len(data)
+        if sent < size:  # only where time and again it has to wait
+            with memoryview(data) as view:
+                while sent < size:
+                    sent += self._send_some(view[sent:])
+        return size
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        while True:
+            if self._timer != _TICK or self.deadline.end - monotonic() < _TICK:
+                self._set_timer()
+            try:
+                return self._sock.send(data)
+            except (BlockingIOError, TimeoutError) as exc:
+                self._tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
+
+    def is_quiet(self) -> bool:
+        """Without waiting: whether there is nothing to read, not even the end of the stream. (Or not: see `poll`.)"""
+        return not (self._surplus or self._readable.poll(0) or (self._tls and self._tls.pending()))
+
+    def poll(self) -> bool:
+        """Without waiting: whether there is anything to read.
+
+        Raises:
+            EOFError: the peer has ended the stream.
+        """
+        if self._surplus:
+            return True
+        if self.is_quiet():
+            return False
+        # A real read, not just the look: TLS sends records that carry no data (session tickets).
+        self._wait_for_nothing()
+        try:
+            self._surplus = self._sock.recv(_CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError) as exc:
+            if from_outside(exc):
+                raise
+            return False
+        if not self._surplus:
+            raise EOFError("the peer has ended the stream")
+        return True
+
+    def try_send(self, data: bytes) -> None:
+        """Send if the socket takes it at once, else let it be: for a last word before the end."""
+        try:
+            self._wait_for_nothing()
+            self._sock.send(data)
+        except OSError as exc:
+            if from_outside(exc):
+                raise
+            # Else a courtesy that was not taken; the connection ends either way.
+
+    def _tick(self, exc: OSError) -> None:
+        """Go on after a wait of a second."""
+        _only_a_tick(exc)
+        allow_for_closed_window(self._sock)
+
+    def _set_timer(self) -> None:
+        """Have the next system call end in time. (Where it would not change anything, it need not be called.)
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        left = min(self.deadline.end - monotonic(), _TICK)
+        if left == self._timer:
+            return
+        if left <= 0.0:
+            raise TimeoutError("the deadline has passed")
+        if self._by_kernel:
+            if self._timer == 0.0:
+                self._sock.settimeout(None)
+            timeval = struct.pack("@ll", int(left), int(left % 1 * 1e6) or 1)  # (zero would be: no limit)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        else:
+            self._sock.settimeout(left)
+        self._timer = left
+
+    def _wait_for_nothing(self) -> None:
+        self._sock.settimeout(0.0)
+        self._timer = 0.0
+
+    def abort(self) -> None:
+        """End the connection from any thread: a call that waits on it wakes up with the end of the stream."""
+        abort_socket(self._sock)
+
+    def close(self) -> None:
+        """End the connection and give the descriptor back. Idempotent."""
+        self.abort()
+        self._sock.close()
+        self._surplus = b""
+
+    def detach(self) -> tuple[socket.socket, bytes]:
+        """Hand the socket over, with what was received and not yet asked for; this wire is nobody's any more."""
+        return self._sock, bytes(self._surplus)
+
+    def let_go(self, *, close: bool) -> None:
+        """In a forked child: drop the descriptor without a byte or a shutdown that the parent would feel."""
+        if close:
+            self._sock.close()
+        else:
+            self._sock.detach()
+
+    # What websocket-client asks of a socket besides:
+
+    def gettimeout(self) -> float:
+        """Anything but zero: "blocking", for websocket-client; the deadline rules."""
+        return 1.0
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once closed."""
+        return self._sock.fileno()
+
+
+def abort_socket(sock: socket.socket) -> None:
+    """Shut a socket down, from any thread, so that whatever waits on it wakes up."""
+    try:
+        if isinstance(sock, ssl.SSLSocket):
+            # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
+            super(ssl.SSLSocket, sock).shutdown(socket.SHUT_RDWR)
+        else:  # (eventlet's sockets have the method, their class has not)
+            sock.shutdown(socket.SHUT_RDWR)
+    except OSError as exc:
+        if from_outside(exc):
+            raise
+        # Else it has ended already, or not begun.
+
+
+def _only_a_tick(exc: OSError) -> None:
+    """The timer has run out: how much time is left is looked at next.
+
+    But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
+    """
+    try:
+        if from_outside(exc):
+            raise exc
+        if isinstance(exc, TimeoutError) and exc.errno:
+            raise ConnectionResetError(exc.errno, exc.strerror) from None
+    finally:
+        del exc  # else it would keep this frame, and this frame it

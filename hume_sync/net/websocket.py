@@ -1,0 +1,396 @@
+"""One WebSocket over websocket-client: the only module that imports it.
+
+websocket-client upgrades the connection, and makes and checks the control frames; those that carry data are `frames`'.
+What it leaves open is closed here: a deadline on every system call, a cap on messages before memory is taken for them,
+fragments counted in, strict control frames, and an ending that cannot hang.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+import websocket
+from websocket import ABNF
+
+from ..errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectError,
+    ConnectionLost,
+    HandshakeRejected,
+    HumeClientException,
+    MessageTooLarge,
+    ProtocolError,
+    Timeout,
+    TransportError,
+)
+from .connect import dial
+from .deadline import Deadline
+from .endpoint import Endpoint
+from .frames import FINAL, TEXT, FrameReader, FrameWriter, Part, broken
+from .handshake import Handshake
+from .interrupts import from_outside
+from .pending import Watch, unwatched
+from .sockets import Received, SocketStream
+from .tracebacks import hides_locals
+
+__all__ = [
+    "CLOSE",
+    "PING",
+    "PONG",
+    "WebSocket",
+    "check_websocket_client",
+    "control_frame",
+    "goodbye",
+    "upgrade",
+]
+
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+_CONTINUATION: Final = 0x0
+
+_MAX_IDLE_FRAMES: Final = 32
+"""Frames read for one look at an idle connection; a peer that sends more without a message is not sound."""
+
+_OPCODE: Final = 0xF
+_WHOLE_TEXT: Final = FINAL | TEXT
+
+_MAX_CONTROL: Final = 125  # RFC 6455, 5.5
+
+_NO_CODE: Final = 1005  # RFC 6455, 7.1.5: a close frame without a code
+
+_TIMED_OUT: Final = (TimeoutError, websocket.WebSocketTimeoutException)
+"""The deadline, and nothing else: `SocketStream` tells the system's own time-outs apart."""
+
+
+class WebSocket:
+    """A connected WebSocket for text messages. One thread at a time, but for `abort`."""
+
+    def __init__(self, wire: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
+        self._wire = wire
+        self._scrub = endpoint.scrub
+        self._reader = FrameReader(wire, endpoint.max_message_size)
+        self._writer = FrameWriter()
+        self.is_quiet = wire.is_quiet  # the method itself: it is asked before each request
+        self.headers = headers
+        """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
+
+    @classmethod
+    def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> WebSocket:
+        """Dial and upgrade; ``watch`` as for `dial`.
+
+        Raises:
+            ConfigurationError: the key may not go there unencrypted, or an unknown websocket-client is installed.
+            AuthenticationError, HandshakeRejected: the server answered 401, or anything else but 101.
+            ConnectError, ProtocolError, Timeout: as they say, with ``phase="connect"``.
+        """
+        return cls(*upgrade(endpoint, deadline, watch), endpoint)
+
+    def scrub(self, text: str) -> str:
+        """A text of the server, without the key should it repeat it."""
+        return self._scrub(text)
+
+    def send(self, parts: Sequence[Part], deadline: Deadline) -> None:
+        """Send one text message (UTF-8), given in parts: masked, in one frame, as one write.
+
+        Raises:
+            Timeout, ConnectionLost: with ``phase="send"``; the message cannot have been processed.
+        """
+        self._wire.deadline = deadline
+        try:
+            self._wire.send(self._writer.build(parts))
+        except (OSError, TransportError) as exc:
+            self._fail(exc, phase="send")
+
+    def receive(self, deadline: Deadline) -> Received:
+        """Return the next text message; pings are answered meanwhile.
+
+        The bytes are not checked to be UTF-8: that is the JSON parser's work, at a hundredth of the cost.
+
+        Raises:
+            Timeout, ConnectionLost: with ``phase="receive"`` and ``maybe_processed=True``.
+            MessageTooLarge, ProtocolError: the peer is told (1009, 1002) and the connection must be closed.
+        """
+        self._wire.deadline = deadline
+        try:
+            first, data = self._reader.read()
+            return data if first == _WHOLE_TEXT else self._assemble(first, data, deadline)
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
+            self._fail(exc, phase="receive")
+
+    def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
+        """A message whose first frame is not the whole of it."""
+        message: bytearray | None = None
+        while True:
+            if first & CLOSE:  # the bit that all control frames have
+                self._control(first, data)
+            else:
+                message = self._extended(message, first, data)
+                if first & FINAL:
+                    return message
+            # Frames already in memory cost no system call, so the time is looked at here too.
+            deadline.for_socket()
+            first, data = self._reader.read()
+
+    def _extended(self, message: bytearray | None, first: int, data: Received) -> bytearray:
+        """The fragments of a message so far (None: none), and one more; a million of them must not be kept apart."""
+        if first & _OPCODE != (TEXT if message is None else _CONTINUATION):
+            raise broken("not a text message, or one inside another")
+        message = bytearray() if message is None else message
+        message += data
+        self._reader.held = 0 if first & FINAL else len(message)
+        return message
+
+    def _control(self, first: int, data: Received, *, wait: bool = True) -> None:
+        """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
+        if not first & FINAL or len(data) > _MAX_CONTROL:
+            raise broken("a control frame that is too long or in pieces")
+        opcode, said = first & _OPCODE, bytes(data)
+        if opcode == PING:
+            if wait:
+                self._wire.send(control_frame(PONG, said))
+            else:
+                self._wire.try_send(control_frame(PONG, said))
+        elif opcode == CLOSE:
+            end = goodbye(said, self._scrub)
+            self._wire.try_send(control_frame(CLOSE, said[:2]))
+            try:
+                raise end
+            finally:
+                del end  # as in `_fail`
+        elif opcode != PONG:
+            raise broken(f"opcode {opcode}, which nobody knows")
+
+    def poll(self) -> Received | None:
+        """Return the next text message that has come in full, without waiting; pings are answered.
+
+        Returns:
+            The message; None where nothing has come.
+
+        Raises:
+            ConnectionLost: the peer has closed, sent a part of a frame or message, broken the protocol, or sent more
+                than 32 frames and not one message (``phase="idle"``). Nothing of a request has been sent.
+        """
+        self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
+        message: bytearray | None = None
+        try:
+            for _ in range(_MAX_IDLE_FRAMES):
+                if not self._wire.poll():
+                    if message is None:
+                        return None
+                    break
+                first, data = self._reader.read()
+                if first & CLOSE:
+                    self._control(first, data, wait=False)
+                elif first == _WHOLE_TEXT and message is None:
+                    return data
+                else:
+                    message = self._extended(message, first, data)
+                    if first & FINAL:
+                        return message
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
+            _fail_idle(exc, "the connection ended while it was idle")
+        raise _no_message()
+
+    def ping(self, deadline: Deadline, on_message: Callable[[Received], None]) -> None:
+        """Ping the peer of an idle connection and wait for its pong.
+
+        Args:
+            deadline: of the pong.
+            on_message: called with each text message that comes before it; raises where that is one too many.
+
+        Raises:
+            ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
+        """
+        self._wire.deadline = deadline
+        payload = secrets.token_bytes(8)
+        message: bytearray | None = None
+        try:
+            self._wire.send(control_frame(PING, payload))
+            for _ in range(_MAX_IDLE_FRAMES):
+                first, data = self._reader.read()
+                if first & CLOSE:
+                    self._control(first, data, wait=False)
+                    if message is None and first & _OPCODE == PONG and bytes(data) == payload:
+                        return
+                else:
+                    message = self._extended(message, first, data)
+                    if first & FINAL:
+                        on_message(message)
+                        message = None
+        except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
+            timed_out = isinstance(exc, TimeoutError)
+            _fail_idle(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
+        raise _no_message()
+
+    def close(self, timeout: float) -> None:
+        """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.
+
+        Never raises for what the peer does: the connection ends here one way or another.
+        """
+        deadline = Deadline(timeout)
+        self._wire.deadline = deadline
+        try:
+            self._wire.send(control_frame(CLOSE, (1000).to_bytes(2, "big")))
+            while self._reader.read()[0] & _OPCODE != CLOSE:
+                deadline.for_socket()
+        except (OSError, EOFError, ProtocolError) as exc:
+            if from_outside(exc):
+                raise
+            # Else the peer is gone, slow or confused; all the same to a connection that ends.
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Let go of the connection at once, without a word. Idempotent."""
+        self._wire.close()
+
+    def let_go(self, *, close: bool) -> None:
+        """In a forked child: drop the inherited descriptor in silence."""
+        self._wire.let_go(close=close)
+
+    def retire(self) -> None:
+        """Say goodbye without waiting for an answer, and let go: for a connection that is just not needed."""
+        self._last_word(1000)
+        self.discard()
+
+    def abort(self) -> None:
+        """From any thread: make whatever waits on this connection fail at once."""
+        self._wire.abort()
+
+    def _fail(self, exc: Exception, *, phase: str) -> NoReturn:
+        """Raise what happened in an exchange as an error of this library."""
+        try:
+            if from_outside(exc):
+                raise exc
+            sent = phase == "receive"
+            if isinstance(exc, websocket.WebSocketProtocolException):
+                exc = broken(str(exc))
+            if isinstance(exc, ProtocolError):
+                self._last_word(1009 if isinstance(exc, MessageTooLarge) else 1002)
+            if isinstance(exc, TransportError):
+                exc.phase, exc.maybe_processed = phase, sent
+                raise exc
+            if isinstance(exc, _TIMED_OUT):
+                waited = "a reply" if sent else "the server to take the request"
+                raise Timeout(f"no time left waiting for {waited}", phase=phase, maybe_processed=sent) from exc
+            why = (isinstance(exc, OSError) and exc.strerror) or "the peer is gone"
+            raise ConnectionLost(f"the connection was lost: {why}", phase=phase, maybe_processed=sent) from exc
+        finally:
+            del exc  # an error and a frame that holds it keep each other, and the caller's media, until a collection
+
+    def _last_word(self, code: int) -> None:
+        self._wire.try_send(control_frame(CLOSE, code.to_bytes(2, "big")))
+
+
+@hides_locals
+def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> tuple[SocketStream, dict[str, str]]:
+    """Dial and upgrade; raises as `WebSocket.open` does.
+
+    Returns:
+        The wire, and the fields of the server's answer, names in lower case, without cookies.
+    """
+    check_websocket_client()
+    wire = guard = None
+    try:
+        wire = dial(endpoint, deadline, watch)
+        guard = Handshake(wire, endpoint)
+        ws = websocket.WebSocket(enable_multithread=False)
+        ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
+            endpoint.url,
+            socket=guard,
+            host=endpoint.authority,
+            header=[f"{name}: {value}" for name, value in endpoint.headers],
+            suppress_origin=True,
+            redirect_limit=0,
+        )
+        fields = guard.head.fields if guard.head else ()
+        return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
+    except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
+        if wire is not None:
+            wire.close()
+        # websocket-client may have made another error of what the guard met; an interrupt behind that goes before it.
+        interrupted = not isinstance(raised, Exception) or from_outside(raised)
+        met = guard.take_failure() if guard is not None else None
+        exc = raised if interrupted or met is None else met
+    if not isinstance(exc, HandshakeRejected | AuthenticationError):
+        endpoint.route.address = None  # a WebSocket server is not what answers there
+    own = isinstance(exc, HumeClientException) or from_outside(exc)
+    if isinstance(exc, OSError | EOFError | websocket.WebSocketException) and not own:
+        exc = _connect_error(exc, endpoint)
+    try:
+        raise exc  # behind the handler: websocket-client's texts hold the whole answer, headers and all
+    finally:
+        del exc, met  # as in `WebSocket._fail`
+
+
+def _fail_idle(exc: Exception, what: str) -> NoReturn:
+    """Raise what happened to an idle connection as a `ConnectionLost`; what came from outside, as it is."""
+    try:
+        if from_outside(exc):
+            raise exc
+        if isinstance(exc, ConnectionLost):
+            exc.phase = "idle"
+            raise exc
+        raise ConnectionLost(what, phase="idle") from exc
+    finally:
+        del exc  # as in `WebSocket._fail`
+
+
+def _no_message() -> ConnectionLost:
+    return ConnectionLost("the server sent frames that make no message", phase="idle")
+
+
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """A masked control frame."""
+    return ABNF.create_frame(payload, opcode).format()
+
+
+def goodbye(payload: bytes, scrub: Callable[[str], str]) -> ConnectionLost:
+    """What a server's close frame says, as an error.
+
+    Raises:
+        ProtocolError: it is no valid one.
+    """
+    try:
+        ABNF(1, 0, 0, 0, CLOSE, 0, payload).validate(skip_utf8_validation=True)
+    except websocket.WebSocketProtocolException as exc:
+        raise broken(str(exc)) from None
+    code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
+    reason = scrub(payload[2:].decode("utf-8", "replace"))
+    why = f"{code}, {reason!r}" if reason else f"{code}"
+    return ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)
+
+
+def _connect_error(exc: Exception, endpoint: Endpoint) -> HumeClientException:
+    if isinstance(exc, _TIMED_OUT):
+        return Timeout(f"{endpoint.authority} did not answer the upgrade in time", phase="connect")
+    if isinstance(exc, websocket.WebSocketConnectionClosedException | EOFError):
+        why = "the server ended the connection before it had answered"
+    elif isinstance(exc, OSError):
+        why = exc.strerror or "the connection was lost"
+    else:
+        return ProtocolError(f"{endpoint.authority} did not answer as a WebSocket server", phase="connect")
+    return ConnectError(f"the upgrade at {endpoint.authority} failed: {why}", phase="connect")
+
+
+def check_websocket_client() -> None:
+    """Fail clearly where websocket-client has moved what this module builds on, the unpromised parts above all.
+
+    Raises:
+        ConfigurationError: naming the missing part and the installed version.
+    """
+    needed = [
+        (websocket.WebSocket, ("connect",)),
+        (ABNF, ("create_frame", "format", "validate")),
+    ]
+    for owner, names in needed:
+        for name in names:
+            if not hasattr(owner, name):
+                raise ConfigurationError(
+                    f"websocket-client {websocket.__version__} has no {owner.__name__}.{name}:"
+                    " install the version range named in this package's metadata"
+                )
