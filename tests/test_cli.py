@@ -311,7 +311,7 @@ def test_audio_of_any_size_is_sent_without_being_held_in_memory(server: Emulator
         file.write(riff(chunk(b"fmt ", fmt(rate=48_000, channels=2)), chunk(b"data", b"", size), size=size + 36))
         file.truncate(44 + size)
     code = (
-        "import re, sys; from hume_sync.cli import main; status = main(sys.argv[1:]);"
+        "import re, sys; from hume_sync.cli.main import main; status = main(sys.argv[1:]);"
         "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]); sys.exit(status)"
     )
     for argument in (str(path), "-"):
@@ -539,7 +539,7 @@ def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.Captur
 
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_without_the_extra_the_command_says_what_is_missing(command: str) -> None:
-    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli.main import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (

@@ -402,4 +402,4 @@ def test_only_one_module_knows_websocket_client() -> None:
         for p in package.rglob("*.py")
         if "import websocket\n" in p.read_text() or "from websocket " in p.read_text()
     ]
-    assert users == ["transport.py"]
+    assert users == ["websocket.py"]
