@@ -18,7 +18,7 @@ from hume_sync.stream import connection as module
 from hume_sync.stream.connection import Connection
 from tests.faultproxy import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, read_frame
 
-from .support import Script, server, upgraded
+from ..net.support import Script, server, upgraded
 
 Request = dict[str, Any]
 
