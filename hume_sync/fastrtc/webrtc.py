@@ -14,6 +14,7 @@ from ..net import fork
 from ..net.deadline import Deadline
 from ..net.optional import NeedsExtra
 from ..net.pending import Watch
+from ..net.preload import import_whole
 from .events import Event
 from .http import Answer
 from .ice import IceServer, check_ice_servers
@@ -180,6 +181,7 @@ class WebRTCLink:
 def _configuration(ice_servers: Sequence[IceServer]) -> Any:
     """aiortc's, of a peer connection."""
     with NeedsExtra("webrtc", "WebRTC"):
+        import_whole("aiortc")
         from aiortc import RTCConfiguration, RTCIceServer  # noqa: PLC0415 - an extra
     servers = [RTCIceServer(**server) for server in check_ice_servers(ice_servers)]
     return RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)

@@ -201,6 +201,7 @@ def retry(
 
     started = clock.monotonic()
     broken = 0
+    last: list[tenacity.RetryCallState] = []
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = _own_error(state)
@@ -240,27 +241,33 @@ def retry(
         stop=stop,
         sleep=sleep,
         before_sleep=before_sleep,
-        retry_error_callback=lambda _: None,  # when to stop: the last failure is raised below
+        retry_error_callback=last.append,  # when to stop: the last failure is raised below
     )
     outside = [first]  # the attempt that was made outside counts as the first
     del first
-    attempt: tenacity.AttemptManager | None = None
+
+    def attempt() -> _T:
+        if outside:
+            raise outside.pop()
+        attempts.number += 1
+        return again()
+
     failure: BaseException | None = None
     try:
-        for attempt in retrying:
-            with attempt:
-                if outside:
-                    raise outside.pop()
-                attempts.number += 1
-                return again()
-        failure = _failure(attempt.retry_state) if attempt else None
+        # Called, not iterated over: of a StopIteration that a signal handler raises a generator makes a RuntimeError.
+        reply = retrying(attempt)
+        if not last:
+            return reply
+        failure = _failure(last[0])
         assert failure is not None
         raise failure
     finally:
         # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one, nor by
-        # tenacity's object, which refers to itself.
+        # tenacity's objects, which refer to themselves.
+        for state in last:
+            vars(state).clear()
         vars(retrying).clear()
-        del retrying, attempt, failure
+        del retrying, failure
 
 
 def brief(error: HumeClientException) -> str:

@@ -10,10 +10,11 @@ import re
 import struct
 from collections import Counter
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..net.preload import import_optional
 from ..reprs import safe_repr
 from .media import Media
 
@@ -75,9 +76,8 @@ def count_seconds(media: Media) -> Fraction | None:
     It needs the extra ``media`` (PyAV): without it, nothing is known. Nothing is known either of media with several
     audio tracks, or whose container says otherwise than its packets.
     """
-    try:
-        import av  # noqa: PLC0415 - an extra, and only for what is not WAV
-    except ImportError:
+    av: Any = import_optional("av")  # only for what is not WAV
+    if av is None:
         return None
     file = _Bounded(media)
     try:

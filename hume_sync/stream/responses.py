@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, Self, TypeGuard
 
 from ..errors import InputError, described
+from ..net.interrupts import from_handler
 from ..net.replies import MODELS
 
 __all__ = ["StreamResponse", "printable"]
@@ -74,7 +75,9 @@ class StreamResponse(dict[str, Any]):
     ) -> None:
         try:
             super().__init__(body, **members)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as exc:
+            if from_handler(exc):
+                raise
             raise InputError(f"body must be the JSON object of a reply, got {described(body)}") from None
         if isinstance(body, StreamResponse):
             vars(self).update(vars(body))

@@ -21,7 +21,9 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 _LFS: Final = re.compile(rb"version https://git-lfs\.github\.com/spec/v\d+\n(?:[^\n]+\n)*oid sha256:[0-9a-f]{64}\n")
 _ANNEX: Final = re.compile(rb"(?:\.\./)*(?:\.git)?/annex/objects/\S+\s*\Z")
-_DVC: Final = tuple(re.compile(part) for part in (rb"outs:\s*$", rb"[ -]+(?:md5|etag|checksum):\s*\S", rb"[ -]+path:\s*\S"))
+_DVC: Final = tuple(
+    re.compile(part) for part in (rb"outs:\s*$", rb"[ -]+(?:md5|etag|checksum):\s*\S", rb"[ -]+path:\s*\S")
+)
 """Lines that a file of DVC has, in any order."""
 _YAML: Final = re.compile(rb"[a-z0-9_]+:|[ #-]|$")
 """How its lines begin."""

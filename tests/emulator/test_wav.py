@@ -114,7 +114,8 @@ def test_every_kind_has_the_length_that_a_decoder_makes_of_it(name: str) -> None
 
 @pytest.mark.parametrize("name", ["mu-law", "RIFX", "RF64, a chunk behind"])
 @pytest.mark.parametrize(
-    "tags", [b"ID3\3\0\0\0\0\0\0", b"ID3\4\0\x10\0\0\1\2" + bytes(130) + b"3DI\4\0\x10\0\0\1\2", b"ID3\3\0\0\0\0\0\1x" * 2]
+    "tags",
+    [b"ID3\3\0\0\0\0\0\0", b"ID3\4\0\x10\0\0\1\2" + bytes(130) + b"3DI\4\0\x10\0\0\1\2", b"ID3\3\0\0\0\0\0\1x" * 2],
 )
 def test_a_file_behind_id3_tags_is_the_file_without_them(name: str, tags: bytes) -> None:
     assert is_wav(tags + KINDS[name])
