@@ -58,12 +58,11 @@ class _Failed(Exception):
         self.reason = reason
 
 
-class _Import(threading.Thread):
-    """Imports a module."""
+class _Import:
+    """The import of a module."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name=f"hume_sync imports {name}", daemon=True)
-        self._module_name = name
+        self._name = name
         self.module: ModuleType | None = None
         self.failure: BaseException | None = None
 
@@ -71,10 +70,10 @@ class _Import(threading.Thread):
         """Import it, or take out what is left of it."""
         before = set(sys.modules)
         try:
-            self.module = importlib.import_module(self._module_name)
+            self.module = importlib.import_module(self._name)
         except BaseException as exc:  # noqa: BLE001 - it is raised where it was asked for
             self.failure = exc
-            package = self._module_name.partition(".")[0]
+            package = self._name.partition(".")[0]
             for name in [name for name in sys.modules if name.partition(".")[0] == package]:
                 if name not in before:
                     del sys.modules[name]
@@ -87,11 +86,12 @@ def _imported(name: str) -> ModuleType:
         except ModuleNotFoundError as exc:
             raise _Failed(exc) from None
     work = _Import(name)
+    thread = threading.Thread(target=work.run, name=f"hume_sync imports {name}", daemon=True)
     try:
-        work.start()
-        work.join()
+        thread.start()
+        thread.join()
     except RuntimeError as exc:
-        if from_handler(exc) or work.ident is not None:
+        if from_handler(exc) or thread.ident is not None:
             raise
         work.run()  # there are no threads, or none any more, as at the interpreter's end
     if work.failure is not None:
