@@ -201,7 +201,7 @@ def retry(
 
     started = clock.monotonic()
     broken = 0
-    last: list[tenacity.RetryCallState] = []
+    states: list[tenacity.RetryCallState] = []  # the one state of this call, once an attempt
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = _own_error(state)
@@ -241,7 +241,8 @@ def retry(
         stop=stop,
         sleep=sleep,
         before_sleep=before_sleep,
-        retry_error_callback=last.append,  # when to stop: the last failure is raised below
+        before=states.append,
+        retry_error_callback=lambda _: None,  # when to stop: the last failure is raised below
     )
     outside = [first]  # the attempt that was made outside counts as the first
     del first
@@ -256,17 +257,17 @@ def retry(
     try:
         # Called, not iterated over: of a StopIteration that a signal handler raises a generator makes a RuntimeError.
         reply = retrying(attempt)
-        if not last:
+        failure = _failure(states[0])
+        if failure is None:
             return reply
-        failure = _failure(last[0])
-        assert failure is not None
         raise failure
     finally:
         # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one, nor by
-        # tenacity's objects, which refer to themselves.
-        for state in last:
-            vars(state).clear()
+        # tenacity's objects, which refer to themselves. Whoever shows the frames' variables calls the repr of this one.
+        for state in states:
+            state.outcome = state.fn = None
         vars(retrying).clear()
+        tenacity.Retrying.__init__(retrying)
         del retrying, failure
 
 
