@@ -211,10 +211,14 @@ class Models:
             raise InputError(f"text must be a str, got {type(text).__name__}")
         if not text.strip():
             raise InputError("text is blank: there is nothing to measure")
+        written = None
         try:
             written = orjson.dumps(text)
         except TypeError as exc:
-            raise InputError("text holds lone surrogates, which UTF-8 cannot write") from exc
+            if from_handler(exc):
+                raise
+        if written is None:  # (raised here, for the error of older versions of orjson keeps the text)
+            raise InputError("text holds lone surrogates, which UTF-8 cannot write")
         check_size("text", len(written) - 2, self.max_payload_size)
         return Request((b'"data":', written, self._tail[True]))
 

@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, Self, TypeGuard
+from typing import Any, Final, Self, TypeGuard
 
 from ..errors import InputError, described
 from ..net.interrupts import from_handler
@@ -266,12 +266,19 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, float) or (type(value) is int and value.bit_length() <= _LARGEST)
 
 
+_BOOLS: Final = ("bool", "bool_")
+"""Python's, and numpy's, of which older versions make a number."""
+
+
 def _count(n: object) -> int:
+    number = -1
     try:
-        number = operator.index(n)  # type: ignore[arg-type]  # what is no whole number raises
-    except TypeError:
-        number = -1
-    if number < 0 or isinstance(n, bool):
+        if type(n).__name__ not in _BOOLS:
+            number = operator.index(n)  # type: ignore[arg-type]  # what is no whole number raises
+    except TypeError as exc:
+        if from_handler(exc):
+            raise
+    if number < 0:
         raise InputError(f"n must be a whole number from 0, got {described(n)}")
     return number
 
