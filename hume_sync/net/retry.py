@@ -201,7 +201,8 @@ def retry(
 
     started = clock.monotonic()
     broken = 0
-    last: list[tenacity.RetryCallState] = []
+    states: list[tenacity.RetryCallState] = []
+    given_up = object()
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = _own_error(state)
@@ -214,6 +215,7 @@ def retry(
 
     def stop(state: tenacity.RetryCallState) -> bool:
         nonlocal broken
+        states[:] = [state]
         error = _own_error(state)
         allowed = error is not None and policy.allows(error, broken)
         broken += isinstance(error, ProtocolError)
@@ -241,7 +243,7 @@ def retry(
         stop=stop,
         sleep=sleep,
         before_sleep=before_sleep,
-        retry_error_callback=last.append,  # when to stop: the last failure is raised below
+        retry_error_callback=lambda _: given_up,  # when to stop: the last failure is raised below
     )
     outside = [first]  # the attempt that was made outside counts as the first
     del first
@@ -256,17 +258,18 @@ def retry(
     try:
         # Called, not iterated over: of a StopIteration that a signal handler raises a generator makes a RuntimeError.
         reply = retrying(attempt)
-        if not last:
+        if reply is not given_up:
             return reply
-        failure = _failure(last[0])
+        failure = _failure(states[0])
         assert failure is not None
         raise failure
     finally:
         # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one, nor by
         # tenacity's objects, which refer to themselves.
-        for state in last:
-            vars(state).clear()
-        vars(retrying).clear()
+        for state in states:
+            state.outcome = None
+        states.clear()
+        vars(retrying).pop("_local", None)
         del retrying, failure
 
 
