@@ -201,8 +201,7 @@ def retry(
 
     started = clock.monotonic()
     broken = 0
-    states: list[tenacity.RetryCallState] = []
-    given_up = object()
+    states: list[tenacity.RetryCallState] = []  # the one state of this call, once an attempt
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = _own_error(state)
@@ -215,7 +214,6 @@ def retry(
 
     def stop(state: tenacity.RetryCallState) -> bool:
         nonlocal broken
-        states[:] = [state]
         error = _own_error(state)
         allowed = error is not None and policy.allows(error, broken)
         broken += isinstance(error, ProtocolError)
@@ -243,7 +241,8 @@ def retry(
         stop=stop,
         sleep=sleep,
         before_sleep=before_sleep,
-        retry_error_callback=lambda _: given_up,  # when to stop: the last failure is raised below
+        before=states.append,
+        retry_error_callback=lambda _: None,  # when to stop: the last failure is raised below
     )
     outside = [first]  # the attempt that was made outside counts as the first
     del first
@@ -258,18 +257,17 @@ def retry(
     try:
         # Called, not iterated over: of a StopIteration that a signal handler raises a generator makes a RuntimeError.
         reply = retrying(attempt)
-        if reply is not given_up:
-            return reply
         failure = _failure(states[0])
-        assert failure is not None
+        if failure is None:
+            return reply
         raise failure
     finally:
         # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one, nor by
-        # tenacity's objects, which refer to themselves.
+        # tenacity's objects, which refer to themselves. Whoever shows the frames' variables calls the repr of this one.
         for state in states:
-            state.outcome = None
-        states.clear()
-        vars(retrying).pop("_local", None)
+            state.outcome = state.fn = None
+        vars(retrying).clear()
+        tenacity.Retrying.__init__(retrying)
         del retrying, failure
 
 
