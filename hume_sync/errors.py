@@ -40,6 +40,8 @@ from typing import Any, ClassVar, Final, Self
 
 import attrs
 
+from .reprs import safe_repr
+
 __all__ = [
     "AuthenticationError",
     "CertificateRejected",
@@ -246,6 +248,7 @@ class OutputTooLarge(HumeClientException):
     """Bytes that an output may have."""
 
 
+@safe_repr
 @attrs.frozen(repr=False)
 class LeaseHolder:
     """A lease that was held when another one could not be given."""
@@ -264,10 +267,13 @@ class LeaseHolder:
     """Whether that thread has ended; something still refers to the socket then."""
 
     def __repr__(self) -> str:
-        return f"<LeaseHolder {self}>" if hasattr(self, "thread_ended") else "<LeaseHolder, not complete>"
+        return f"<LeaseHolder {self._described()}>"
 
     def __str__(self) -> str:
         """Say where, by whom, for how long."""
+        return self._described()
+
+    def _described(self) -> str:
         ended = ", which has ended" if self.thread_ended else ""
         stream = "" if self.stream is None else f", stream {self.stream}"
         return f"{self.file}:{self.line} in thread {self.thread}{ended}, for {self.seconds:.1f} s{stream}"

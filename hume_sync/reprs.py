@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TypeVar
 
 __all__ = ["safe_repr"]
@@ -11,15 +12,19 @@ _T = TypeVar("_T")
 
 
 def safe_repr(cls: type[_T]) -> type[_T]:
-    """Make the ``repr`` of a class work for objects that are not complete. A decorator, above that of attrs."""
-    written = cls.__repr__
+    """Make ``repr`` and ``str`` work for objects of a class that are not complete. A decorator, above that of attrs."""
+    cls.__repr__ = _safe(cls.__repr__)  # type: ignore[method-assign]  # mypy takes any assignment to a method for a mistake
+    if "__str__" in vars(cls):
+        cls.__str__ = _safe(cls.__str__)  # type: ignore[method-assign]  # likewise
+    return cls
 
+
+def _safe(written: Callable[[_T], str]) -> Callable[[_T], str]:
     @functools.wraps(written)
-    def __repr__(self: _T) -> str:  # noqa: N807 - its name
+    def shown(self: _T) -> str:
         try:
             return written(self)
         except AttributeError:
             return f"<{type(self).__name__}, not complete>"
 
-    cls.__repr__ = __repr__  # type: ignore[assignment]  # mypy takes any assignment to a method for a mistake
-    return cls
+    return shown

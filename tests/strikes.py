@@ -148,11 +148,12 @@ else:
             frame.f_trace_opcodes = choose(frame.f_code)
             return each if frame.f_trace_opcodes else None
 
+        before = sys.gettrace()  # that of a coverage run: without it, the rest of this process would not be counted
         sys.settrace(trace)
         try:
             yield
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
 
     def look_away() -> None:
         """End it at once."""

@@ -539,7 +539,7 @@ def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.Captur
 
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_without_the_extra_the_command_says_what_is_missing(command: str) -> None:
-    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main; sys.exit(main.main(sys.argv[1:]))"
     done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (

@@ -12,6 +12,7 @@ import pytest
 
 import hume_sync
 from hume_sync.reprs import safe_repr
+from hume_sync.stream.media_types import MediaType
 
 
 def classes() -> Iterator[Any]:
@@ -33,6 +34,48 @@ def test_an_object_that_is_not_complete_has_a_repr(cls: type[Any]) -> None:
     except TypeError:
         pytest.skip("it cannot be made without arguments")
     assert repr(incomplete), "put @safe_repr above the class"
+    assert isinstance(str(incomplete), str)  # (an exception's may be empty)
+
+
+class Value(float):
+    """Stands for the value of any attribute: it can be read as whatever is asked of it."""
+
+    def __getattr__(self, name: str) -> Value:
+        return self
+
+    def __format__(self, form: str) -> str:
+        return "value"
+
+    def __iter__(self) -> Iterator[object]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, key: object) -> Value:
+        return self
+
+    def __call__(self, *arguments: object, **more: object) -> Value:
+        return self
+
+
+@pytest.mark.parametrize("cls", list(filter(attrs.has, classes())), ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+def test_an_object_that_is_being_made_is_shown_at_every_moment(cls: type[Any]) -> None:
+    try:
+        growing = cls.__new__(cls)  # type: ignore[call-overload]  # as above
+    except TypeError:
+        pytest.skip("it cannot be made without arguments")
+    for field in attrs.fields(cls):
+        assert repr(growing)
+        assert str(growing)
+        object.__setattr__(growing, field.name, Value())
+
+
+def test_what_a_complete_holder_of_a_lease_and_a_complete_type_of_media_say() -> None:
+    holder = hume_sync.LeaseHolder("view.py", 7, "MainThread", 1.25, stream="'call'", thread_ended=True)
+    assert str(holder) == "view.py:7 in thread MainThread, which has ended, for 1.2 s, stream 'call'"
+    assert repr(holder) == f"<LeaseHolder {holder}>"
+    assert str(MediaType("MP3", "audio")) == "MP3 audio"
 
 
 def test_what_a_refused_argument_leaves_behind_is_shown() -> None:

@@ -44,8 +44,9 @@ def read_lengths(content: bytes) -> Lengths:
         import av  # noqa: PLC0415 - an extra: without it the server works, and WAV is measured all the same
     except ImportError:
         return Lengths()
+    lenient: Any = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}  # 19 needs none
     try:
-        with av.open(BytesIO(content), "r", container_options=_OPTIONS, metadata_errors="replace") as container:
+        with av.open(BytesIO(content), "r", container_options=_OPTIONS, **lenient) as container:
             return _decoded(container)
     except Exception:  # noqa: BLE001 - a parser of hostile bytes may fail in any way
         return Lengths()

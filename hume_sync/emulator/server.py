@@ -170,7 +170,7 @@ class Emulator:
 class _Loop(asyncio.SelectorEventLoop):
     """An event loop whose timers run on where a test has frozen or patched ``time.monotonic``."""
 
-    _clock = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
+    _clock = staticmethod(partial(time.clock_gettime, time.CLOCK_MONOTONIC))
 
     def time(self) -> float:
         return self._clock()

@@ -68,8 +68,8 @@ def read_wav(content: bytes) -> Clip | None:
     """Return the samples of a WAV file.
 
     To the sample: integers of 8 to 64 bits, floats of 32 and 64, and G.711, in RIFF, RIFX, RF64 and BW64. MS and IMA
-    ADPCM, Yamaha's and GSM 6.10 stay encoded, of a length counted in blocks. The sizes of a stream written to a pipe (0,
-    0xFFFFFFFF or beyond the end) stand for "to the end".
+    ADPCM, Yamaha's and GSM 6.10 stay encoded, of a length counted in blocks. The sizes of a stream written to a pipe
+    (0, 0xFFFFFFFF or beyond the end) stand for "to the end".
     None for other compressed formats. Raises PayloadError E0200 for a file without a usable format, and without one
     place where its samples are.
     """

@@ -6,6 +6,7 @@ from array import array
 from typing import Any, Final
 
 from ..errors import FOREIGN, InputError, unreadable
+from ..net.interrupts import from_handler
 from .pcm import floats_of, from_floats, little_endian
 from .resample import Check, check_whole, mix_down, no_check
 
@@ -57,6 +58,8 @@ def to_samples(audio: Any, name: str, check: Check = no_check) -> bytes:
     except ImportError:
         raise InputError(f"{name} is a {type(audio).__name__}: to convert it, install numpy") from None
     except FOREIGN as exc:  # a tensor that is on another device, or whose gradient is wanted
+        if from_handler(exc):
+            raise
         raise unreadable(name, audio, exc) from exc
     return _of_numpy(numpy, values, name, check)
 

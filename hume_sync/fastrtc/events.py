@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import orjson
 
+from ..net.interrupts import from_outside
 from ..reprs import safe_repr
 
 __all__ = [
@@ -179,7 +180,9 @@ def json_or_text(message: str | bytes) -> Any:
         return text
     try:
         return json.loads(text)  # JSON has no such numbers, and yet Python's own module writes them
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as exc:
+        if from_outside(exc):
+            raise
         return text
 
 

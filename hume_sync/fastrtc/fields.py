@@ -67,8 +67,10 @@ def to_json(name: str, value: object) -> bytes:
         text = orjson.dumps(value)
         if b"null" in text:  # what orjson writes for NaN, too
             json.dumps(value, allow_nan=False, default=str)
-    except (TypeError, ValueError) as exc:  # (orjson's error is the first: it names a type, never a value)
+    except (TypeError, ValueError) as exc:  # (orjson's error is the first: its text names a type, never a value)
         if from_outside(exc):
             raise
-        raise InputError(f"{name} cannot be sent as JSON: {exc}") from None
-    return text
+        fault = str(exc)
+    else:
+        return text
+    raise InputError(f"{name} cannot be sent as JSON: {fault}")  # (here, for some of those errors keep the value)

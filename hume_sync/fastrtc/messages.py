@@ -61,13 +61,15 @@ def check_size(size: int, limit: float, whose: str) -> None:
 
 
 def _check_characters(text: str) -> None:
+    place = -1
     try:
         text.encode()
     except UnicodeEncodeError as exc:
         if from_outside(exc):
             raise
-        # (the error itself would show the message)
-        raise InputError(f"message must be text that UTF-8 can hold; character {exc.start} is a surrogate") from None
+        place = exc.start
+    if place >= 0:  # (raised here, for that error keeps the message)
+        raise InputError(f"message must be text that UTF-8 can hold; character {place} is a surrogate")
 
 
 def _parsed(text: str) -> object:

@@ -12,6 +12,7 @@ from ..errors import ConnectionLost, ProtocolError, Timeout
 from ..net.deadline import Deadline
 from ..net.extras import NeedsExtra
 from ..net.interrupts import from_outside
+from ..net.preload import import_whole
 from ..net.sockets import SocketStream
 from ..reprs import safe_repr
 from .origin import AppEndpoint
@@ -34,7 +35,7 @@ def require_urllib3() -> None:
         ConfigurationError: it is not.
     """
     with NeedsExtra("fastrtc", "a FastRTC hook, output or offer"):
-        import urllib3  # noqa: F401, PLC0415 - an extra
+        import_whole("urllib3.connection")  # an extra
 
 
 def shown(url: str) -> str:

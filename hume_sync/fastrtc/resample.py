@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..errors import InputError, described
 from ..net.extras import loaded_numpy
+from ..net.preload import import_optional
 
 __all__ = ["Check", "Resampler", "check_rate", "check_whole", "mix_down", "no_check", "numpy_for"]
 
@@ -183,10 +184,7 @@ def numpy_for(work: int) -> Any:
     """numpy where it is loaded, or where there are so many products to be made that it is worth its import."""
     numpy = loaded_numpy()
     if numpy is None and work >= _IMPORT_NUMPY_AT:
-        try:
-            import numpy  # noqa: PLC0415 - an extra, and a tenth of a second
-        except ImportError:
-            return None
+        return import_optional("numpy")  # a tenth of a second
     return numpy
 
 

@@ -14,6 +14,7 @@ from ..net import fork
 from ..net.deadline import Deadline
 from ..net.extras import NeedsExtra
 from ..net.pending import Watch
+from ..net.preload import import_whole
 from .app_http import Answer
 from .events import Event
 from .ice import IceServer, check_ice_servers
@@ -182,6 +183,7 @@ class WebRTCTransport:
 def _configuration(ice_servers: Sequence[IceServer]) -> Any:
     """aiortc's, of a peer connection."""
     with NeedsExtra("webrtc", "WebRTC"):
+        import_whole("aiortc")
         from aiortc import RTCConfiguration, RTCIceServer  # noqa: PLC0415 - an extra
     servers = [RTCIceServer(**server) for server in check_ice_servers(ice_servers)]
     return RTCConfiguration(iceServers=servers)  # (without, aiortc asks a server of Google's)

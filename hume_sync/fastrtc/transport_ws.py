@@ -199,7 +199,9 @@ class WebSocketTransport:
             try:
                 samples = mulaw.decode(pybase64.b64decode(payload, validate=True))
                 return AudioChunk(samples, self._sample_rate, arrived=received.arrived)
-            except (TypeError, ValueError):  # an application's own idea of media: it is not to end the session
+            except (TypeError, ValueError) as exc:
+                if from_outside(exc):
+                    raise  # else it is an application's own idea of media, which is not to end the session
                 return Custom("media", media)
         return to_event(message)
 

@@ -193,19 +193,14 @@ def find_samples(source: Source) -> Samples | None:
         Incomplete: it has no samples, or no format.
         Unclear: it is damaged, in a format of no fixed size of frames, or has not one clear place and size of samples.
     """
-    head = _behind_tags(source)
-    order = _ORDERS.get(head[:4])
-    if order is None or head[8:] != b"WAVE":
-        if order and len(head) >= 8 and b"WAVE".startswith(head[8:]) and (b"\0" in head or not head.isascii()):
-            raise Incomplete("is damaged: it is cut off inside its head")
+    beginning = _read_beginning(source)
+    if beginning is None:
         return None
-    large = _read_ds64(source) if head[:4] in _LARGE else None
-    if large == 0:
-        kind = Unclear if source.read(1) else Incomplete
-        raise kind("is damaged: it does not begin with its size, as RF64 and BW64 do")
+    order, large = beginning
     form: WavFormat | None = None
     place: tuple[int, int] | None = None
-    strange, lacking = "", Incomplete
+    strange = ""
+    lacking: type[Unclear] = Incomplete
     for name, begin, size in _chunks(source, order, large):
         if name == _TOO_MANY or not _is_name(name):
             lacking = Unclear  # decoders that search may find more, and those that take a chunk to end elsewhere
@@ -224,16 +219,51 @@ def find_samples(source: Source) -> Samples | None:
             place = begin, size
             if source.size is None:
                 break  # what is behind them cannot be looked at
-    if place is None:
-        raise lacking("is damaged: it has no samples")
-    if strange:
-        raise Unclear(strange)
-    if form is None and source.size is None:
-        raise Unclear("has its samples in front of their format, and is read from what cannot seek: save it to a file")
-    if form is None:
-        raise lacking("is damaged: its samples have no format")
+    if form is None or place is None:
+        raise _refusal(place, strange, lacking, seekable=source.size is not None)
     source.seek(place[0])
     return Samples(form, *place)
+
+
+def _read_beginning(source: Source) -> tuple[str, int | None] | None:
+    """Read what a WAV file begins with: its byte order, and in RF64 and BW64 the size of its samples.
+
+    Returns:
+        None for what is no WAV file.
+
+    Raises:
+        Incomplete: it is cut off.
+        Unclear: it has no size where there is to be one.
+    """
+    head = _behind_tags(source)
+    order = _ORDERS.get(head[:4])
+    if order is None or head[8:] != b"WAVE":
+        if order and len(head) >= 8 and b"WAVE".startswith(head[8:]) and (b"\0" in head or not head.isascii()):
+            raise Incomplete("is damaged: it is cut off inside its head")
+        return None
+    large = _read_ds64(source) if head[:4] in _LARGE else None
+    if large == 0:
+        kind = Unclear if source.read(1) else Incomplete
+        raise kind("is damaged: it does not begin with its size, as RF64 and BW64 do")
+    return order, large
+
+
+def _refusal(place: object, strange: str, lacking: type[Unclear], *, seekable: bool) -> Unclear:
+    """Return what is wrong with a file in which not both samples and a format that can be read were found.
+
+    Args:
+        place: of the samples, if there are any.
+        strange: what their format is, where it was found.
+        lacking: what it means where something was not found.
+        seekable: whether all of the file was looked at.
+    """
+    if place is None:
+        return lacking("is damaged: it has no samples")
+    if strange:
+        return Unclear(strange)
+    if not seekable:
+        return Unclear("has its samples in front of their format, and is read from what cannot seek: save it to a file")
+    return lacking("is damaged: its samples have no format")
 
 
 def _behind_tags(source: Source) -> bytes:

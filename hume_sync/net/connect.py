@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import warnings
@@ -21,7 +20,7 @@ from .endpoint import Endpoint
 from .http1 import read_head
 from .interrupts import from_outside
 from .pending import Sockets, Watch, unwatched
-from .proxies import Proxy
+from .proxies import Proxy, literal
 from .readiness import check_green_threads
 from .sockets import SocketStream
 from .tcp import connect
@@ -94,7 +93,8 @@ def _check_plaintext(sock: socket.socket, endpoint: Endpoint) -> None:
     """Refuse to send credentials in the clear, by the address really connected to, not by its name."""
     if not endpoint.has_credentials:
         return
-    if not endpoint.proxy and ipaddress.ip_address(sock.getpeername()[0].partition("%")[0]).is_loopback:
+    address = None if endpoint.proxy else literal(sock.getpeername()[0].partition("%")[0])
+    if address is not None and address.is_loopback:
         return
     if not endpoint.allow_plaintext:
         raise ConfigurationError(

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, cast
 
 from ..errors import MessageTooLarge, ProtocolError
 from .extras import loaded_numpy
+from .preload import import_optional
 from .sockets import Received, SocketStream
 
 __all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LazyPart", "Part", "broken", "joined"]
@@ -112,9 +113,8 @@ class FrameWriter:
         if numpy is None and self._slowly >= 0:
             self._slowly += size
             if self._slowly > _IMPORT_NUMPY_AFTER:
-                try:
-                    import numpy  # noqa: PLC0415 - an extra, and a tenth of a second
-                except ImportError:
+                numpy = import_optional("numpy")  # a tenth of a second
+                if numpy is None:
                     self._slowly = -1  # and never looked for again
         if numpy is None:
             return _mask_by_tables

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from ..errors import ProtocolError
 from ..reprs import safe_repr
 from . import clock
+from .interrupts import from_outside
+from .preload import import_whole
 from .sockets import SocketStream
 
 __all__ = ["Head", "read_head", "seconds_to_wait"]
@@ -88,9 +92,10 @@ def seconds_to_wait(value: str | None, date: str | None = None) -> float | None:
 
 
 def _timestamp(date: str) -> float | None:
-    import email.utils  # noqa: PLC0415 - for the few servers that send a date
-
+    utils: Any = import_whole("email.utils")  # for the few servers that send a date
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp()
-    except (ValueError, OverflowError):
+        return float(utils.parsedate_to_datetime(date).timestamp())
+    except (ValueError, OverflowError) as exc:
+        if from_outside(exc):
+            raise
         return None

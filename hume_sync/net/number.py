@@ -6,6 +6,8 @@ import decimal
 import math
 import numbers
 
+from .interrupts import from_handler
+
 __all__ = ["plain_number"]
 
 
@@ -24,7 +26,9 @@ def plain_number(value: object) -> int | float | None:
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     except OverflowError:
         return -math.inf if value < 0 else math.inf
-    except ValueError:  # a signalling NaN
+    except ValueError as exc:  # a signalling NaN
+        if from_handler(exc):
+            raise
         return math.nan
     except TypeError:  # numpy counts a time difference as an integer
         return None

@@ -31,17 +31,19 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from urllib.parse import unquote
 
 import attrs
 
 from ..errors import ConfigurationError
 from ..reprs import safe_repr
+from .interrupts import from_handler, from_outside, handlers_own
 from .secret import Secret
 from .urls import split_url
 
-__all__ = ["Proxy", "choose_proxy", "environment_proxy"]
+__all__ = ["Proxy", "choose_proxy", "environment_proxy", "literal"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -174,27 +176,57 @@ def _plain(host: str) -> str:
     host = host.lower().rstrip(".")
     try:
         return host if host.isascii() else host.encode("idna").decode()
-    except UnicodeError:
+    except Exception as exc:
+        if mine := handlers_own(exc):
+            raise mine from None
+        if not isinstance(exc, UnicodeError) or from_outside(exc):
+            raise
         return host
 
 
 def _address(host: str) -> _Address | None:
     """The address that a host is, without its zone; None: a name."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        try:  # spellings that the system takes besides: 127.1, 0x7f000001
-            return ipaddress.IPv4Address(socket.inet_aton(host)) if host[:1].isdigit() else None
-        except (OSError, UnicodeError):
-            return None
+    address = literal(host.partition("%")[0])
+    if address is None and host[:1].isdigit():  # spellings that the system takes besides: 127.1, 0x7f000001
+        address = _read(socket.inet_aton, host)
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(entry, strict=False) if "/" in entry else None
-    except ValueError:
+    host, _, prefix = entry.partition("/")
+    address = literal(host) if prefix else None
+    if address is None:
         return None
+    if (mask := literal(prefix)) is not None and mask.version == address.version:
+        ones = int(mask).bit_count()
+        if int(mask) >> mask.max_prefixlen - ones != (1 << ones) - 1:
+            return None
+    elif prefix.isascii() and prefix.isdigit() and int(prefix[:4]) <= address.max_prefixlen:
+        ones = int(prefix[:4])
+    else:
+        return None
+    kind = ipaddress.IPv4Network if address.version == 4 else ipaddress.IPv6Network
+    return kind((int(address), ones), strict=False)
+
+
+def literal(text: str) -> _Address | None:
+    """Read an address; None for what is none.
+
+    The `ipaddress` module takes any ValueError, a signal handler's too, for an address that it cannot read. So it is
+    given what was read by the system.
+    """
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    return _read(partial(socket.inet_pton, family), text)
+
+
+def _read(read: Callable[[str], bytes], text: str) -> _Address | None:
+    try:
+        packed = read(text)
+    except (OSError, ValueError) as exc:  # ValueError: it holds NUL, or is not to be written in UTF-8
+        if from_handler(exc) or not exc.args:  # (or another thread)
+            raise
+        return None
+    return ipaddress.IPv4Address(packed) if len(packed) == 4 else ipaddress.IPv6Address(packed)
 
 
 def _is_this_machine(target: str, address: _Address | None) -> bool:

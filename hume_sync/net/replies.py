@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from ..errors import ProtocolError
+from .interrupts import from_outside
 from .sockets import Received
 
 __all__ = ["MODELS", "decode", "is_reply"]
@@ -56,8 +57,10 @@ def _decode_leniently(message: Received) -> object:
     try:
         # Text messages are UTF-8 (RFC 6455, 5.6). Given bytes, json.loads would take UTF-16 and UTF-32 too.
         return json.loads(bytes(message).decode())
-    except (ValueError, RecursionError):  # ValueError: not UTF-8, not JSON, or an integer of thousands of digits
-        return None
+    except (ValueError, RecursionError) as exc:
+        if from_outside(exc):
+            raise
+        return None  # not UTF-8, not JSON, or an integer of thousands of digits
 
 
 def is_reply(message: dict[str, Any]) -> bool:

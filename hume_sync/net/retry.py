@@ -201,6 +201,7 @@ def retry(
 
     started = clock.monotonic()
     broken = 0
+    states: list[tenacity.RetryCallState] = []  # the one state of this call, once an attempt
 
     def pause(state: tenacity.RetryCallState) -> float:
         error = _own_error(state)
@@ -240,27 +241,34 @@ def retry(
         stop=stop,
         sleep=sleep,
         before_sleep=before_sleep,
+        before=states.append,
         retry_error_callback=lambda _: None,  # when to stop: the last failure is raised below
     )
     outside = [first]  # the attempt that was made outside counts as the first
     del first
-    attempt: tenacity.AttemptManager | None = None
+
+    def attempt() -> _T:
+        if outside:
+            raise outside.pop()
+        attempts.number += 1
+        return again()
+
     failure: BaseException | None = None
     try:
-        for attempt in retrying:
-            with attempt:
-                if outside:
-                    raise outside.pop()
-                attempts.number += 1
-                return again()
-        failure = _failure(attempt.retry_state) if attempt else None
-        assert failure is not None
+        # Called, not iterated over: of a StopIteration that a signal handler raises a generator makes a RuntimeError.
+        reply = retrying(attempt)
+        failure = _failure(states[0])
+        if failure is None:
+            return reply
         raise failure
     finally:
         # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one, nor by
-        # tenacity's object, which refers to itself.
+        # tenacity's objects, which refer to themselves. Whoever shows the frames' variables calls the repr of this one.
+        for state in states:
+            state.outcome = state.fn = None
         vars(retrying).clear()
-        del retrying, attempt, failure
+        tenacity.Retrying.__init__(retrying)
+        del retrying, failure
 
 
 def brief(error: HumeClientException) -> str:

@@ -11,6 +11,7 @@ import itertools
 import os
 import select
 import socket
+import sys
 from collections import deque
 from collections.abc import Iterable
 from typing import Final
@@ -21,7 +22,7 @@ from ..errors import ConnectError, Timeout
 from ..reprs import safe_repr
 from .clock import monotonic
 from .deadline import Deadline
-from .interrupts import from_outside
+from .interrupts import from_outside, handlers_own
 from .keepalive import set_keepalive
 from .pending import Sockets
 from .readiness import waiting_poll
@@ -107,11 +108,14 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
 
 def _look_up(host: str, port: int) -> list[SocketAddress]:
     """Return the addresses of a host, in the order of preference."""
+    outer = sys.exception()
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        of_resolver = isinstance(exc, UnicodeError) or (isinstance(exc, socket.gaierror) and exc.errno is not None)
-        if not of_resolver and from_outside(exc):
+    except Exception as exc:
+        if mine := handlers_own(exc, outer):  # in the codec that writes the host
+            raise mine from None
+        of_resolver = isinstance(exc, socket.gaierror) and exc.errno is not None
+        if not isinstance(exc, OSError | UnicodeError) or (not of_resolver and from_outside(exc)):
             raise
         raise ConnectError(f"cannot look up the host {host!r}: {exc}", phase="connect") from exc
     return [(family, address) for family, _, _, _, address in found]

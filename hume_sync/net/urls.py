@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
+from .interrupts import from_outside, handlers_own
+
 __all__ = ["host_of", "split_url"]
 
 
@@ -16,7 +18,11 @@ def split_url(url: str) -> SplitResult | None:
         parts = urlsplit(url)
         host_of(parts).partition("%")[0].encode("idna")
         _ = parts.port
-    except (ValueError, UnicodeError):
+    except Exception as exc:
+        if mine := handlers_own(exc):
+            raise mine from None
+        if not isinstance(exc, ValueError) or from_outside(exc):
+            raise
         return None
     return parts
 

@@ -8,6 +8,7 @@ fragments counted in, strict control frames, and an ending that cannot hang.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
@@ -31,7 +32,7 @@ from .deadline import Deadline
 from .endpoint import Endpoint
 from .frames import FINAL, TEXT, FrameReader, FrameWriter, Part, broken
 from .handshake import Handshake
-from .interrupts import from_outside
+from .interrupts import from_outside, handlers_own
 from .pending import Watch, unwatched
 from .sockets import Received, SocketStream
 from .tracebacks import hides_locals
@@ -295,6 +296,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
     """
     check_websocket_client()
     wire = guard = None
+    outer = sys.exception()
     try:
         wire = dial(endpoint, deadline, watch)
         guard = Handshake(wire, endpoint)
@@ -314,7 +316,9 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
             wire.close()
         # websocket-client may have made another error of what the guard met; an interrupt behind that goes before it.
         interrupted = not isinstance(raised, Exception) or from_outside(raised)
-        met = guard.take_failure() if guard is not None else None
+        met: BaseException | None = guard.take_failure() if guard is not None else None
+        if not interrupted and isinstance(raised, websocket.WebSocketException):
+            met = handlers_own(raised, outer) or met  # it takes any ValueError for one of its own
         exc = raised if interrupted or met is None else met
     if not isinstance(exc, HandshakeRejected | AuthenticationError):
         endpoint.route.address = None  # a WebSocket server is not what answers there
@@ -324,7 +328,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
     try:
         raise exc  # behind the handler: websocket-client's texts hold the whole answer, headers and all
     finally:
-        del exc, met  # as in `WebSocket._fail`
+        del exc, met, outer  # as in `WebSocket._fail`
 
 
 def _fail_idle(exc: Exception, what: str) -> NoReturn:

@@ -13,6 +13,7 @@ import attrs
 import orjson
 
 from ..errors import FOREIGN, InputError, described, unreadable
+from ..net.interrupts import from_handler
 from ..net.number import plain_number
 from ..reprs import safe_repr
 
@@ -106,7 +107,9 @@ def _own(value: object) -> Any:
     """A copy, so that a caller who changes a dict changes no configuration."""
     try:
         return _frozen(value)
-    except FOREIGN:
+    except FOREIGN as exc:
+        if from_handler(exc):
+            raise
         return value  # `_options` says what is wrong with it
 
 
@@ -140,6 +143,8 @@ def _options(config: object, attribute: attrs.Attribute[Any], value: object) -> 
     try:
         orjson.dumps(value if isinstance(value, _Settings) else _frozen(value))
     except FOREIGN as exc:
+        if from_handler(exc):
+            raise
         raise InputError(f"{type(config).__name__}.{attribute.name} cannot be written as JSON: {exc}") from None
 
 
@@ -312,6 +317,8 @@ def check_configs(configs: object) -> tuple[ModelConfigBase, ...]:
     except InputError:
         raise
     except FOREIGN as exc:
+        if from_handler(exc):
+            raise
         raise unreadable("configs", configs, exc) from exc
     for config in checked:
         model_name(config)

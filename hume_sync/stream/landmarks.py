@@ -14,6 +14,7 @@ import orjson
 
 from ..errors import FOREIGN, InputError, described, unreadable
 from ..net.extras import loaded_numpy
+from ..net.interrupts import from_handler
 
 __all__ = ["serialize_landmarks"]
 
@@ -52,6 +53,8 @@ def serialize_landmarks(landmarks: object) -> bytes:
     except InputError:
         raise
     except FOREIGN as exc:
+        if from_handler(exc):
+            raise
         raise unreadable("landmarks", landmarks, exc) from exc
 
 
@@ -87,7 +90,9 @@ def _is_right(faces: list[Any], written: bytes) -> bool:
                 return False
             for _x, _y, _z in face:  # the interpreter's fastest way to ask for three
                 pass
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as exc:
+        if from_handler(exc):
+            raise
         return False
     return _count_lists(written) == 1 + len(faces) * (1 + _POINTS)
 

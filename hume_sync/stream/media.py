@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import pybase64
 
 from ..errors import InputError
+from ..net.interrupts import from_outside
 from ..net.pending import open_into
 from .filenames import check_named_media
 
@@ -78,7 +79,9 @@ def decode_base64(data: object, limit: int) -> tuple[bytes, bytes]:
     check_size("bytes_data", (len(encoded) + 3) // 4 * 3 - encoded[-2:].count(b"="), limit)
     try:
         return encoded, pybase64.b64decode(encoded, validate=True)
-    except ValueError:
+    except ValueError as exc:
+        if from_outside(exc):
+            raise
         raise InputError(
             "bytes_data is not base64 (standard alphabet, padded, no line ends, no data: prefix);"
             " for media that is not encoded use send_media"
@@ -107,6 +110,8 @@ def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
         try:
             descriptor = open_into(descriptors, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except ValueError as exc:  # a NUL, or what the file system cannot write
+            if from_outside(exc):
+                raise
             raise InputError(f"{name} cannot exist: {exc}") from None
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):

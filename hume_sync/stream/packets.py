@@ -10,10 +10,11 @@ import re
 import struct
 from collections import Counter
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..net.preload import import_optional
 from ..reprs import safe_repr
 from .media import Media
 
@@ -75,13 +76,12 @@ def count_seconds(media: Media) -> Fraction | None:
     It needs the extra ``media`` (PyAV): without it, nothing is known. Nothing is known either of media with several
     audio tracks, or whose container says otherwise than its packets.
     """
-    try:
-        import av  # noqa: PLC0415 - an extra, and only for what is not WAV
-    except ImportError:
+    av: Any = import_optional("av")  # only for what is not WAV
+    if av is None:
         return None
     file = _Bounded(media)
     try:
-        with av.open(file, "r", container_options=_OPTIONS, metadata_errors="replace") as container:
+        with av.open(file, "r", container_options=_OPTIONS, **lenient(av)) as container:
             count = _count(container)
     except Exception as exc:
         if not isinstance(exc, av.FFmpegError) and _of_a_handler(exc):
@@ -90,6 +90,11 @@ def count_seconds(media: Media) -> Fraction | None:
     if count is None or file.exhausted or (count.container == "ogg" and len(set(_LINK.findall(media))) > 1):
         return None
     return count.seconds()
+
+
+def lenient(av: Any) -> dict[str, str]:
+    """Return the arguments with which PyAV opens media whose tags are no UTF-8: from version 19 on, it needs none."""
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def _count(container: InputContainer) -> _Count | None:

@@ -14,6 +14,7 @@ import pybase64
 
 from ..errors import FOREIGN, InputError, described
 from ..net.frames import LARGE, Part
+from ..net.interrupts import from_handler
 from ..net.number import plain_number
 from ..reprs import safe_repr
 from .configs import (
@@ -164,6 +165,8 @@ class Models:
         except InputError:
             raise
         except FOREIGN as exc:  # of configurations of the caller's own classes
+            if from_handler(exc):
+                raise
             raise InputError(f"configs cannot be written as JSON: {exc}") from exc
         end = b"" if window is None else b',"stream_window_ms":' + orjson.dumps(window)
         tail = {raw: models + b',"raw_text":' + orjson.dumps(raw) + end for raw in (False, True)}
@@ -208,10 +211,14 @@ class Models:
             raise InputError(f"text must be a str, got {type(text).__name__}")
         if not text.strip():
             raise InputError("text is blank: there is nothing to measure")
+        written = None
         try:
             written = orjson.dumps(text)
         except TypeError as exc:
-            raise InputError("text holds lone surrogates, which UTF-8 cannot write") from exc
+            if from_handler(exc):
+                raise
+        if written is None:  # (raised here, for the error of older versions of orjson keeps the text)
+            raise InputError("text holds lone surrogates, which UTF-8 cannot write")
         check_size("text", len(written) - 2, self.max_payload_size)
         return Request((b'"data":', written, self._tail[True]))
 

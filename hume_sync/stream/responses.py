@@ -7,9 +7,10 @@ import math
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, Self, TypeGuard
+from typing import Any, Final, Self, TypeGuard
 
 from ..errors import InputError, described
+from ..net.interrupts import from_handler
 from ..net.replies import MODELS
 
 __all__ = ["StreamResponse", "printable"]
@@ -74,7 +75,9 @@ class StreamResponse(dict[str, Any]):
     ) -> None:
         try:
             super().__init__(body, **members)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError) as exc:
+            if from_handler(exc):
+                raise
             raise InputError(f"body must be the JSON object of a reply, got {described(body)}") from None
         if isinstance(body, StreamResponse):
             vars(self).update(vars(body))
@@ -263,12 +266,19 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, float) or (type(value) is int and value.bit_length() <= _LARGEST)
 
 
+_BOOLS: Final = ("bool", "bool_")
+"""Python's, and numpy's, of which older versions make a number."""
+
+
 def _count(n: object) -> int:
+    number = -1
     try:
-        number = operator.index(n)  # type: ignore[arg-type]  # what is no whole number raises
-    except TypeError:
-        number = -1
-    if number < 0 or isinstance(n, bool):
+        if type(n).__name__ not in _BOOLS:
+            number = operator.index(n)  # type: ignore[arg-type]  # what is no whole number raises
+    except TypeError as exc:
+        if from_handler(exc):
+            raise
+    if number < 0:
         raise InputError(f"n must be a whole number from 0, got {described(n)}")
     return number
 

@@ -87,3 +87,4 @@ def test_what_is_no_message_is_refused_and_never_shown(message: Any, text: str) 
         to_message(message)
     assert text in str(caught.value)
     assert "\ud800" not in str(caught.value)
+    assert caught.value.__context__ is None  # nor kept

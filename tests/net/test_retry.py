@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -283,19 +285,44 @@ def test_ctrl_c_and_what_is_not_ours_pass_through_at_once(interrupt: type[BaseEx
     assert play.attempts.number == 2
 
 
-def test_what_a_sleep_raises_ends_it() -> None:
+class Held:
+    """What the frames of a failure hold on to."""
+
+
+@pytest.mark.parametrize("step", ["sleep", "wait", "tell"])
+@pytest.mark.parametrize("error", [PoolClosed("closed"), StopIteration("mine"), KeyboardInterrupt()], ids=repr)
+def test_what_a_step_between_attempts_raises_ends_it_and_nothing_is_left_to_the_collector(
+    error: BaseException, step: str
+) -> None:
     play = Play(RetryPolicy())
+    held: list[weakref.ref[Held]] = []
 
-    def closed(_: float) -> None:
-        raise PoolClosed("closed")
+    def closed(*_: object) -> float:
+        if play.attempts.number == 2:
+            raise error
+        return 0.0
 
-    play.sleeps = [0]
-    with pytest.raises(PoolClosed):
-        retry(
-            play.policy, lost(), play.again, sleep=closed, wait=lambda *_: 0.0, deadline=play.deadline,
-            attempts=play.attempts, is_free=lambda _: False, tell=play.events.append,
-        )  # fmt: skip
-    assert play.attempts.number == 1
+    def again() -> str:
+        frames_own = Held()
+        held.append(weakref.ref(frames_own))
+        raise lost()
+
+    steps: dict[str, Any] = {"sleep": play.sleeps.append, "wait": lambda *_: 0.0, "tell": play.events.append}
+    steps[step] = closed
+    gc.disable()
+    try:
+        with pytest.raises(type(error)) as caught:
+            retry(
+                play.policy, lost(), again, deadline=play.deadline, attempts=play.attempts, is_free=lambda _: False,
+                **steps,
+            )  # fmt: skip
+        assert caught.value is error
+        assert play.attempts.number == 2
+        del caught
+        error.__traceback__ = error.__context__ = None
+        assert [ref() for ref in held] == [None]
+    finally:
+        gc.enable()
 
 
 # --- through a socket

@@ -49,6 +49,7 @@ RAISED: list[Exception] = [
     ServerError("mine", code="I0100"),
     InputError("mine"),
     ValueError("mine"),
+    StopIteration("mine"),
 ]
 KINDS = [f"{type(error).__name__}-{number}" for number, error in enumerate(RAISED)]
 
