@@ -90,7 +90,7 @@ _OBJECTIONS: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
 """WebSocket close codes by which a server objects to what it was sent (RFC 6455, 7.4.1)."""
 
 
-def described(value: object) -> str:
+def short_repr(value: object) -> str:
     """A refused value as an error shows it: short, whatever it is, and never failing itself."""
     try:
         text = repr(value)
@@ -99,7 +99,7 @@ def described(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def is_servers_fault(code: object) -> bool:
+def is_server_error(code: object) -> bool:
     """Tell whether an error reply's code reports a fault of the server's own, not an objection to the request."""
     return str(code).startswith(_SERVERS_OWN)
 
@@ -113,10 +113,10 @@ Neither ``OSError`` nor ``EOFError``: those are of files, and of time limits by 
 
 def unreadable(name: str, value: object, exc: Exception) -> InputError:
     """Make the error for an argument that raised one of `FOREIGN` while it was read."""
-    return InputError(f"{name} cannot be read: {type(value).__name__} raised {described(exc)}")
+    return InputError(f"{name} cannot be read: {type(value).__name__} raised {short_repr(exc)}")
 
 
-def copy_of(error: HumeClientException) -> HumeClientException:
+def clone_error(error: HumeClientException) -> HumeClientException:
     """An error of one's own: a shared one would collect all threads' tracebacks, and keep their requests alive."""
     twin = type(error)(str(error))
     vars(twin).update(vars(error))
@@ -203,7 +203,7 @@ class RequestError(HumeClientException):
     @classmethod
     def from_reply(cls, code: str | None, message: str) -> RequestError:
         """Build the error for an error reply: a `ServerError` where the code says that the fault is the server's."""
-        kind = ServerError if is_servers_fault(code) else RequestError
+        kind = ServerError if is_server_error(code) else RequestError
         return kind.from_error(code, message)
 
 

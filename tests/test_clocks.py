@@ -51,4 +51,4 @@ def test_where_clocks_cannot_be_shifted_it_says_so_and_fails_only_where_they_are
 def test_the_first_probe_of_a_gate_has_not_to_wait_on_any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hume_sync.net.clock.monotonic", lambda: -1000.0)  # Python does not say where it begins
     gate = CircuitBreaker(RetryPolicy())
-    assert gate.delay(object()) == 0.0
+    assert gate.retry_delay(object()) == 0.0

@@ -13,7 +13,7 @@ from benchmarks.checks import Checker, check_receipt
 from hume_sync import HumeStreamClient, LanguageConfig
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Pending
-from hume_sync.stream.requests import Models
+from hume_sync.stream.requests import RequestBuilder
 
 __all__ = ["Probe", "probe"]
 
@@ -36,7 +36,7 @@ def _unwatched(_pending: Pending) -> None:
 class Probe:
     """The text case, four ways.
 
-    ``bare``: the bytes are made by the library's `Models`, and exchanged by its `Connection`.
+    ``bare``: the bytes are made by the library's `RequestBuilder`, and exchanged by its `Connection`.
     ``polled``: the same, looking first whether the connection is as it was left.
     ``held``: on a lease that is held.
     ``leased``: on a lease for each request.
@@ -56,7 +56,7 @@ class Probe:
 
     def _ways(self, url: str) -> dict[str, Callable[[], Mapping[str, Any]]]:
         client = HumeStreamClient(base_url=url, proxy=False, timeout=_TIMEOUT)
-        models = Models.of([LanguageConfig()], None, 64 * 2**20)
+        models = RequestBuilder.create([LanguageConfig()], None, 64 * 2**20)
         text = self._case.value
         bare, polled = (client._connect(Deadline(_TIMEOUT), _unwatched) for _ in range(2))
         held = client.pool([LanguageConfig()]).socket().__enter__()
@@ -64,15 +64,15 @@ class Probe:
         deadline = Deadline(1e6)
 
         def look_first() -> Mapping[str, Any]:
-            polled.poll()
-            return polled.exchange(models.text(text).members, deadline)
+            polled.check_state()
+            return polled.request(models.text(text).members, deadline)
 
         def leased() -> Mapping[str, Any]:
             with pool.socket() as socket:
                 return socket.send_text(text)
 
         return {
-            "bare": lambda: bare.exchange(models.text(text).members, deadline),
+            "bare": lambda: bare.request(models.text(text).members, deadline),
             "polled": look_first,
             "held": lambda: held.send_text(text),
             "leased": leased,

@@ -15,14 +15,14 @@ import pybase64
 from benchmarks.cases import Landmarks, landmarks
 from benchmarks.checks import WrongReply
 from hume_sync import FacemeshConfig
-from hume_sync.net.frames import Part, joined
+from hume_sync.net.frames import Part, join_parts
 from hume_sync.stream import landmarks as module
-from hume_sync.stream.requests import Models
+from hume_sync.stream.requests import RequestBuilder
 
 __all__ = ["Probe", "probe"]
 
 _LIBRARY: Any = module  # its check is taken out for a while
-_MODELS = Models.of([FacemeshConfig()], None, 64 * 2**20)
+_MODELS = RequestBuilder.create([FacemeshConfig()], None, 64 * 2**20)
 
 
 def probe(directory: Path) -> Probe:
@@ -90,7 +90,7 @@ def _unchecked(value: Any) -> bytearray:
 
 
 def _joined(*parts: Part) -> bytearray:
-    return joined(parts, sum(map(len, parts)))
+    return join_parts(parts, sum(map(len, parts)))
 
 
 def _orjson(value: Any) -> bytes:

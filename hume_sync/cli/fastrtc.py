@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, OutputTooLarge, described
+from ..errors import InputError, OutputTooLarge, short_repr
 from ..net.deadline import Deadline
 from ..net.extras import NeedsExtra
 from ..net.pending import open_into
@@ -142,7 +142,7 @@ def _shown(write: Callable[[Any], str], value: Any) -> str:
     try:
         return write(value)
     except RecursionError:  # a server may nest values more deeply than Python can write them
-        return described(value)
+        return short_repr(value)
 
 
 _NOTHING: Any = object()

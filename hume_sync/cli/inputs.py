@@ -25,7 +25,7 @@ from ..stream import (
 from ..stream.filenames import check_named_media, named_kind
 from ..stream.media import open_file, read_media
 from ..stream.media_types import MediaType, identify
-from ..stream.requests import Models
+from ..stream.requests import RequestBuilder
 from ..stream.texts import decode_text, refusal_of_text
 from ..stream.wav import Rereadable, Wav, WavStream
 from .documents import looks_like_json, other_than_prose, read_landmarks, tidied
@@ -89,16 +89,16 @@ class _DryRun:
     """Checks a payload as a socket would, and sends nothing."""
 
     def send_media(self, data: Any, configs: Configs | None = None) -> StreamResponse:
-        Models.of(configs, None, LIMIT)
+        RequestBuilder.create(configs, None, LIMIT)
         read_media(data, LIMIT)
         return StreamResponse()
 
     def send_text(self, text: str, configs: Configs | None = None) -> StreamResponse:
-        Models.of(configs, None, LIMIT).text(text)
+        RequestBuilder.create(configs, None, LIMIT).text(text)
         return StreamResponse()
 
     def send_facemesh(self, landmarks: Any, configs: Configs | None = None) -> StreamResponse:
-        Models.of(configs, None, LIMIT).facemesh(landmarks)
+        RequestBuilder.create(configs, None, LIMIT).facemesh(landmarks)
         return StreamResponse()
 
 

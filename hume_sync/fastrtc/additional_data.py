@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ..errors import HumeClientException, InputError, MisuseError, described
+from ..errors import HumeClientException, InputError, MisuseError, short_repr
 from ..net.clock import monotonic
 from ..net.deadline import Deadline
 from ..net.pending import Watch
@@ -75,8 +75,8 @@ class AdditionalData:
             began = monotonic()
             fields = self._inputs()
             if not isinstance(fields, Mapping | None):
-                raise InputError(f"inputs must return a mapping of fields, or None; got {described(fields)}")
-            deadline = deadline.later(monotonic() - began)
+                raise InputError(f"inputs must return a mapping of fields, or None; got {short_repr(fields)}")
+            deadline = deadline.extended_by(monotonic() - began)
             if fields is not None:
                 self._post_to(line, asking, dict(fields), deadline)
         except BaseException:

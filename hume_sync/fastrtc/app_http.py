@@ -24,11 +24,11 @@ from ..errors import (
     MessageTooLarge,
     Timeout,
 )
-from ..net.body import framing
-from ..net.connect import dial
+from ..net.body import body_reader
+from ..net.connect import open_stream
 from ..net.deadline import Deadline
 from ..net.endpoint import default_context
-from ..net.http1 import seconds_to_wait
+from ..net.http1 import parse_retry_after
 from ..net.interrupts import from_outside
 from ..net.pending import Watch, unwatched
 from ..net.proxies import environment_proxy
@@ -252,7 +252,7 @@ class AppClient:
 
     def _send(self, request: Request, deadline: Deadline, head_deadline: Deadline, watch: Watch) -> StreamingResponse:
         try:
-            wire = dial(request.origin, deadline, watch)
+            wire = open_stream(request.origin, deadline, watch)
         except ConfigurationError as exc:  # it speaks of keys and wss://
             if from_outside(exc):
                 raise
@@ -280,8 +280,8 @@ class StreamingResponse:
         self.status = head.status
         self.content_type = scrub(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         """The media type alone, in lower case; empty where none is named."""
-        self._retry_after = seconds_to_wait(head.headers.get("Retry-After"), head.headers.get("Date"))
-        self._body = framing(head.status, head.headers)
+        self._retry_after = parse_retry_after(head.headers.get("Retry-After"), head.headers.get("Date"))
+        self._body = body_reader(head.status, head.headers)
         self._wire = wire
         self._scrub = scrub
 
@@ -341,9 +341,9 @@ class StreamingResponse:
         """Let the connection go. Idempotent."""
         self._wire.close()
 
-    def let_go(self, *, close: bool) -> None:
+    def release_after_fork(self, *, close: bool) -> None:
         """In a forked child: let the descriptor go without a word to the server."""
-        self._wire.let_go(close=close)
+        self._wire.release_after_fork(close=close)
 
 
 def _url(origin: AppEndpoint, target: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
-from ..errors import InputError, described
+from ..errors import InputError, short_repr
 from ..net.number import plain_number
 from .arrays import is_array, to_samples
 from .resample import Check, Resampler, check_rate, check_whole, no_check
@@ -95,7 +95,7 @@ def pause_of(name: str, value: object) -> float:
         return PAUSE if value else 0.0
     number = plain_number(value)
     if number is None or not 0 <= number <= _MAX_PAUSE:
-        raise InputError(f"{name} must be a bool, or seconds of silence, 0 to {_MAX_PAUSE}; got {described(value)}")
+        raise InputError(f"{name} must be a bool, or seconds of silence, 0 to {_MAX_PAUSE}; got {short_repr(value)}")
     return float(number)
 
 
@@ -111,7 +111,7 @@ def silence(seconds: float, sample_rate: int) -> bytes:
     """
     check_rate("sample_rate", sample_rate)
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= _MAX_SILENCE:
-        raise InputError(f"seconds must be a number, 0 to {_MAX_SILENCE:.0f}; got {described(seconds)}")
+        raise InputError(f"seconds must be a number, 0 to {_MAX_SILENCE:.0f}; got {short_repr(seconds)}")
     return bytes(2 * round(seconds * sample_rate))
 
 

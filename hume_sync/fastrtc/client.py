@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import attrs
 
 from .._version import __version__
-from ..errors import ConfigurationError, HookError, InputError, described
+from ..errors import ConfigurationError, HookError, InputError, short_repr
 from ..net.deadline import Deadline, seconds
 from ..net.endpoint import Endpoint, default_context, private_headers, size
 from ..net.interrupts import from_outside
@@ -111,16 +111,16 @@ class FastRTCClient:
         mounted, second = _without_query(path, "path")
         if not isinstance(mounted, str) or not _PATH.fullmatch(mounted):
             # What follows a # is not repeated: it may be a token.
-            got = described(mounted.partition("#")[0] if isinstance(mounted, str) else mounted)
+            got = short_repr(mounted.partition("#")[0] if isinstance(mounted, str) else mounted)
             raise ConfigurationError(
                 f"path must be empty, or /path[?query] of visible ASCII characters without #; got {got}"
             )
         query = "&".join(filter(None, (first, second)))
         self._query = Secret(query) if query else None
         if shape is not None and not callable(shape):
-            raise ConfigurationError(f"shape must be callable, or None; got {described(shape)}")
+            raise ConfigurationError(f"shape must be callable, or None; got {short_repr(shape)}")
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
-            raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, or None; got {described(ssl_context)}")
+            raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, or None; got {short_repr(ssl_context)}")
         tls = (ssl_context or default_context()) if encrypted else None
         self._endpoint = AppEndpoint(
             host=host,
@@ -195,17 +195,17 @@ class FastRTCClient:
                 machine; over WebRTC, the extra is missing, or this machine has no address but loopback.
         """
         if transport not in _TRANSPORTS:
-            raise InputError(f"transport must be one of {_TRANSPORTS}, got {described(transport)}")
+            raise InputError(f"transport must be one of {_TRANSPORTS}, got {short_repr(transport)}")
         if inputs is not None and not callable(inputs):
-            raise InputError(f"inputs must be callable, or None; got {described(inputs)}")
+            raise InputError(f"inputs must be callable, or None; got {short_repr(inputs)}")
         if inputs is not None and transport == "telephone":
             raise ConfigurationError("inputs cannot be used by telephone: handlers do not ask for them there")
         if inputs is not None and self._server.input_hook is None:
             raise ConfigurationError("inputs need input_hook, the application's URL, which the client was made without")
         if not isinstance(reconnect, bool):
-            raise InputError(f"reconnect must be True or False, got {described(reconnect)}")
+            raise InputError(f"reconnect must be True or False, got {short_repr(reconnect)}")
         if retry is not None and not isinstance(retry, RetryPolicy):
-            raise InputError(f"retry must be a RetryPolicy, or None; got {described(retry)}")
+            raise InputError(f"retry must be a RetryPolicy, or None; got {short_repr(retry)}")
         policy = RetryPolicy.none() if retry is None else retry
 
         make = self._webrtc if transport == "webrtc" else self._websocket

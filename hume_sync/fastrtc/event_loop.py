@@ -42,7 +42,7 @@ class IsolatedEventLoop(asyncio.SelectorEventLoop):
         What is left in it, as a name that is still being looked up, is let go by `close`.
         """
 
-    async def let_go(self) -> None:
+    async def cancel_all(self) -> None:
         """The last thing that runs: end all tasks but the one that calls, and then the sockets."""
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:

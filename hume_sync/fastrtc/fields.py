@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import InputError, described
+from ..errors import InputError, short_repr
 from ..net.interrupts import from_outside
 from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
@@ -38,7 +38,7 @@ class OwnFields:
         fields = dict(given or {})
         for name in fields:
             if not isinstance(name, str):
-                raise InputError(f"fields must have names of type str, got {described(name)}")
+                raise InputError(f"fields must have names of type str, got {short_repr(name)}")
             if name in _RESERVED:
                 accepted = f"any name but {', '.join(sorted(_RESERVED))}"
                 raise InputError(f"fields must not hold {name}: the connection sets it; accepted: {accepted}")

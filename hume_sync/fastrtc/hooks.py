@@ -15,7 +15,7 @@ from ..errors import (
     OutputTooLarge,
     ProtocolError,
     TransportError,
-    described,
+    short_repr,
 )
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
@@ -119,7 +119,7 @@ def post_input(  # noqa: PLR0917 - in the order in which they are told
     """
     url = http.resolve(url, name="input_hook")
     if not isinstance(fields, Mapping):
-        raise InputError(f"additional inputs must be a mapping of fields, got {described(fields)}")
+        raise InputError(f"additional inputs must be a mapping of fields, got {short_repr(fields)}")
     if shape is not None:
         payload = shape(webrtc_id, fields)
     elif "webrtc_id" in fields:
@@ -165,7 +165,7 @@ def _check_events(response: StreamingResponse, deadline: Deadline) -> None:
             sentence = ""  # the status says enough
         raise _refusal("outputs", response.url, response.status, sentence)
     if response.content_type != "text/event-stream":
-        found = described(response.content_type or "nothing")
+        found = short_repr(response.content_type or "nothing")
         error = HookError(
             f"the application's outputs URL {response.url} answered with {found}"
             " instead of a stream of events (text/event-stream)",

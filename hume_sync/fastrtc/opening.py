@@ -80,10 +80,10 @@ class Opening:
         if self._response is not None:
             self._response.close()
 
-    def let_go(self, *, close: bool) -> None:
+    def release_after_fork(self, *, close: bool) -> None:
         """In a forked child: release the descriptor without a word to the server. No lock is taken."""
         if self._response is not None:
-            self._response.let_go(close=close)
+            self._response.release_after_fork(close=close)
 
     def _take(self) -> StreamingResponse | None:
         error, self._error = self._error, None  # an error and an object that holds it would keep each other

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from ..errors import HookError, HumeClientException, MisuseError, Timeout, TransportError, copy_of
+from ..errors import HookError, HumeClientException, MisuseError, Timeout, TransportError, clone_error
 from ..net import fork
 from ..net.call_lock import CallLock
 from ..net.deadline import Deadline, seconds
@@ -68,7 +68,7 @@ class OutputStream:
         self.last_event: ServerSentEvent | None = None
         """The event that the last output came in: its name, its identifier, its data as text."""
         self._forgotten = weakref.finalize(self, _forgotten, opening, self._pid)
-        fork.watch(self)
+        fork.register(self)
 
     @property
     def ended(self) -> bool:
@@ -102,7 +102,7 @@ class OutputStream:
         finally:
             self._lock.release()
             if self._closed or self._ended:
-                self._let_go()
+                self._release()
         if event is TOO_LARGE:
             raise output_too_large(self._max_size)
         return default if event is _NOTHING else json_or_text(event.data)
@@ -113,7 +113,7 @@ class OutputStream:
             return
         self._closed = True
         self._opening.abort()
-        self._let_go()
+        self._release()
 
     def __iter__(self) -> Self:
         return self
@@ -142,10 +142,10 @@ class OutputStream:
     def __reduce__(self) -> NoReturn:
         raise TypeError("an OutputStream is neither copied nor pickled: open one where it is used")
 
-    def let_go(self, *, hooked: bool) -> None:
+    def release_after_fork(self, *, hooked: bool) -> None:
         """In a forked child: the stream is the parent's. No lock is taken: its holder may not exist here."""
         self._closed = True
-        self._opening.let_go(close=hooked)
+        self._opening.release_after_fork(close=hooked)
 
     def _next_event(self, deadline: Deadline) -> Any:
         """The next event, `TOO_LARGE`, or `_NOTHING`."""
@@ -172,10 +172,10 @@ class OutputStream:
             if not self._opening.begun:
                 self._ended = True
                 if isinstance(error, TransportError):
-                    raise copy_of(error)
+                    raise clone_error(error)
                 return
             self._last_second = Deadline(_SECOND)
-        moment = (self._last_second or deadline).within(min(_MOMENT, deadline.remaining()))
+        moment = (self._last_second or deadline).capped_at(min(_MOMENT, deadline.remaining()))
         response = self._opening.result(moment)
         if response is not None:
             self._read_from(response, moment)
@@ -191,10 +191,10 @@ class OutputStream:
         self._ended = not data
         self._ready.extend(self._parser.feed(data))
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         """Give the descriptor back, unless a thread is reading: that one does it when it is done."""
         self._forgotten.detach()
-        if self._lock.seize():
+        if self._lock.try_acquire():
             try:
                 self._opening.close()
             finally:
@@ -204,7 +204,7 @@ class OutputStream:
 def _forgotten(opening: Opening, pid: int) -> None:
     """A stream was dropped, or the interpreter ends, without `close`."""
     if pid != os.getpid():
-        opening.let_go(close=False)
+        opening.release_after_fork(close=False)
         return
     if opening.closed:
         return

@@ -51,7 +51,7 @@ class Pacing:
         for samples in messages:
             seconds = len(samples) / 2 / self._sample_rate
             if self._grows:
-                self._deadline = self._deadline.later(seconds)
+                self._deadline = self._deadline.extended_by(seconds)
             if self._paced:
                 now = monotonic()
                 if now > due + _LATE:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, copy_of
+from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, clone_error
 from ..net.call_lock import CallLock
 from ..net.condition import Condition
 from ..net.deadline import Deadline
@@ -91,7 +91,7 @@ class ReconnectingTransport:
             if self.closed:  # whoever closed it did not wait for the server
                 raise _closed() from None
             if self._reconnect and exc.close_code in _CUT:
-                self._renew(link, exc, deadline.within(self._timeout))
+                self._renew(link, exc, deadline.capped_at(self._timeout))
             raise
 
     def receive(
@@ -158,7 +158,7 @@ class ReconnectingTransport:
 
         def living(link: Transport) -> Transport:
             if (error := link.ended) is not None:
-                raise copy_of(error)
+                raise clone_error(error)
             return link
 
         return self.use(living, deadline)
@@ -170,7 +170,7 @@ class ReconnectingTransport:
             MisuseError: called from inside such work: by a callback of it, or a signal's handler.
             Timeout: other threads took all the time.
         """
-        self._changing.refuse_reentry()
+        self._changing.raise_if_reentrant()
         try:
             if not self._changing.acquire(deadline):
                 raise Timeout("no time left waiting for what another thread does with the connection", phase="lock")

@@ -125,7 +125,7 @@ class _Plug:
         self._wire = wire
 
     def readline(self, limit: int) -> bytes:
-        line = self._wire.recv_line(limit)
+        line = self._wire.readline(limit)
         if not line.endswith(b"\n") and len(line) < limit:
             raise ConnectionAbortedError("cut off in its head")  # http.client would take it for the end of the head
         if not _LINE.fullmatch(line):

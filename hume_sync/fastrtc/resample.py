@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from ..errors import InputError, described
+from ..errors import InputError, short_repr
 from ..net.extras import loaded_numpy
 from ..net.preload import import_optional
 
@@ -55,7 +55,7 @@ def check_rate(name: str, value: object, least: int = _MIN_RATE, most: int = _MA
         InputError: anything else, bools and floats included.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise InputError(f"{name} must be an int, {least} to {most} Hz; got {described(value)}")
+        raise InputError(f"{name} must be an int, {least} to {most} Hz; got {short_repr(value)}")
     return value
 
 

@@ -25,7 +25,7 @@ from ..errors import (
     MisuseError,
     ProtocolError,
     Timeout,
-    copy_of,
+    clone_error,
 )
 from ..net.clock import monotonic
 from ..net.condition import TICK, Condition
@@ -133,7 +133,7 @@ class WebRTCLoop:
 
         def is_open() -> bool | None:
             if not self._open and self.ended is not None:
-                raise copy_of(self.ended)
+                raise clone_error(self.ended)
             return self._open or None
 
         if not self._changed.wait_for(is_open, deadline):
@@ -164,7 +164,7 @@ class WebRTCLoop:
 
         def finished() -> asyncio.Task[_T] | None:
             if self.ended is not None:
-                raise copy_of(self.ended)
+                raise clone_error(self.ended)
             if self._reached is not None and not asked:
                 asked.append(True)
                 self._soon(begin)
@@ -182,7 +182,7 @@ class WebRTCLoop:
 
         def queue() -> int | None:
             if self.ended is not None:
-                raise copy_of(self.ended)
+                raise clone_error(self.ended)
             room = limit - len(self._speech)
             if room <= 0:
                 return None
@@ -201,7 +201,7 @@ class WebRTCLoop:
 
         def queue() -> bool | None:
             if self.ended is not None:
-                raise copy_of(self.ended)
+                raise clone_error(self.ended)
             if not self._messages.has_room:
                 return None
             self._soon(self._flush)
@@ -215,7 +215,7 @@ class WebRTCLoop:
         """Have `get` give this once what is queued has been spoken, but for so many bytes; see `Transport.mark`."""
         with self._lock:
             if self.ended is not None:
-                raise copy_of(self.ended)
+                raise clone_error(self.ended)
             self._marks.append((self._spoken + len(self._speech) - before, place))
             self._pass_marks()
 
@@ -237,7 +237,7 @@ class WebRTCLoop:
                 self._inbox_bytes -= self._inbox[0][1]
                 return self._inbox.popleft()[0]
             if self.ended is not None:
-                raise copy_of(self.ended)
+                raise clone_error(self.ended)
             return None
 
         came: Any = self._changed.wait_for(take, deadline)
@@ -317,7 +317,7 @@ class WebRTCLoop:
                     await self._peer.close()
         if self._listeners and self._open:  # what has come is received before the end
             await asyncio.wait(self._listeners, timeout=_GOODBYE)
-        await self._loop.let_go()
+        await self._loop.cancel_all()
 
     def _heed(self) -> None:
         if self._told is not None:

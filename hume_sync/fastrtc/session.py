@@ -122,7 +122,7 @@ class Session:
         """
         limit, idle, pause = self._timeout(timeout), seconds("idle", idle), pause_of("silence", silence)
         self._speaker.say(audio, pause, Deadline(self._server.timeout), grows=True)
-        return self._listener.reply(Deadline(limit).later(self._line.link.backlog), idle, audio=True)
+        return self._listener.reply(Deadline(limit).extended_by(self._line.link.backlog), idle, audio=True)
 
     @hides_locals
     def reply(self, *, timeout: float | None = None, idle: float = IDLE, audio: bool = True) -> Reply:
@@ -148,7 +148,7 @@ class Session:
         """
         deadline = Deadline(self._timeout(timeout))
         if timeout is None:
-            deadline = deadline.later(self._line.link.backlog)
+            deadline = deadline.extended_by(self._line.link.backlog)
         return self._listener.reply(deadline, seconds("idle", idle), audio=audio)
 
     @hides_locals

@@ -59,7 +59,7 @@ class WebRTCTransport:
         self._pid = os.getpid()
         self._loop = loop
         self._forgotten = weakref.finalize(self, _forgotten, loop, self._pid)
-        fork.watch(self)
+        fork.register(self)
 
     @classmethod
     def open(
@@ -166,7 +166,7 @@ class WebRTCTransport:
             self._forgotten.detach()
             self._loop.stop()
 
-    def let_go(self, *, hooked: bool) -> None:  # noqa: ARG002 - the protocol's
+    def release_after_fork(self, *, hooked: bool) -> None:  # noqa: ARG002 - the protocol's
         """In a forked child: the connection is the parent's, and lives in a thread that is not here.
 
         Nothing is closed: the loop's selector is one and the same in both processes, and would forget the parent's

@@ -102,13 +102,13 @@ class WebSocketTransport:
         """
         duplex: Duplex | None = None
         try:
-            beat = Heartbeat(_PING, every=min(_BEAT, patience / _PINGS), patience=patience, is_answer=_is_pong)
+            beat = Heartbeat(_PING, interval=min(_BEAT, patience / _PINGS), timeout=patience, is_answer=_is_pong)
             inbox = max(_INBOX, 4 * endpoint.max_message_size)
             duplex = Duplex.open(endpoint, deadline, beat=beat, inbox=inbox, watch=watch)
             # (watch knows how to interrupt the socket, whoever it belongs to now)
             link = cls(duplex, route(fields or OwnFields(None)), sample_rate, endpoint.max_message_size)
             most = max(_EARLY, endpoint.max_message_size + _PER_MESSAGE)
-            link._register(deadline, most, endpoint.scrub)
+            link._register(deadline, most, endpoint.redact)
         except BaseException as exc:
             if duplex is not None:
                 duplex.abort()

@@ -98,7 +98,7 @@ class TurnReader:
             left = math.inf if rest is None else quiet_since + rest - monotonic()
             if left <= 0:
                 return True
-            event = line.receive(deadline.within(left), deadline, spared=turn.outlives)
+            event = line.receive(deadline.capped_at(left), deadline, spared=turn.outlives)
             if event is None:
                 return rest is not None and quiet_since + rest <= monotonic()
             if isinstance(event, Reconnected) and not self._goes_on_after(event):

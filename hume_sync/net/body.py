@@ -12,7 +12,7 @@ from typing import Final
 
 from ..errors import ConnectionLost, ProtocolError
 
-__all__ = ["Body", "ChunkedBody", "GzipBody", "SizedBody", "framing"]
+__all__ = ["Body", "ChunkedBody", "GzipBody", "SizedBody", "body_reader"]
 
 _HEX = re.compile(rb"[0-9A-Fa-f]{1,16}")
 _MAX_SIZE_LINE = 8192
@@ -105,7 +105,7 @@ class ChunkedBody:
 
 
 class GzipBody:
-    """A body compressed with gzip, which `framed` takes out of its framing.
+    """A body compressed with gzip, which `framed` takes out of its body_reader.
 
     No step holds more than 1 MiB of decoded bytes, whatever a few compressed ones stand for: while `holds_more` is
     true, `feed` is called without data to go on with what is there.
@@ -166,7 +166,7 @@ Body = SizedBody | ChunkedBody | GzipBody
 """What takes a body apart. ``ended``: nothing more will come. ``holds_more``: more comes without reading."""
 
 
-def framing(status: int, fields: Mapping[str, str]) -> Body:
+def body_reader(status: int, fields: Mapping[str, str]) -> Body:
     """What takes the body behind such a head apart.
 
     gzip is decoded, though it was not asked for: some proxies compress whatever passes.

@@ -29,12 +29,12 @@ class CallLock:
         self.holder: FrameType | None = None
         """The call that holds it; None: no call is under way."""
 
-    def refuse_reentry(self) -> None:
+    def raise_if_reentrant(self) -> None:
         """Raise `MisuseError` inside the very call that holds the lock: in a callback of it, or a signal handler."""
-        if self._inside():
+        if self._called_from_holder():
             raise MisuseError("a stream cannot be called from inside its own call (a callback, a signal handler)")
 
-    def _inside(self) -> bool:
+    def _called_from_holder(self) -> bool:
         """Told by the stack, for that cannot be wrong: a mark that a signal left behind is no part of it."""
         holder = self.holder
         frame = sys._getframe(2) if holder is not None else None
@@ -53,9 +53,9 @@ class CallLock:
         self.holder = sys._getframe(1)
         return True
 
-    def seize(self) -> bool:
+    def try_acquire(self) -> bool:
         """Take the lock at once, for a moment that is no call; False while a call is under way, be it one's own."""
-        return not self._inside() and self._lock.acquire(False)
+        return not self._called_from_holder() and self._lock.acquire(False)
 
     def release(self) -> None:
         """Let go, if this thread holds it."""

@@ -26,10 +26,10 @@ from .sockets import SocketStream
 from .tcp import connect
 from .tracebacks import hides_locals
 
-__all__ = ["Watch", "dial"]
+__all__ = ["Watch", "open_stream"]
 
 
-def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> SocketStream:
+def open_stream(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> SocketStream:
     """Connect to an endpoint, through its proxy and TLS where it has them.
 
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
@@ -52,7 +52,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> So
         if not endpoint.tls:
             _check_plaintext(sock, endpoint)
             return SocketStream(sock, deadline)
-        sock.settimeout(deadline.for_socket())
+        sock.settimeout(deadline.socket_timeout())
         encrypted = sockets.encrypt(sock, endpoint.tls, endpoint.host)
         encrypted.do_handshake()
         return SocketStream(encrypted, deadline)
@@ -60,7 +60,7 @@ def dial(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> So
         sockets.release()
         route.address = None  # it answered, and was no good all the same
         if isinstance(exc, OSError) and not isinstance(exc, HumeClientException) and not from_outside(exc):
-            raise _explain(exc, endpoint) from exc
+            raise _connect_error(exc, endpoint) from exc
         raise
 
 
@@ -85,7 +85,7 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
             phase="connect",
             status=head.status,
         )
-    if wire.surplus:  # neither a TLS nor a WebSocket server speaks first
+    if wire.buffered:  # neither a TLS nor a WebSocket server speaks first
         raise ProtocolError("bytes before the tunnel was used", phase="connect")
 
 
@@ -103,7 +103,7 @@ def _check_plaintext(sock: socket.socket, endpoint: Endpoint) -> None:
     warnings.warn(f"a key is sent unencrypted to {endpoint.authority}", UserWarning, stacklevel=2)
 
 
-def _explain(exc: OSError, endpoint: Endpoint) -> ConnectError | Timeout:
+def _connect_error(exc: OSError, endpoint: Endpoint) -> ConnectError | Timeout:
     if isinstance(exc, TimeoutError):
         return Timeout(f"no connection to {endpoint.authority} in time", phase="connect")
     if isinstance(exc, ssl.SSLCertVerificationError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 
-from ..errors import InputError, described
+from ..errors import InputError, short_repr
 from .clock import monotonic
 from .number import plain_number
 
@@ -25,7 +25,7 @@ def seconds(name: str, value: object, *, zero: bool = False) -> float:
     if number is not None and (number > 0 or (zero and number == 0)):
         return float(number) if number < _ENDLESS else math.inf
     least = "from zero" if zero else "above zero"
-    raise InputError(f"{name} must be a number of seconds {least} (math.inf: no limit), got {described(value)}")
+    raise InputError(f"{name} must be a number of seconds {least} (math.inf: no limit), got {short_repr(value)}")
 
 
 class Deadline:
@@ -48,18 +48,18 @@ class Deadline:
         """Whether no time is left."""
         return self.remaining() == 0.0
 
-    def within(self, timeout: float) -> Deadline:
+    def capped_at(self, timeout: float) -> Deadline:
         """This deadline, or one ``timeout`` seconds from now where that is earlier."""
         tighter = Deadline(timeout)
         return tighter if tighter.end < self.end else self
 
-    def later(self, seconds: float) -> Deadline:
+    def extended_by(self, seconds: float) -> Deadline:
         """One that passes so many seconds after this one."""
         other = Deadline(0.0)
         other.end = self.end + seconds
         return other
 
-    def for_socket(self) -> float | None:
+    def socket_timeout(self) -> float | None:
         """What is left as ``socket.settimeout`` takes it (None: no limit).
 
         Raises:
@@ -70,11 +70,11 @@ class Deadline:
             raise TimeoutError("the deadline has passed")
         return None if left == math.inf else left
 
-    def for_wait(self) -> float:
+    def wait_timeout(self) -> float:
         """What is left as ``Condition.wait`` takes it."""
         return min(self.remaining(), threading.TIMEOUT_MAX)
 
-    def for_lock(self) -> float:
+    def lock_timeout(self) -> float:
         """What is left as ``Lock.acquire`` takes it (-1: no limit)."""
         left = self.remaining()
         return -1 if left == math.inf else left

@@ -40,8 +40,8 @@ class Duplex:
         self._pid = os.getpid()
         self._writer = FrameWriter()  # of all callers: what it remembers may be wrong by a race, and does no harm then
         self._owner = owner
-        self._forgotten = weakref.finalize(self, _forgotten, owner, self._pid)
-        fork.watch(self)
+        self._forgotten = weakref.finalize(self, _on_garbage_collected, owner, self._pid)
+        fork.register(self)
         owner.start()
 
     @classmethod
@@ -93,7 +93,7 @@ class Duplex:
             MisuseError: it was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
-        self._owner.put(self._writer.build(parts, BINARY if binary else TEXT), deadline)
+        self._owner.send(self._writer.build(parts, BINARY if binary else TEXT), deadline)
 
     def ping(self, note: object, deadline: Deadline) -> None:
         """Send the beat's message now: `receive` gives ``note`` in place of its answer, in order with all else.
@@ -114,7 +114,7 @@ class Duplex:
             MisuseError: it was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
-        return self._owner.get(deadline)
+        return self._owner.receive(deadline)
 
     def close(self, timeout: float, last: Sequence[bytes] = ()) -> None:
         """Say goodbye once all is sent, wait for the server's, at most ``timeout`` seconds; then let go. Idempotent.
@@ -136,15 +136,15 @@ class Duplex:
             self._forgotten.detach()
             self._owner.stop()
 
-    def let_go(self, *, hooked: bool) -> None:
+    def release_after_fork(self, *, hooked: bool) -> None:
         """In a forked child: the session is the parent's. No lock is taken: its holder may not exist here."""
-        self._owner.let_go(close=hooked)
+        self._owner.release_after_fork(close=hooked)
 
     def _is_mine(self) -> bool:
         """Whether it was opened by this process; if not, the descriptors are let go."""
         if self._pid == os.getpid():
             return True
-        self.let_go(hooked=False)
+        self.release_after_fork(hooked=False)
         return False
 
     def _check_process(self) -> None:
@@ -156,12 +156,12 @@ def _forked() -> MisuseError:
     return MisuseError("this session was opened before the process was forked: open one in the child")
 
 
-def _forgotten(owner: IOThread, pid: int) -> None:
+def _on_garbage_collected(owner: IOThread, pid: int) -> None:
     """A session was dropped, or the interpreter ends, without `close`."""
     if pid != os.getpid():
-        owner.let_go(close=False)
+        owner.release_after_fork(close=False)
         return
     running = owner.ended is None and not owner.stopped
-    owner.forget()
+    owner.stop_without_lock()
     if running:
         warnings.warn("a session was not closed", ResourceWarning, stacklevel=1)

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from ..errors import ConfigurationError, InputError, described
+from ..errors import ConfigurationError, InputError, short_repr
 from ..reprs import safe_repr
 from .proxies import Proxy
 from .route import Route
@@ -102,10 +102,10 @@ class Endpoint:
         """Whether a private header carries a key, a token or the like."""
         return any(_CREDENTIAL.search(name) for name, _ in self.private)
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """``text`` without any private value in it."""
         for _, secret in self.private:
-            text = secret.scrub(text)
+            text = secret.redact(text)
         return text
 
 
@@ -176,5 +176,5 @@ def default_context() -> ssl.SSLContext:
 def size(name: str, value: object) -> int:
     """Return ``value`` as a number of bytes, an int above zero, or raise `InputError` naming the argument."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a number of bytes above zero, got {described(value)}")
+        raise InputError(f"{name} must be a number of bytes above zero, got {short_repr(value)}")
     return value

@@ -11,13 +11,13 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["ForkAware", "watch"]
+__all__ = ["ForkAware", "register"]
 
 
 class ForkAware(Protocol):
     """Something with connections of the process it was made in."""
 
-    def let_go(self, *, hooked: bool) -> None:
+    def release_after_fork(self, *, hooked: bool) -> None:
         """In a child: drop all inherited connections without a byte sent, and every lock with them.
 
         ``hooked`` is False where no hook ran: descriptors are then detached rather than closed, since other threads
@@ -26,17 +26,17 @@ class ForkAware(Protocol):
 
 
 # The one mutable global: a fork hook cannot be handed anything.
-_HOLDERS: weakref.WeakSet[ForkAware] = weakref.WeakSet()
+_REGISTERED: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
-def watch(holder: ForkAware) -> None:
+def register(holder: ForkAware) -> None:
     """Have this holder let go in forked children."""
-    _HOLDERS.add(holder)
+    _REGISTERED.add(holder)
 
 
-def _let_all_go() -> None:
-    for holder in list(_HOLDERS):
-        holder.let_go(hooked=True)
+def _release_all() -> None:
+    for holder in list(_REGISTERED):
+        holder.release_after_fork(hooked=True)
 
 
-os.register_at_fork(after_in_child=_let_all_go)
+os.register_at_fork(after_in_child=_release_all)

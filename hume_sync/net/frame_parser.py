@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ..errors import MessageTooLarge
-from .frames import BINARY, FINAL, TEXT, broken
+from .frames import BINARY, FINAL, TEXT, protocol_violation
 
 __all__ = ["FrameParser"]
 
@@ -63,17 +63,17 @@ class FrameParser:
             return None
         first, size, begin = buffer[at], buffer[at + 1], at + 2
         if first & 0x70:
-            raise broken("reserved bits that nobody has asked for")
+            raise protocol_violation("reserved bits that nobody has asked for")
         if size > 127:
-            raise broken("a masked frame")
+            raise protocol_violation("a masked frame")
         if first & _CONTROL:
             if not first & FINAL or size > _MAX_CONTROL:
-                raise broken("a control frame that is too long or in pieces")
+                raise protocol_violation("a control frame that is too long or in pieces")
             if first & 0xF not in _KNOWN:
-                raise broken(f"opcode {first & 0xF}, which nobody knows")
+                raise protocol_violation(f"opcode {first & 0xF}, which nobody knows")
             return (first, begin, begin + size) if there >= begin + size else None
         if first & 0xF not in (_MESSAGE if self._message is None else _CONTINUATION):
-            raise broken("neither text nor binary, or one message inside another")
+            raise protocol_violation("neither text nor binary, or one message inside another")
         if size > 125:
             begin += 2 if size == 126 else 8
             if there < begin:

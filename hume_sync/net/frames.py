@@ -18,7 +18,7 @@ from .extras import loaded_numpy
 from .preload import import_optional
 from .sockets import Received, SocketStream
 
-__all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LazyPart", "Part", "broken", "joined"]
+__all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LazyPart", "Part", "protocol_violation", "join_parts"]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""
@@ -80,7 +80,7 @@ class FrameWriter:
         self._by_words: _Mask | None = None  # numpy's way, once numpy is there
 
     def build(self, parts: Sequence[Part], opcode: int = TEXT) -> bytes | memoryview:
-        """One frame that is a whole message, of text or binary, whose payload are the parts joined.
+        """One frame that is a whole message, of text or binary, whose payload are the parts join_parts.
 
         The parts are written once, into the frame, and masked there. Each frame has a fresh, unpredictable key
         (RFC 6455, 5.3).
@@ -95,8 +95,8 @@ class FrameWriter:
             return b"".join((header, key, masked.to_bytes(size, "little")))
         start = _HEADER - len(header) - 4
         pad = -size & 7
-        frame = joined((bytes(start), header, key, *parts, bytes(pad)), _HEADER + size + pad)
-        mask_in_place = self._by_words or self._masker(size)
+        frame = join_parts((bytes(start), header, key, *parts, bytes(pad)), _HEADER + size + pad)
+        mask_in_place = self._by_words or self._choose_mask(size)
         mask_in_place(frame, key)
         return memoryview(frame)[start : _HEADER + size]
 
@@ -108,7 +108,7 @@ class FrameWriter:
                 ahead = os.urandom(4 * _KEYS)
                 self._keys += [ahead[i : i + 4] for i in range(0, len(ahead), 4)]
 
-    def _masker(self, size: int) -> _Mask:
+    def _choose_mask(self, size: int) -> _Mask:
         numpy = loaded_numpy()
         if numpy is None and self._slowly >= 0:
             self._slowly += size
@@ -122,7 +122,7 @@ class FrameWriter:
         return self._by_words
 
 
-def joined(parts: Sequence[Part], size: int) -> bytearray:
+def join_parts(parts: Sequence[Part], size: int) -> bytearray:
     """The parts as one; ``size`` is that of all of them."""
     if size < LARGE:  # so there is no late one
         return bytearray().join(cast(Sequence[bytes], parts))
@@ -188,31 +188,31 @@ class FrameReader:
         try:
             first, size, short = _SHORT.unpack_from(data)
         except struct.error:  # there are less than four bytes
-            data = self._at_least(2, data)
+            data = self._read_at_least(2, data)
             if data[1] > 125:
-                data = self._at_least(4, data)
+                data = self._read_at_least(4, data)
             first, size, short = data[0], data[1], int.from_bytes(data[2:4], "big")
         start = 2
         if size == 126:
             start, size = 4, short
         elif size == 127:
-            data = self._at_least(10, data)
+            data = self._read_at_least(10, data)
             start, size = 10, int.from_bytes(data[2:10], "big")
         elif size > 127:
-            raise broken("a masked frame")
+            raise protocol_violation("a masked frame")
         if first & _RESERVED:
-            raise broken("reserved bits that nobody has asked for")
+            raise protocol_violation("reserved bits that nobody has asked for")
         if self.held + size > self._limit and (size > self._limit or not first & _CONTROL):
             raise MessageTooLarge(f"the server announced a message of more than {self._limit} bytes")
         end = start + size
         if len(data) == end:  # the usual way: one frame, one read, no copy
             return first, memoryview(data)[start:]
         if len(data) < end:
-            return first, self._rest(memoryview(data)[start:], size)
-        self._wire.unread(memoryview(data)[end:])
+            return first, self._read_rest(memoryview(data)[start:], size)
+        self._wire.push_back(memoryview(data)[end:])
         return first, memoryview(data)[start:end]
 
-    def _at_least(self, size: int, data: Received) -> Received:
+    def _read_at_least(self, size: int, data: Received) -> Received:
         """Go on reading until there are so many bytes."""
         while len(data) < size:
             more = self._wire.read()
@@ -221,7 +221,7 @@ class FrameReader:
             data = b"".join((data, more))
         return data
 
-    def _rest(self, begun: memoryview, size: int) -> bytearray:
+    def _read_rest(self, begun: memoryview, size: int) -> bytearray:
         """A payload that is not all there yet: straight into its place."""
         whole = bytearray(size)
         there = len(begun)
@@ -235,6 +235,6 @@ class FrameReader:
         return whole
 
 
-def broken(fault: str) -> ProtocolError:
+def protocol_violation(fault: str) -> ProtocolError:
     """The error for a peer that does not keep to RFC 6455."""
     return ProtocolError(f"the server broke the WebSocket protocol: {fault}")

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 
 from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
-from .body import framing
+from .body import body_reader
 from .endpoint import Endpoint
-from .http1 import Head, read_head, seconds_to_wait
+from .http1 import ResponseHead, read_head, parse_retry_after
 from .interrupts import from_outside
 from .sockets import SocketStream
 
@@ -51,7 +51,7 @@ class Handshake:
         self._wire = wire
         self._endpoint = endpoint
         self._answer = b""
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
         self._failure: Exception | None = None
 
     def send(self, data: bytes) -> int:
@@ -88,7 +88,7 @@ class Handshake:
         failure, self._failure = self._failure, None
         return failure
 
-    def _accept(self, head: Head) -> Head:
+    def _accept(self, head: ResponseHead) -> ResponseHead:
         if head.status != 101:
             raise self._refusal(head)
         if head.get("sec-websocket-extensions") or head.get("sec-websocket-protocol"):
@@ -96,8 +96,8 @@ class Handshake:
             raise ProtocolError("the server chose an extension or subprotocol unasked", phase="connect")
         return head
 
-    def _refusal(self, head: Head) -> HandshakeRejected | AuthenticationError:
-        retry_after = seconds_to_wait(head.get("retry-after"), head.get("date"))
+    def _refusal(self, head: ResponseHead) -> HandshakeRejected | AuthenticationError:
+        retry_after = parse_retry_after(head.get("retry-after"), head.get("date"))
         if head.status == 401:
             # The official SDK's text, word for word: callers match on it.
             wrong = "HumeStreamClient initialized with invalid API key."
@@ -123,12 +123,12 @@ class Handshake:
         error.body = body
         return error
 
-    def _body(self, head: Head) -> str:
+    def _body(self, head: ResponseHead) -> str:
         """How the body begins, as one line of printable text; what comes late is waited for, but not for long."""
         raw = bytearray()
-        self._wire.deadline = self._wire.deadline.within(_PATIENCE)
+        self._wire.deadline = self._wire.deadline.capped_at(_PATIENCE)
         try:
-            body = framing(head.status, dict(head.fields))
+            body = body_reader(head.status, dict(head.fields))
             while not body.ended and len(raw) < _MAX_READ:
                 raw += body.feed(bytes(self._wire.read()))
         except (OSError, HumeClientException) as exc:
@@ -138,7 +138,7 @@ class Handshake:
         text = raw.decode("utf-8", "replace")
         if len(raw) >= _MAX_READ:
             text = re.sub(r"\S+\Z", "", text)  # half a key is not known for one
-        text = " ".join(self._endpoint.scrub(text).split())
+        text = " ".join(self._endpoint.redact(text).split())
         return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_BODY]
 
     # What websocket-client asks of a socket besides:

@@ -13,7 +13,7 @@ from .interrupts import from_outside
 from .preload import import_whole
 from .sockets import SocketStream
 
-__all__ = ["Head", "read_head", "seconds_to_wait"]
+__all__ = ["ResponseHead", "read_head", "parse_retry_after"]
 
 _MAX_LINE = 8192
 _MAX_LINES = 128
@@ -21,7 +21,7 @@ _MAX_LINES = 128
 
 @safe_repr
 @attrs.frozen
-class Head:
+class ResponseHead:
     """Status and header fields."""
 
     status: int
@@ -33,7 +33,7 @@ class Head:
         return next((value for key, value in self.fields if key == name), None)
 
 
-def read_head(wire: SocketStream) -> Head:
+def read_head(wire: SocketStream) -> ResponseHead:
     """Read up to and with the empty line; what follows stays on the wire.
 
     Raises:
@@ -43,7 +43,7 @@ def read_head(wire: SocketStream) -> Head:
     """
     lines: list[str] = []
     while True:
-        line = wire.recv_line(_MAX_LINE)
+        line = wire.readline(_MAX_LINE)
         if not line.endswith(b"\n"):
             if len(line) == _MAX_LINE:
                 raise ProtocolError(f"an HTTP header line is longer than {_MAX_LINE} bytes", phase="connect")
@@ -56,7 +56,7 @@ def read_head(wire: SocketStream) -> Head:
             raise ProtocolError(f"an HTTP answer has more than {_MAX_LINES} header lines", phase="connect")
 
 
-def _parse(lines: list[str]) -> Head:
+def _parse(lines: list[str]) -> ResponseHead:
     version, _, rest = lines[0].partition(" ")
     digits = rest[:3]
     if not version.startswith("HTTP/1.") or not (digits.isascii() and digits.isdigit() and len(digits) == 3):
@@ -67,10 +67,10 @@ def _parse(lines: list[str]) -> Head:
         if not colon or not name or name != name.strip():
             raise ProtocolError("the HTTP answer has a malformed header line", phase="connect")
         fields.append((name.lower(), value.strip()))
-    return Head(int(digits), tuple(fields))
+    return ResponseHead(int(digits), tuple(fields))
 
 
-def seconds_to_wait(value: str | None, date: str | None = None) -> float | None:
+def parse_retry_after(value: str | None, date: str | None = None) -> float | None:
     """Return the seconds that a Retry-After header asks for: a count or a date (RFC 9110, 10.2.3).
 
     Args:

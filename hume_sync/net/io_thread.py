@@ -21,7 +21,7 @@ from ..errors import (
     MisuseError,
     ProtocolError,
     Timeout,
-    copy_of,
+    clone_error,
 )
 from ..reprs import safe_repr
 from .clock import monotonic
@@ -33,7 +33,7 @@ from .frames import BINARY, TEXT, FrameWriter
 from .interrupts import from_outside
 from .keepalive import allow_for_closed_window
 from .readiness import waiting_poll
-from .websocket import CLOSE, PING, PONG, control_frame, goodbye
+from .websocket import CLOSE, PING, PONG, build_control_frame, close_error
 
 __all__ = ["Heartbeat", "IOThread", "Message"]
 
@@ -50,7 +50,7 @@ _BLOCKED: Final = 5.0
 """Longest sleep in seconds while the server takes nothing. How long that may last is for `Heartbeat` to say, not for the
 system, whose own limit is put off."""
 
-_FAREWELLS: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
+_CLOSE_CODES: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
 """With which code (RFC 6455, 7.4.1) this side ends a connection, the first that fits; for others without a word."""
 
 _GRACE: Final = 1.0
@@ -66,9 +66,9 @@ class Heartbeat:
     """A message that is sent again and again, so that both sides notice the other's end."""
 
     message: bytes
-    every: float
+    interval: float
     """Seconds."""
-    patience: float
+    timeout: float
     """Seconds without a sign of the server's (a byte, or that it takes more of what has waited to be sent) after which
     the connection counts as lost. Time in which this process did not run does not count."""
     is_answer: Callable[[bytes], bool] = lambda _: False
@@ -104,7 +104,7 @@ class IOThread:
         beat: what keeps the connection alive; None: nothing does.
         inbox: bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
             is dropped in silence.
-        outbox: bytes of frames that may wait to be sent before `put` waits.
+        outbox: bytes of frames that may wait to be sent before `send` waits.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class IOThread:
         sock.settimeout(0.0)
         self._sock = sock
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else int  # received, where no poll sees it
-        self._scrub = endpoint.scrub
+        self._scrub = endpoint.redact
         self._parser = FrameParser(endpoint.max_message_size)
         self._surplus = surplus
         self._beat = beat
@@ -172,7 +172,7 @@ class IOThread:
         """End it at once, at whatever point its start was interrupted: nothing stays open. Idempotent."""
         self.stop()
         if self._claim.acquire(False):  # the thread has not begun, and never will
-            self.let_go(close=True)
+            self.release_after_fork(close=True)
 
     def abort(self) -> None:
         """See `Pending`."""
@@ -185,24 +185,23 @@ class IOThread:
 
     # --- the callers' side
 
-    def put(self, frame: bytes | memoryview, deadline: Deadline) -> None:
+    def send(self, frame: bytes | memoryview, deadline: Deadline) -> None:
         """Queue a frame; see `Duplex.send`."""
-        self._put(frame, len(frame), deadline)
+        self._enqueue(frame, len(frame), deadline)
 
     def ping(self, note: object, deadline: Deadline) -> None:
         """Queue a beat; see `Duplex.ping`."""
         assert self._beat is not None
         frame = FrameWriter().build([self._beat.message])
-        self._put(_Ping(frame, note), len(frame), deadline)
+        self._enqueue(_Ping(frame, note), len(frame), deadline)
 
-    def _put(self, item: bytes | memoryview | _Ping, size: int, deadline: Deadline) -> None:
-
+    def _enqueue(self, item: bytes | memoryview | _Ping, size: int, deadline: Deadline) -> None:
         def put() -> bool | None:
-            if not self._open():
-                raise copy_of(self.ended) if self.ended else _closed() if self._closing else _aborted()
+            if not self._check_open():
+                raise clone_error(self.ended) if self.ended else _closed() if self._closing else _aborted()
             if self._outbox_bytes > self._outbox_limit:
                 return None
-            self._ring()
+            self._wake()
             # No call here, after which an exception could strike: the frame is on its way and counted, or neither.
             self._outbox += (item,)
             self._outbox_bytes += size
@@ -211,10 +210,10 @@ class IOThread:
         if not self._room.wait_for(put, deadline):
             raise Timeout("no time left waiting for the server to take what was sent before", phase="send")
 
-    def _open(self) -> bool:
+    def _check_open(self) -> bool:
         return self.ended is None and not self._closing and not self.stopped
 
-    def get(self, deadline: Deadline) -> object:
+    def receive(self, deadline: Deadline) -> object:
         """Take the next message; see `Duplex.receive`."""
 
         def take() -> object:
@@ -222,13 +221,13 @@ class IOThread:
                 self._inbox_bytes -= _weight(self._inbox[0])
                 return self._inbox.popleft()
             if self.ended is not None:
-                raise copy_of(self.ended)
+                raise clone_error(self.ended)
             return None
 
         return self._changed.wait_for(take, deadline)
 
     def close(self, timeout: float, last: bytes | memoryview) -> None:
-        """Send the last frame, and goodbye, behind all that waits to be sent; wait for the thread to end."""
+        """Send the last frame, and close_error, behind all that waits to be sent; wait for the thread to end."""
         try:
             with self._lock:
                 if not self._closing:
@@ -237,9 +236,9 @@ class IOThread:
                         self._outbox.append(last)
                         self._outbox_bytes += len(last)
                     self._room.notify_all()
-                    self._ring()
+                    self._wake()
             self._join(timeout)
-        finally:  # what a signal's handler raises leaves no time for a goodbye
+        finally:  # what a signal's handler raises leaves no time for a close_error
             self.stop()
         self._join(_GRACE)
 
@@ -253,22 +252,22 @@ class IOThread:
     def stop(self) -> None:
         """From any thread: end at once."""
         with self._lock:
-            self.forget()
+            self.stop_without_lock()
             self._room.notify_all()
 
-    def forget(self) -> None:
+    def stop_without_lock(self) -> None:
         """For the finaliser, once there are no callers any more: as `stop`, but no lock is taken."""
         self.stopped = True
         if (button := self._button) is not None:  # else the thread looks before it waits for the first time
             button.close()  # the end of the stream rings too, for good
 
-    def let_go(self, *, close: bool) -> None:
+    def release_after_fork(self, *, close: bool) -> None:
         """Drop the descriptors in silence: in a forked child, or where the thread never runs."""
         for sock in (self._sock, self._bell, self._button):
             if sock is not None:
                 (sock.close if close else sock.detach)()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         """Wake the thread; under the lock, so that nobody closes the button meanwhile. It does not wait."""
         if self.ended is None and self._button is not None:
             try:
@@ -284,14 +283,14 @@ class IOThread:
             return
         error: HumeClientException = ConnectionLost("the session failed", close_code=_LOST)
         try:
-            error = self._converse(self._make_bell())
+            error = self._loop(self._make_waker())
         except HumeClientException as exc:
-            error = copy_of(exc.with_traceback(None))  # tracebacks, and their circles, would keep all of this alive
+            error = clone_error(exc.with_traceback(None))  # tracebacks, and their circles, would keep all of this alive
         except OSError as exc:
             error = ConnectionLost(f"the connection was lost: {exc.strerror or type(exc).__name__}", close_code=_LOST)
         finally:  # whatever it was, nobody is to wait for ever
-            if code := next((code for kind, code in _FAREWELLS if isinstance(error, kind)), None):
-                self._last_word(code.to_bytes(2, "big"))
+            if code := next((code for kind, code in _CLOSE_CODES if isinstance(error, kind)), None):
+                self._send_close_nowait(code.to_bytes(2, "big"))
             self._sock.close()
             with self._lock:
                 self.ended = _closed() if self._closing and isinstance(error, ConnectionLost) else error
@@ -304,7 +303,7 @@ class IOThread:
             if self._bell is not None:
                 self._bell.close()
 
-    def _make_bell(self) -> socket.socket:
+    def _make_waker(self) -> socket.socket:
         bell, button = socket.socketpair()
         bell.setblocking(False)
         button.setblocking(False)
@@ -312,20 +311,20 @@ class IOThread:
             self._bell, self._button = bell, button
         return bell
 
-    def _converse(self, bell: socket.socket) -> HumeClientException:
+    def _loop(self, bell: socket.socket) -> HumeClientException:
         """Read and write until either side ends it; returns why."""
         poller = waiting_poll()
         rung, sock = bell.fileno(), self._sock.fileno()
         poller.register(rung, select.POLLIN)
         poller.register(sock, select.POLLIN)
-        next_beat = monotonic() + self._beat.every if self._beat else math.inf
-        self._take_in(self._surplus)
+        next_beat = monotonic() + self._beat.interval if self._beat else math.inf
+        self._data_received(self._surplus)
         self._surplus = b""
         while not self.stopped:
             now = monotonic()
             if self._beat and now >= next_beat:
-                next_beat = now + self._beat.every
-                self._queue_beat(self._beat)
+                next_beat = now + self._beat.interval
+                self._queue_heartbeat(self._beat)
             more = self._write()
             more |= self._read()
             if self._write_waits_for == select.POLLIN:
@@ -334,7 +333,7 @@ class IOThread:
                 break
             if more or self._pending():
                 continue
-            give_up = self._heard + self._beat.patience if self._beat else math.inf
+            give_up = self._heard + self._beat.timeout if self._beat else math.inf
             if self._beat and now >= give_up:  # judged by when there was nothing left to read
                 return ConnectionLost(f"nothing was heard for {now - self._heard:.1f} s", close_code=_LOST)
             poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
@@ -348,10 +347,10 @@ class IOThread:
                 bell.recv(_CHUNK)
         return _aborted()
 
-    def _queue_beat(self, beat: Heartbeat) -> None:
+    def _queue_heartbeat(self, beat: Heartbeat) -> None:
         frame = FrameWriter().build([beat.message])
         with self._lock:
-            if not self._outbox and self._open():  # while others wait to be sent they do as well
+            if not self._outbox and self._check_open():  # while others wait to be sent they do as well
                 self._outbox.append(_Ping(frame, None))
                 self._outbox_bytes += len(frame)
 
@@ -366,10 +365,10 @@ class IOThread:
             if not data:
                 raise ConnectionLost("the connection was lost: the peer is gone", close_code=_LOST)
             self._heard = monotonic()
-            self._take_in(data)
+            self._data_received(data)
         return True
 
-    def _take_in(self, data: bytes) -> None:
+    def _data_received(self, data: bytes) -> None:
         messages: list[object] = []
         try:
             for opcode, payload in self._parser.feed(data):
@@ -383,10 +382,10 @@ class IOThread:
                     elif (note := self._asked.popleft()) is not None:
                         messages.append(note)
                 elif opcode == PING:
-                    self._pong = control_frame(PONG, payload)
+                    self._pong = build_control_frame(PONG, payload)
                 elif opcode == CLOSE:
-                    end = goodbye(payload, self._scrub)
-                    self._last_word(payload[:2])
+                    end = close_error(payload, self._scrub)
+                    self._send_close_nowait(payload[:2])
                     raise end
         finally:  # what came before the end is received before it
             self._deliver(messages)
@@ -444,7 +443,7 @@ class IOThread:
                     item = item.frame
                 return memoryview(item)
             elif self._closing:
-                frame, self._said_goodbye = control_frame(CLOSE, (1000).to_bytes(2, "big")), True
+                frame, self._said_goodbye = build_control_frame(CLOSE, (1000).to_bytes(2, "big")), True
             else:
                 return None
             self._outbox_bytes += len(frame)
@@ -458,12 +457,12 @@ class IOThread:
             self._early_answers -= 1
             self._deliver([note] if note is not None else [])
 
-    def _last_word(self, code: bytes) -> None:
+    def _send_close_nowait(self, code: bytes) -> None:
         """A close frame, if the socket takes it at once and is not in the middle of another frame."""
         if self._writing is None and not self._said_goodbye:
             self._said_goodbye = True
             try:
-                self._sock.send(control_frame(CLOSE, code))
+                self._sock.send(build_control_frame(CLOSE, code))
             except OSError:  # (on the thread, which no signal's handler interrupts)
                 pass
 

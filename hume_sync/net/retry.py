@@ -35,7 +35,7 @@ from ..errors import (
     RequestError,
     Timeout,
     TransportError,
-    described,
+    short_repr,
 )
 from ..reprs import safe_repr
 from . import clock
@@ -69,7 +69,7 @@ class RetryEvent:
 
 def _attempts(_: object, __: object, value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"max_attempts must be a whole number above zero, got {described(value)}")
+        raise InputError(f"max_attempts must be a whole number above zero, got {short_repr(value)}")
 
 
 def _time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -79,12 +79,12 @@ def _time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
 
 def _flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if not isinstance(value, bool):
-        raise InputError(f"{attribute.name} must be True or False, got {described(value)}")
+        raise InputError(f"{attribute.name} must be True or False, got {short_repr(value)}")
 
 
 def _callback(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and not callable(value):
-        raise InputError(f"{attribute.name} must be callable, or None; got {described(value)}")
+        raise InputError(f"{attribute.name} must be callable, or None; got {short_repr(value)}")
 
 
 @safe_repr

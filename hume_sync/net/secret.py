@@ -22,7 +22,7 @@ class Secret:
         """The text itself. Call it where the bytes are written, nowhere else."""
         return self._value
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """``text`` with every occurrence of the secret blotted out: for texts a server sends back."""
         return text.replace(self._value, "***") if self._value else text
 

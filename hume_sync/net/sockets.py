@@ -23,7 +23,7 @@ Received = bytes | bytearray | memoryview
 _CHUNK: Final = 65536
 """Bytes asked for in one read: a reply of twenty faces. The buffer lives as long as what came in it, no longer."""
 
-_TICK: Final = 1.0
+_MAX_WAIT: Final = 1.0
 """Seconds that a system call waits at most. While the deadline is further off than that, the socket's timer can stay
 as it is, which saves two system calls an exchange; a wait that is longer is just begun again."""
 
@@ -52,7 +52,7 @@ class SocketStream:
         self.deadline = deadline  # of the call under way; the caller sets it before each exchange
 
     @property
-    def surplus(self) -> int:
+    def buffered(self) -> int:
         """Bytes received and not yet asked for."""
         return len(self._surplus)
 
@@ -62,8 +62,8 @@ class SocketStream:
             self._surplus = b""
             return surplus
         while True:
-            if self._timer != _TICK or self.deadline.end - monotonic() < _TICK:
-                self._set_timer()
+            if self._timer != _MAX_WAIT or self.deadline.end - monotonic() < _MAX_WAIT:
+                self._apply_timeout()
             try:
                 return self._sock.recv(_CHUNK)
             except (BlockingIOError, TimeoutError) as exc:
@@ -72,13 +72,13 @@ class SocketStream:
     def read_into(self, view: memoryview) -> int:
         """Read into a buffer, past what is left over; the number of bytes, zero at the end of the stream."""
         while True:
-            self._set_timer()
+            self._apply_timeout()
             try:
                 return self._sock.recv_into(view)
             except (BlockingIOError, TimeoutError) as exc:
                 self._tick(exc)
 
-    def unread(self, data: Received) -> None:
+    def push_back(self, data: Received) -> None:
         """Put back what belongs to a later read."""
         self._surplus = data
 
@@ -88,7 +88,7 @@ class SocketStream:
         self._surplus = data[limit:]
         return bytes(data[:limit])
 
-    def recv_line(self, limit: int) -> bytes:
+    def readline(self, limit: int) -> bytes:
         """One line with its end; at most ``limit`` bytes, and what there is at the end of the stream."""
         line = bytearray()
         while len(line) < limit and not line.endswith(b"\n"):
@@ -111,8 +111,8 @@ class SocketStream:
 
     def _send_some(self, data: bytes | memoryview) -> int:
         while True:
-            if self._timer != _TICK or self.deadline.end - monotonic() < _TICK:
-                self._set_timer()
+            if self._timer != _MAX_WAIT or self.deadline.end - monotonic() < _MAX_WAIT:
+                self._apply_timeout()
             try:
                 return self._sock.send(data)
             except (BlockingIOError, TimeoutError) as exc:
@@ -133,7 +133,7 @@ class SocketStream:
         if self.is_quiet():
             return False
         # A real read, not just the look: TLS sends records that carry no data (session tickets).
-        self._wait_for_nothing()
+        self._set_nonblocking()
         try:
             self._surplus = self._sock.recv(_CHUNK)
         except (BlockingIOError, ssl.SSLWantReadError) as exc:
@@ -144,10 +144,10 @@ class SocketStream:
             raise EOFError("the peer has ended the stream")
         return True
 
-    def try_send(self, data: bytes) -> None:
+    def send_nowait(self, data: bytes) -> None:
         """Send if the socket takes it at once, else let it be: for a last word before the end."""
         try:
-            self._wait_for_nothing()
+            self._set_nonblocking()
             self._sock.send(data)
         except OSError as exc:
             if from_outside(exc):
@@ -156,16 +156,16 @@ class SocketStream:
 
     def _tick(self, exc: OSError) -> None:
         """Go on after a wait of a second."""
-        _only_a_tick(exc)
+        _is_tick(exc)
         allow_for_closed_window(self._sock)
 
-    def _set_timer(self) -> None:
+    def _apply_timeout(self) -> None:
         """Have the next system call end in time. (Where it would not change anything, it need not be called.)
 
         Raises:
             TimeoutError: the deadline has passed.
         """
-        left = min(self.deadline.end - monotonic(), _TICK)
+        left = min(self.deadline.end - monotonic(), _MAX_WAIT)
         if left == self._timer:
             return
         if left <= 0.0:
@@ -180,7 +180,7 @@ class SocketStream:
             self._sock.settimeout(left)
         self._timer = left
 
-    def _wait_for_nothing(self) -> None:
+    def _set_nonblocking(self) -> None:
         self._sock.settimeout(0.0)
         self._timer = 0.0
 
@@ -198,7 +198,7 @@ class SocketStream:
         """Hand the socket over, with what was received and not yet asked for; this wire is nobody's any more."""
         return self._sock, bytes(self._surplus)
 
-    def let_go(self, *, close: bool) -> None:
+    def release_after_fork(self, *, close: bool) -> None:
         """In a forked child: drop the descriptor without a byte or a shutdown that the parent would feel."""
         if close:
             self._sock.close()
@@ -230,7 +230,7 @@ def abort_socket(sock: socket.socket) -> None:
         # Else it has ended already, or not begun.
 
 
-def _only_a_tick(exc: OSError) -> None:
+def _is_tick(exc: OSError) -> None:
     """The timer has run out: how much time is left is looked at next.
 
     But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.

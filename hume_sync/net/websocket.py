@@ -27,10 +27,10 @@ from ..errors import (
     Timeout,
     TransportError,
 )
-from .connect import dial
+from .connect import open_stream
 from .deadline import Deadline
 from .endpoint import Endpoint
-from .frames import FINAL, TEXT, FrameReader, FrameWriter, Part, broken
+from .frames import FINAL, TEXT, FrameReader, FrameWriter, Part, protocol_violation
 from .handshake import Handshake
 from .interrupts import from_outside, handlers_own
 from .pending import Watch, unwatched
@@ -43,8 +43,8 @@ __all__ = [
     "PONG",
     "WebSocket",
     "check_websocket_client",
-    "control_frame",
-    "goodbye",
+    "build_control_frame",
+    "close_error",
     "upgrade",
 ]
 
@@ -72,7 +72,7 @@ class WebSocket:
 
     def __init__(self, wire: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
         self._wire = wire
-        self._scrub = endpoint.scrub
+        self._scrub = endpoint.redact
         self._reader = FrameReader(wire, endpoint.max_message_size)
         self._writer = FrameWriter()
         self.is_quiet = wire.is_quiet  # the method itself: it is asked before each request
@@ -81,7 +81,7 @@ class WebSocket:
 
     @classmethod
     def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> WebSocket:
-        """Dial and upgrade; ``watch`` as for `dial`.
+        """Dial and upgrade; ``watch`` as for `open_stream`.
 
         Raises:
             ConfigurationError: the key may not go there unencrypted, or an unknown websocket-client is installed.
@@ -90,7 +90,7 @@ class WebSocket:
         """
         return cls(*upgrade(endpoint, deadline, watch), endpoint)
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
         return self._scrub(text)
 
@@ -104,7 +104,7 @@ class WebSocket:
         try:
             self._wire.send(self._writer.build(parts))
         except (OSError, TransportError) as exc:
-            self._fail(exc, phase="send")
+            self._raise_translated(exc, phase="send")
 
     def receive(self, deadline: Deadline) -> Received:
         """Return the next text message; pings are answered meanwhile.
@@ -120,50 +120,50 @@ class WebSocket:
             first, data = self._reader.read()
             return data if first == _WHOLE_TEXT else self._assemble(first, data, deadline)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
-            self._fail(exc, phase="receive")
+            self._raise_translated(exc, phase="receive")
 
     def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
         """A message whose first frame is not the whole of it."""
         message: bytearray | None = None
         while True:
             if first & CLOSE:  # the bit that all control frames have
-                self._control(first, data)
+                self._handle_control_frame(first, data)
             else:
-                message = self._extended(message, first, data)
+                message = self._append_fragment(message, first, data)
                 if first & FINAL:
                     return message
             # Frames already in memory cost no system call, so the time is looked at here too.
-            deadline.for_socket()
+            deadline.socket_timeout()
             first, data = self._reader.read()
 
-    def _extended(self, message: bytearray | None, first: int, data: Received) -> bytearray:
+    def _append_fragment(self, message: bytearray | None, first: int, data: Received) -> bytearray:
         """The fragments of a message so far (None: none), and one more; a million of them must not be kept apart."""
         if first & _OPCODE != (TEXT if message is None else _CONTINUATION):
-            raise broken("not a text message, or one inside another")
+            raise protocol_violation("not a text message, or one inside another")
         message = bytearray() if message is None else message
         message += data
         self._reader.held = 0 if first & FINAL else len(message)
         return message
 
-    def _control(self, first: int, data: Received, *, wait: bool = True) -> None:
+    def _handle_control_frame(self, first: int, data: Received, *, wait: bool = True) -> None:
         """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
         if not first & FINAL or len(data) > _MAX_CONTROL:
-            raise broken("a control frame that is too long or in pieces")
+            raise protocol_violation("a control frame that is too long or in pieces")
         opcode, said = first & _OPCODE, bytes(data)
         if opcode == PING:
             if wait:
-                self._wire.send(control_frame(PONG, said))
+                self._wire.send(build_control_frame(PONG, said))
             else:
-                self._wire.try_send(control_frame(PONG, said))
+                self._wire.send_nowait(build_control_frame(PONG, said))
         elif opcode == CLOSE:
-            end = goodbye(said, self._scrub)
-            self._wire.try_send(control_frame(CLOSE, said[:2]))
+            end = close_error(said, self._scrub)
+            self._wire.send_nowait(build_control_frame(CLOSE, said[:2]))
             try:
                 raise end
             finally:
-                del end  # as in `_fail`
+                del end  # as in `_raise_translated`
         elif opcode != PONG:
-            raise broken(f"opcode {opcode}, which nobody knows")
+            raise protocol_violation(f"opcode {opcode}, which nobody knows")
 
     def poll(self) -> Received | None:
         """Return the next text message that has come in full, without waiting; pings are answered.
@@ -172,7 +172,7 @@ class WebSocket:
             The message; None where nothing has come.
 
         Raises:
-            ConnectionLost: the peer has closed, sent a part of a frame or message, broken the protocol, or sent more
+            ConnectionLost: the peer has closed, sent a part of a frame or message, protocol_violation the protocol, or sent more
                 than 32 frames and not one message (``phase="idle"``). Nothing of a request has been sent.
         """
         self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
@@ -185,15 +185,15 @@ class WebSocket:
                     break
                 first, data = self._reader.read()
                 if first & CLOSE:
-                    self._control(first, data, wait=False)
+                    self._handle_control_frame(first, data, wait=False)
                 elif first == _WHOLE_TEXT and message is None:
                     return data
                 else:
-                    message = self._extended(message, first, data)
+                    message = self._append_fragment(message, first, data)
                     if first & FINAL:
                         return message
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
-            _fail_idle(exc, "the connection ended while it was idle")
+            _raise_idle_error(exc, "the connection ended while it was idle")
         raise _no_message()
 
     def ping(self, deadline: Deadline, on_message: Callable[[Received], None]) -> None:
@@ -210,21 +210,21 @@ class WebSocket:
         payload = secrets.token_bytes(8)
         message: bytearray | None = None
         try:
-            self._wire.send(control_frame(PING, payload))
+            self._wire.send(build_control_frame(PING, payload))
             for _ in range(_MAX_IDLE_FRAMES):
                 first, data = self._reader.read()
                 if first & CLOSE:
-                    self._control(first, data, wait=False)
+                    self._handle_control_frame(first, data, wait=False)
                     if message is None and first & _OPCODE == PONG and bytes(data) == payload:
                         return
                 else:
-                    message = self._extended(message, first, data)
+                    message = self._append_fragment(message, first, data)
                     if first & FINAL:
                         on_message(message)
                         message = None
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             timed_out = isinstance(exc, TimeoutError)
-            _fail_idle(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
+            _raise_idle_error(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
         raise _no_message()
 
     def close(self, timeout: float) -> None:
@@ -235,9 +235,9 @@ class WebSocket:
         deadline = Deadline(timeout)
         self._wire.deadline = deadline
         try:
-            self._wire.send(control_frame(CLOSE, (1000).to_bytes(2, "big")))
+            self._wire.send(build_control_frame(CLOSE, (1000).to_bytes(2, "big")))
             while self._reader.read()[0] & _OPCODE != CLOSE:
-                deadline.for_socket()
+                deadline.socket_timeout()
         except (OSError, EOFError, ProtocolError) as exc:
             if from_outside(exc):
                 raise
@@ -249,29 +249,29 @@ class WebSocket:
         """Let go of the connection at once, without a word. Idempotent."""
         self._wire.close()
 
-    def let_go(self, *, close: bool) -> None:
+    def release_after_fork(self, *, close: bool) -> None:
         """In a forked child: drop the inherited descriptor in silence."""
-        self._wire.let_go(close=close)
+        self._wire.release_after_fork(close=close)
 
-    def retire(self) -> None:
-        """Say goodbye without waiting for an answer, and let go: for a connection that is just not needed."""
-        self._last_word(1000)
+    def close_nowait(self) -> None:
+        """Say close_error without waiting for an answer, and let go: for a connection that is just not needed."""
+        self._send_close_nowait(1000)
         self.discard()
 
     def abort(self) -> None:
         """From any thread: make whatever waits on this connection fail at once."""
         self._wire.abort()
 
-    def _fail(self, exc: Exception, *, phase: str) -> NoReturn:
+    def _raise_translated(self, exc: Exception, *, phase: str) -> NoReturn:
         """Raise what happened in an exchange as an error of this library."""
         try:
             if from_outside(exc):
                 raise exc
             sent = phase == "receive"
             if isinstance(exc, websocket.WebSocketProtocolException):
-                exc = broken(str(exc))
+                exc = protocol_violation(str(exc))
             if isinstance(exc, ProtocolError):
-                self._last_word(1009 if isinstance(exc, MessageTooLarge) else 1002)
+                self._send_close_nowait(1009 if isinstance(exc, MessageTooLarge) else 1002)
             if isinstance(exc, TransportError):
                 exc.phase, exc.maybe_processed = phase, sent
                 raise exc
@@ -283,8 +283,8 @@ class WebSocket:
         finally:
             del exc  # an error and a frame that holds it keep each other, and the caller's media, until a collection
 
-    def _last_word(self, code: int) -> None:
-        self._wire.try_send(control_frame(CLOSE, code.to_bytes(2, "big")))
+    def _send_close_nowait(self, code: int) -> None:
+        self._wire.send_nowait(build_control_frame(CLOSE, code.to_bytes(2, "big")))
 
 
 @hides_locals
@@ -298,7 +298,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
     wire = guard = None
     outer = sys.exception()
     try:
-        wire = dial(endpoint, deadline, watch)
+        wire = open_stream(endpoint, deadline, watch)
         guard = Handshake(wire, endpoint)
         ws = websocket.WebSocket(enable_multithread=False)
         ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
@@ -310,7 +310,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
             redirect_limit=0,
         )
         fields = guard.head.fields if guard.head else ()
-        return wire, {name: endpoint.scrub(value) for name, value in fields if name != "set-cookie"}
+        return wire, {name: endpoint.redact(value) for name, value in fields if name != "set-cookie"}
     except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
         if wire is not None:
             wire.close()
@@ -328,10 +328,10 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
     try:
         raise exc  # behind the handler: websocket-client's texts hold the whole answer, headers and all
     finally:
-        del exc, met, outer  # as in `WebSocket._fail`
+        del exc, met, outer  # as in `WebSocket._raise_translated`
 
 
-def _fail_idle(exc: Exception, what: str) -> NoReturn:
+def _raise_idle_error(exc: Exception, what: str) -> NoReturn:
     """Raise what happened to an idle connection as a `ConnectionLost`; what came from outside, as it is."""
     try:
         if from_outside(exc):
@@ -341,19 +341,19 @@ def _fail_idle(exc: Exception, what: str) -> NoReturn:
             raise exc
         raise ConnectionLost(what, phase="idle") from exc
     finally:
-        del exc  # as in `WebSocket._fail`
+        del exc  # as in `WebSocket._raise_translated`
 
 
 def _no_message() -> ConnectionLost:
     return ConnectionLost("the server sent frames that make no message", phase="idle")
 
 
-def control_frame(opcode: int, payload: bytes) -> bytes:
+def build_control_frame(opcode: int, payload: bytes) -> bytes:
     """A masked control frame."""
     return ABNF.create_frame(payload, opcode).format()
 
 
-def goodbye(payload: bytes, scrub: Callable[[str], str]) -> ConnectionLost:
+def close_error(payload: bytes, scrub: Callable[[str], str]) -> ConnectionLost:
     """What a server's close frame says, as an error.
 
     Raises:
@@ -362,7 +362,7 @@ def goodbye(payload: bytes, scrub: Callable[[str], str]) -> ConnectionLost:
     try:
         ABNF(1, 0, 0, 0, CLOSE, 0, payload).validate(skip_utf8_validation=True)
     except websocket.WebSocketProtocolException as exc:
-        raise broken(str(exc)) from None
+        raise protocol_violation(str(exc)) from None
     code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
     reason = scrub(payload[2:].decode("utf-8", "replace"))
     why = f"{code}, {reason!r}" if reason else f"{code}"

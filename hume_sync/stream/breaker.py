@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from ..errors import ConnectError, HumeClientException, Timeout, copy_of
+from ..errors import ConnectError, HumeClientException, Timeout, clone_error
 from ..net import clock
 from ..net.condition import Condition
 from ..net.deadline import Deadline
@@ -56,7 +56,7 @@ class CircuitBreaker:
         self.name = name
         self.fail_fast = fail_fast
         self._policy = policy
-        # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `end` anywhere.
+        # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `shut_down` anywhere.
         self._lock = threading.RLock()
         self._changed = Condition(self._lock)
         self._version = 0  # of all below
@@ -72,7 +72,7 @@ class CircuitBreaker:
         self._ended: HumeClientException | None = None
 
     @property
-    def is_open(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether dialling is free for all."""
         return self._failures == 0 and self._refusal is None
 
@@ -82,10 +82,10 @@ class CircuitBreaker:
         with self._lock:
             if self._refusal is not None:
                 over = clock.monotonic() >= self._refused_until  # it is being looked whether it still stands
-                return None if over else copy_of(self._refusal)
-            return copy_of(self._last) if self._failures else None
+                return None if over else clone_error(self._refusal)
+            return clone_error(self._last) if self._failures else None
 
-    def enter(self, caller: object, deadline: Deadline) -> None:
+    def wait_for_turn(self, caller: object, deadline: Deadline) -> None:
         """Come through, at once while the gate is open; else as the prober, or when another one has opened it.
 
         Raises:
@@ -106,12 +106,12 @@ class CircuitBreaker:
         """Come through, or raise; else how things are, and how long to wait for a change of them."""
         with self._lock:
             if self._ended is not None:
-                raise copy_of(self._ended)
+                raise clone_error(self._ended)
             if self._fatal is not None and self._fatal[0] == arrived:
-                raise copy_of(self._fatal[1])
+                raise clone_error(self._fatal[1])
             if self._refusal is not None:
                 if self._prober not in (None, caller) or clock.monotonic() < self._refused_until:
-                    raise copy_of(self._refusal)
+                    raise clone_error(self._refusal)
                 self._prober = caller
                 return None
             if self._failures == 0:
@@ -124,16 +124,16 @@ class CircuitBreaker:
                 if pause <= 0:
                     return None
                 if pause >= wait:
-                    self._hand_on(caller)
-                    raise copy_of(self._last)  # a wait that does not fit is not begun: this is why
+                    self._pass_probe_on(caller)
+                    raise clone_error(self._last)  # a wait that does not fit is not begun: this is why
                 wait = pause
             elif wait == 0.0:
-                raise copy_of(self._last)
+                raise clone_error(self._last)
             return self._version, wait
 
-    def dial(self, connect: Callable[[Deadline], _T], caller: object, deadline: Deadline) -> _T:
+    def connect(self, connect: Callable[[Deadline], _T], caller: object, deadline: Deadline) -> _T:
         """Come through, connect, and let the gate know if that fails."""
-        self.enter(caller, deadline)
+        self.wait_for_turn(caller, deadline)
         began = clock.monotonic()
         try:
             return connect(deadline)
@@ -141,20 +141,20 @@ class CircuitBreaker:
             if from_outside(exc):
                 raise
             if isinstance(exc, Timeout) and deadline.expired() and clock.monotonic() - began < _FAIR:
-                self.leave(caller)  # the caller's patience says nothing of the server
+                self.release_probe(caller)  # the caller's patience says nothing of the server
             elif self._policy.allows(exc):
-                self.failed(caller, exc)
+                self.record_failure(caller, exc)
             else:
-                self.condemn(caller, exc)
+                self.record_fatal(caller, exc)
             raise
 
-    def failed(self, caller: object, error: HumeClientException) -> None:
+    def record_failure(self, caller: object, error: HumeClientException) -> None:
         """A connection that had never answered failed in a way that may be tried again: close the gate."""
         if self._policy.max_attempts == 1 and not self.fail_fast:
             return  # who never tries again has nobody wait
         with self._lock:
-            opened = self.is_open
-            self._last = copy_of(error)
+            opened = self.is_healthy
+            self._last = clone_error(error)
             if self._prober is None:
                 self._prober = caller
             now = clock.monotonic()
@@ -167,22 +167,22 @@ class CircuitBreaker:
         if opened:
             _log.warning("%s: circuit breaker open: %s", self.name, brief(error))
 
-    def delay(self, caller: object) -> float:
+    def retry_delay(self, caller: object) -> float:
         """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
         with self._lock:
             return max(0.0, self._not_before - clock.monotonic()) if self._prober in (None, caller) else 0.0
 
-    def open(self) -> None:
+    def record_success(self) -> None:
         """A good reply has come."""
         if self._failures == 0 and self._refusal is None:  # the usual way takes no lock
             return
         with self._lock:
-            was_open, self._refusal, self._refusals = self.is_open, None, 0
-            self._reopen()
+            was_open, self._refusal, self._refusals = self.is_healthy, None, 0
+            self._reset()
         if not was_open:
             _log.warning("%s: circuit breaker closed: the server answers", self.name)
 
-    def condemn(self, caller: object, error: HumeClientException) -> None:
+    def record_fatal(self, caller: object, error: HumeClientException) -> None:
         """The failure will not go away: give it to all who wait, and a refusal to all who come within its time."""
         pause = 0.0
         with self._lock:
@@ -190,40 +190,40 @@ class CircuitBreaker:
             if isinstance(error, ConnectError) and (self._refusal is None or now >= self._refused_until):
                 pause = min(_REFUSED * 2.0 ** min(self._refusals, 30), _REFUSED_AT_MOST)
                 self._refusals += 1
-                self._refusal, self._refused_until = copy_of(error), now + pause
-                self._tell()
+                self._refusal, self._refused_until = clone_error(error), now + pause
+                self._answer_waiting()
             if self._prober is caller:
-                self._fatal = (self._round, copy_of(error))
-                self._reopen()
+                self._fatal = (self._round, clone_error(error))
+                self._reset()
         if pause:
             _log.warning("%s: circuit breaker open for %.0f s: %s", self.name, pause, brief(error))
 
-    def leave(self, caller: object) -> None:
+    def release_probe(self, caller: object) -> None:
         """This caller will not try again: if it was the prober, the next one is."""
         if self._prober is caller:
             with self._lock:
-                self._hand_on(caller)
+                self._pass_probe_on(caller)
 
-    def end(self, error: HumeClientException) -> None:
+    def shut_down(self, error: HumeClientException) -> None:
         """Nobody comes through any more: wake all who wait."""
         with self._lock:
             self._ended = error
-            self._tell()
+            self._answer_waiting()
 
-    def _reopen(self) -> None:
+    def _reset(self) -> None:
         self._failures = 0
         self._prober = None
         self._round += 1
-        self._tell()
+        self._answer_waiting()
 
-    def _tell(self) -> None:
+    def _answer_waiting(self) -> None:
         self._version += 1
         self._changed.notify_all()
 
-    def _hand_on(self, caller: object) -> None:
+    def _pass_probe_on(self, caller: object) -> None:
         if self._prober is caller:
             self._prober = None
-            self._tell()
+            self._answer_waiting()
 
 
 def _too_late() -> Timeout:

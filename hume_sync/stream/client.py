@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn, Self
 
 from .._version import __version__
-from ..errors import ConfigurationError, InputError, described
+from ..errors import ConfigurationError, InputError, short_repr
 from ..net.deadline import Deadline, seconds
 from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
 from ..net.extras import NeedsExtra
@@ -28,7 +28,7 @@ from .executor import Stream
 from .limits import Limits
 from .pool import StreamPool
 from .pool_settings import PoolSettings
-from .requests import Models
+from .requests import RequestBuilder
 from .stream_socket import StreamSocket
 
 __all__ = ["HumeStreamClient"]
@@ -115,9 +115,9 @@ class HumeStreamClient:
         own = {name.lower() for name, _ in private}
         encrypted, host, port, prefix = Endpoint.split(url, name="HUME_BASE_URL" if base_url is None else "base_url")
         if not isinstance(allow_plaintext, bool):
-            raise ConfigurationError(f"allow_plaintext must be True or False, got {described(allow_plaintext)}")
+            raise ConfigurationError(f"allow_plaintext must be True or False, got {short_repr(allow_plaintext)}")
         if not isinstance(retry, RetryPolicy):
-            raise ConfigurationError(f"retry must be a RetryPolicy, got {described(retry)}")
+            raise ConfigurationError(f"retry must be a RetryPolicy, got {short_repr(retry)}")
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigurationError(f"ssl_context must be an ssl.SSLContext, got {type(ssl_context).__name__}")
         self._endpoint = Endpoint(
@@ -163,7 +163,7 @@ class HumeStreamClient:
         Raises:
             InputError: no configurations, something else among them, or a number out of range.
         """
-        models = Models.of(configs, stream_window_ms, self._max_payload_size)
+        models = RequestBuilder.create(configs, stream_window_ms, self._max_payload_size)
         stream = Stream(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window))
         limits = self._limits(max_idle, None, check_after)
         source = DedicatedProvider(self._connect, self._retry, limits, f"socket to {self._endpoint.authority}")
@@ -214,9 +214,9 @@ class HumeStreamClient:
         Raises:
             InputError: a number out of range, a name that is no str, or as for `connect`.
         """
-        models = Models.of(configs, stream_window_ms, self._max_payload_size)
+        models = RequestBuilder.create(configs, stream_window_ms, self._max_payload_size)
         if name is not None and not isinstance(name, str):
-            raise InputError(f"name must be a str or None, got {described(name)}")
+            raise InputError(f"name must be a str or None, got {short_repr(name)}")
         settings = PoolSettings(
             name=f"{name or f'pool-{next(self._pools)}'} to {self._endpoint.authority}",
             fail_fast=_flag("fail_fast", fail_fast),
@@ -269,16 +269,16 @@ class HumeStreamClient:
         )
 
     def _connect(self, deadline: Deadline, watch: Watch) -> Connection:
-        return Connection.open(self._endpoint, deadline.within(self._open_timeout), watch)
+        return Connection.open(self._endpoint, deadline.capped_at(self._open_timeout), watch)
 
 
 def _count(name: str, value: object, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} must be a whole number from {least}, got {described(value)}")
+        raise InputError(f"{name} must be a whole number from {least}, got {short_repr(value)}")
     return value
 
 
 def _flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise InputError(f"{name} must be True or False, got {described(value)}")
+        raise InputError(f"{name} must be True or False, got {short_repr(value)}")
     return value

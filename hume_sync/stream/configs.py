@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Self
 import attrs
 import orjson
 
-from ..errors import FOREIGN, InputError, described, unreadable
+from ..errors import FOREIGN, InputError, short_repr, unreadable
 from ..net.interrupts import from_handler
 from ..net.number import plain_number
 from ..reprs import safe_repr
@@ -53,7 +53,7 @@ class ModelType(StrEnum):
         try:
             return cls(model_type)
         except ValueError:
-            raise InputError(f"Unknown model type {described(model_type)}") from None
+            raise InputError(f"Unknown model type {short_repr(model_type)}") from None
 
 
 class _Settings(dict[str, Any]):
@@ -84,7 +84,7 @@ def _frozen(value: object) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise TypeError(f"the keys of a dict must be str, got {described(key)}")
+                raise TypeError(f"the keys of a dict must be str, got {short_repr(key)}")
         return _Settings({str(key): _frozen(value[key]) for key in value})
     if isinstance(value, list | tuple):
         return tuple(map(_frozen, value))
@@ -92,7 +92,7 @@ def _frozen(value: object) -> Any:
     if number is None:
         raise TypeError(f"type {type(value).__name__} is not JSON")
     if not math.isfinite(number):  # orjson would write it as null
-        raise ValueError(f"accepted are finite numbers, got {described(value)}")
+        raise ValueError(f"accepted are finite numbers, got {short_repr(value)}")
     return number
 
 
@@ -149,7 +149,7 @@ def _options(config: object, attribute: attrs.Attribute[Any], value: object) -> 
 
 
 def _refuse(config: object, attribute: attrs.Attribute[Any], value: object, accepted: str) -> None:
-    raise InputError(f"{type(config).__name__}.{attribute.name} must be {accepted} or None, got {described(value)}")
+    raise InputError(f"{type(config).__name__}.{attribute.name} must be {accepted} or None, got {short_repr(value)}")
 
 
 @safe_repr
@@ -178,7 +178,7 @@ class ModelConfigBase(ABC):
             InputError: no mapping, or a value of the wrong type.
         """
         if not isinstance(request_dict, Mapping):
-            raise InputError(f"the settings of {cls.__name__} must be a dict, got {described(request_dict)}")
+            raise InputError(f"the settings of {cls.__name__} must be a dict, got {short_repr(request_dict)}")
         known = {field.name for field in attrs.fields(cls)}
         for name in request_dict:
             if name not in known:
@@ -310,7 +310,7 @@ def check_configs(configs: object) -> tuple[ModelConfigBase, ...]:
     """
     if isinstance(configs, ModelConfigBase | str | bytes | Mapping) or not isinstance(configs, Iterable):
         raise InputError(
-            f"configs must be a list of model configurations, [FaceConfig()] for one; got {described(configs)}"
+            f"configs must be a list of model configurations, [FaceConfig()] for one; got {short_repr(configs)}"
         )
     try:
         checked = tuple(configs)
@@ -335,13 +335,13 @@ def model_name(config: object) -> str:
     """
     if not isinstance(config, ModelConfigBase):
         raise InputError(
-            f"configs holds {described(config)}; accepted are {', '.join(c.__name__ for c in _BY_TYPE.values())}"
+            f"configs holds {short_repr(config)}; accepted are {', '.join(c.__name__ for c in _BY_TYPE.values())}"
         )
     model = config.get_model_type()
     name = model.value if isinstance(model, Enum) else model
     if not isinstance(name, str):
         raise InputError(
-            f"{type(config).__name__}.get_model_type() must return a ModelType or a str, not {described(model)}"
+            f"{type(config).__name__}.get_model_type() must return a ModelType or a str, not {short_repr(model)}"
         )
     return name
 
@@ -353,7 +353,7 @@ def serialize_configs(configs: Iterable[ModelConfigBase]) -> dict[str, dict[str,
         InputError: not an iterable of configurations.
     """
     if not isinstance(configs, Iterable):
-        raise InputError(f"configs must be a list of model configurations, got {described(configs)}")
+        raise InputError(f"configs must be a list of model configurations, got {short_repr(configs)}")
     return {model_name(config): config.to_dict() for config in configs}
 
 
@@ -364,5 +364,5 @@ def deserialize_configs(configs_dict: Mapping[str, Mapping[str, Any]]) -> list[M
         InputError: an unknown model name, or settings that are none.
     """
     if not isinstance(configs_dict, Mapping):
-        raise InputError(f"configs_dict must be a dict of settings by model name, got {described(configs_dict)}")
+        raise InputError(f"configs_dict must be a dict of settings by model name, got {short_repr(configs_dict)}")
     return [_BY_TYPE[ModelType.from_str(name)].from_dict(settings) for name, settings in configs_dict.items()]

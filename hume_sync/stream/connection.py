@@ -58,7 +58,7 @@ class Connection:
         self.route = route or Route()
         """What its client knows of the way to the server."""
         self.is_quiet = transport.is_quiet
-        """Asks, without waiting, whether nothing has come since the last exchange. (If something has: `poll`.)"""
+        """Asks, without waiting, whether nothing has come since the last exchange. (If something has: `check_state`.)"""
         self.sound = True
         """Whether the next exchange may use this connection."""
         self._payload_prefix = secrets.token_hex(4)
@@ -98,11 +98,11 @@ class Connection:
         _log.debug("%s: connected in %.1f ms: connection %d", endpoint.authority, took, connection.epoch)
         return connection
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
-        return self._transport.scrub(text)
+        return self._transport.redact(text)
 
-    def poll(self) -> None:
+    def check_state(self) -> None:
         """Look, without waiting, whether the connection is as it was left. To be called before each exchange.
 
         Messages that answer nothing (a greeting, heartbeats) are read and skipped.
@@ -133,18 +133,18 @@ class Connection:
         silent = now - self.heard >= check_after or self.heard <= self.route.suspect_before
         return silent and check_after != math.inf
 
-    def check(self, deadline: Deadline) -> None:
-        """Make sure, by a ping, that the server is there: a round trip. Called instead of `poll`.
+    def ping(self, deadline: Deadline) -> None:
+        """Make sure, by a ping, that the server is there: a round trip. Called instead of `check_state`.
 
         It takes no more than half of the time there is, so that a new connection can be made in the rest.
 
         Raises:
-            ConnectionLost: as for `poll`, or no pong came in time; it is discarded.
+            ConnectionLost: as for `check_state`, or no pong came in time; it is discarded.
         """
         numbers = itertools.count(1)
         try:
             self._transport.ping(
-                deadline.within(min(_PONG_TIMEOUT, deadline.remaining() / 2)),
+                deadline.capped_at(min(_PONG_TIMEOUT, deadline.remaining() / 2)),
                 lambda message: self._pass_over(message, next(numbers)),
             )
         except BaseException as exc:
@@ -153,7 +153,7 @@ class Connection:
             raise
         self.heard = clock.boottime()
 
-    def exchange(self, members: Iterable[Part], deadline: Deadline, *, any_reply: bool = False) -> dict[str, Any]:
+    def request(self, members: Iterable[Part], deadline: Deadline, *, any_reply: bool = False) -> dict[str, Any]:
         """Send one request and return its reply.
 
         Args:
@@ -269,19 +269,19 @@ class Connection:
         """Close in order, at most ``timeout`` seconds long, but without waiting for a server that is likely gone."""
         try:
             if self.heard <= self.route.suspect_before:
-                self.retire()
+                self.close_nowait()
             elif self.sound:
                 self.sound = False
                 self._transport.close(timeout)
         finally:
             self._transport.discard()
 
-    def retire(self) -> None:
+    def close_nowait(self) -> None:
         """Close without waiting for the server's answer."""
         try:
             if self.sound:
                 self.sound = False
-                self._transport.retire()
+                self._transport.close_nowait()
         finally:
             self._transport.discard()
 
@@ -290,10 +290,10 @@ class Connection:
         self.sound = False
         self._transport.discard()
 
-    def let_go(self, *, close: bool) -> None:
+    def release_after_fork(self, *, close: bool) -> None:
         """In a forked child: drop the inherited descriptor in silence."""
         self.sound = False
-        self._transport.let_go(close=close)
+        self._transport.release_after_fork(close=close)
 
     def abort(self) -> None:
         """From any thread: end the exchange under way, which then fails with `ConnectionLost`."""

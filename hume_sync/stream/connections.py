@@ -13,9 +13,9 @@ from .connection import Connection
 from .executor import Stream
 from .limits import Limits
 
-__all__ = ["Closed", "PooledConnections"]
+__all__ = ["ToClose", "PooledConnections"]
 
-Closed = list[tuple[Connection, str]]
+ToClose = list[tuple[Connection, str]]
 """Connections to be closed, each with the reason, as the statistics name it."""
 
 
@@ -36,19 +36,19 @@ class PooledConnections:
         self._limits = limits
         self._look_at = math.inf  # the time before which nothing here can have had its time
         self.idle: dict[Connection, None] = {}  # in the order of their last use
-        self.leased: dict[Connection, object] = {}  # with the lease that each was taken for
+        self.in_use: dict[Connection, object] = {}  # with the lease that each was taken for
         self.doomed: dict[Connection, str] = {}
         """Handed out to be closed, until they are: so that a signal cannot make the pool forget one."""
-        self.dialling: set[object] = set()  # the leases for which one is being made
+        self.connecting: set[object] = set()  # the leases for which one is being made
 
     @property
-    def total(self) -> int:
+    def size(self) -> int:
         """Connections that are open or being made."""
-        return len(self.idle) + len(self.leased) + len(self.dialling)
+        return len(self.idle) + len(self.in_use) + len(self.connecting)
 
-    def pick(
+    def checkout(
         self, stream: Stream, thread: object, lease: object, *, unchecked: bool = False
-    ) -> tuple[Connection | None, Closed]:
+    ) -> tuple[Connection | None, ToClose]:
         """The best connection for a stream, now leased; None: one may be dialled, and counts from now on.
 
         The one that holds the stream, else the one this thread used last, else the one used last at all; of these
@@ -61,20 +61,20 @@ class PooledConnections:
             unchecked: pass over those that have to be checked first.
         """
         now = clock.boottime()
-        closed = [] if now < self._look_at else self._expired(now)
+        closed = [] if now < self._look_at else self._pop_expired(now)
         best = self._best(stream, thread, now, unchecked=unchecked)
         if best is not None:
             del self.idle[best]
-            self.leased[best] = lease
+            self.in_use[best] = lease
             best.last_user, best.taken = thread, now
             return best, closed
-        if self.total >= self._size:
+        if self.size >= self._size:
             # Every lease has a slot, and each other one has at most one connection: so one is here.
             victim = next(iter(self.idle))
             self.doomed[victim] = "evicted"
             del self.idle[victim]
             closed.append((victim, "evicted"))
-        self.dialling.add(lease)
+        self.connecting.add(lease)
         return None, closed
 
     def _best(self, stream: Stream, thread: object, now: float, *, unchecked: bool) -> Connection | None:
@@ -94,24 +94,24 @@ class PooledConnections:
                     break
         return best
 
-    def dialled(self, connection: Connection | None, thread: object, lease: object) -> None:
+    def add(self, connection: Connection | None, thread: object, lease: object) -> None:
         """A dial has ended: with a connection, now leased, or without one."""
-        self.dialling.discard(lease)
+        self.connecting.discard(lease)
         if connection is not None:
             connection.last_user = thread
-            self.leased[connection] = lease
+            self.in_use[connection] = lease
 
-    def drop(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """A leased connection is no more."""
-        self.leased.pop(connection, None)
+        self.in_use.pop(connection, None)
 
     def abandon(self, connection: Connection) -> None:
         """A signal has struck while it changed hands."""
         self.doomed[connection] = "error"
         self.idle.pop(connection, None)
-        self.leased.pop(connection, None)
+        self.in_use.pop(connection, None)
 
-    def put_back(self, connection: Connection, stream: Stream, *, kept: bool) -> Closed:
+    def checkin(self, connection: Connection, stream: Stream, *, kept: bool) -> ToClose:
         """A lease has ended; ``kept`` says whether its stream will come again."""
         why = None
         if not connection.sound:
@@ -122,31 +122,31 @@ class PooledConnections:
             why = "clock"
         if why is not None:
             self.doomed[connection] = why
-            self.leased.pop(connection, None)
+            self.in_use.pop(connection, None)
             return [(connection, why)]
         self.idle[connection] = None
-        self.leased.pop(connection, None)
+        self.in_use.pop(connection, None)
         if self._look_at == math.inf or self._limits.max_lifetime != math.inf:
             self._look_at = min(self._look_at, self._limits.ends(connection))
         now = clock.boottime()
-        return [] if now < self._look_at else self._expired(now)
+        return [] if now < self._look_at else self._pop_expired(now)
 
-    def left_by(self, lease: object, connection: Connection | None) -> Closed:
+    def reclaim(self, lease: object, connection: Connection | None) -> ToClose:
         """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
-        self.dialling.discard(lease)
-        left = [other for other, taken_for in self.leased.items() if taken_for is lease and other is not connection]
+        self.connecting.discard(lease)
+        left = [other for other, taken_for in self.in_use.items() if taken_for is lease and other is not connection]
         self.doomed.update(dict.fromkeys(left, "error"))
         for other in left:
-            del self.leased[other]
+            del self.in_use[other]
         return [(other, "error") for other in left]
 
-    def clear(self) -> list[Connection]:
+    def pop_idle(self) -> list[Connection]:
         """Take out all that are idle."""
         self.doomed.update(dict.fromkeys(self.idle, "pool"))
         idle, self.idle = list(self.idle), {}
         return idle
 
-    def _expired(self, now: float) -> Closed:
+    def _pop_expired(self, now: float) -> ToClose:
         """Take out those that have had their time. Not called before one can have."""
         closed = [(connection, why) for connection in self.idle if (why := self._limits.expired(connection, now))]
         self.doomed.update(closed)

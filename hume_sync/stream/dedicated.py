@@ -28,12 +28,12 @@ _LEAST_CLOSE_TIMEOUT = 0.05
 
 
 class DedicatedProvider:
-    """Keeps the connection of one socket. Its lock guards all but `close` and `check`."""
+    """Keeps the connection of one socket. Its lock guards all but `close` and `before_call`."""
 
     def __init__(self, connect: Connect, policy: RetryPolicy, limits: Limits, name: str = "") -> None:
         self.policy = policy
         self._limits = limits
-        self.gate = CircuitBreaker(policy, name)
+        self.breaker = CircuitBreaker(policy, name)
         self.lock = CallLock()
         self._connect = connect
         self._connection: Connection | None = None
@@ -46,24 +46,24 @@ class DedicatedProvider:
         """Whether it was closed meanwhile."""
         return self._closing.is_set()
 
-    def check(self) -> None:
+    def before_call(self) -> None:
         """Raise `MisuseError` where a call can never be right: closed, or opened before a fork."""
         if self._closing.is_set():
             raise _closed()
         if self._pid is not None and self._pid != os.getpid():
-            self.let_go(hooked=False)
+            self.release_after_fork(hooked=False)
             raise MisuseError("this StreamSocket was opened before the process was forked: open one in the child")
 
-    def finish(self) -> None:
+    def after_call(self) -> None:
         """A call is over: nothing to do."""
 
-    def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """The connection, made anew where there is none that is sound."""
         connection = self._connection
         if connection is not None and connection.sound and self._is_usable(connection, deadline):
             return connection
         try:
-            self._connection = connection = self.gate.dial(self._dial, caller, deadline)
+            self._connection = connection = self.breaker.connect(self._dial, caller, deadline)
         except BaseException:
             self._release()
             raise
@@ -75,7 +75,7 @@ class DedicatedProvider:
     def _is_usable(self, connection: Connection, deadline: Deadline) -> bool:
         now = connection.taken = clock.boottime()
         if self._limits.expired(connection, now):
-            connection.retire()
+            connection.close_nowait()
             return False
         try:
             self._limits.confirm(connection, deadline)
@@ -87,7 +87,7 @@ class DedicatedProvider:
 
     def _dial(self, deadline: Deadline) -> Connection:
         self._pid = os.getpid()
-        fork.watch(self)
+        fork.register(self)
         self._release()  # what a signal may have left
         return self._connect(deadline, self._watch)
 
@@ -103,22 +103,22 @@ class DedicatedProvider:
         if self._closing.is_set():
             raise _closed()
 
-    def sleep(self, delay: float) -> None:
+    def wait(self, delay: float) -> None:
         """Wait, unless the socket is closed meanwhile."""
         if self._closing.wait(delay):
             raise _closed()
 
-    def count(self, **changes: float) -> None:
+    def add_stats(self, **changes: float) -> None:
         """A socket of its own keeps no statistics."""
 
     def close(self, timeout: float) -> None:
         """Close, from any thread: in order if the lock comes free in time, else by ending the call that holds it."""
         if self._pid is not None and self._pid != os.getpid():
-            self.let_go(hooked=False)
+            self.release_after_fork(hooked=False)
             return
         deadline = Deadline(timeout)
         self._closing.set()
-        self.gate.end(_closed())
+        self.breaker.shut_down(_closed())
         mine = False
         try:
             mine = self.lock.acquire(deadline)
@@ -136,10 +136,10 @@ class DedicatedProvider:
         if self._pending is not None:
             self._pending.abort()
 
-    def let_go(self, *, hooked: bool) -> None:
+    def release_after_fork(self, *, hooked: bool) -> None:
         """In a forked child: the connection is the parent's."""
         if self._connection is not None:
-            self._connection.let_go(close=hooked)
+            self._connection.release_after_fork(close=hooked)
             self._connection = None
 
 

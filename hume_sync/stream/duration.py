@@ -11,7 +11,7 @@ from .media import Media
 from .packets import count_seconds
 from .wav import Wav
 
-__all__ = ["Length", "measure", "media_seconds"]
+__all__ = ["Length", "measure", "audio_duration"]
 
 _DOUBT = Fraction(1, 4)
 """Seconds by which a length that is not exact may be too long; where that is most of it, half of it."""
@@ -51,7 +51,7 @@ def measure(media: Media, name: str = "") -> Length | None:
     return None if seconds is None else Length(seconds, exact=False)
 
 
-def media_seconds(media: Media) -> Fraction | None:
+def audio_duration(media: Media) -> Fraction | None:
     """Return the length that `measure` finds, in seconds."""
     length = measure(media)
     return length.seconds if length else None

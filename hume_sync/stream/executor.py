@@ -11,18 +11,18 @@ import logging
 from fractions import Fraction
 from typing import Protocol
 
-from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError, is_servers_fault
+from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError, is_server_error
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.retry import AttemptCounter, RetryPolicy, brief, retry
 from .breaker import CircuitBreaker
 from .connection import Connection
 from .duration import Length
-from .requests import RESET_STREAM, Members, Request, ServerEffect
+from .requests import RESET_STREAM, JSONParts, Request, ServerEffect
 from .responses import StreamResponse
 from .window import StreamWindow, WindowItem
 
-__all__ = ["CONNECT", "RequestExecutor", "Source", "Stream"]
+__all__ = ["CONNECT", "RequestExecutor", "ConnectionProvider", "Stream"]
 
 _log = logging.getLogger("hume_sync.retry")
 
@@ -68,7 +68,7 @@ class Stream:
         if self._window is None:
             self._window = StreamWindow(self._window_ms, preserve=self._preserve)
             if self.context_lost:
-                self._window.give_up()  # the next reply to audio says so
+                self._window.mark_lost()  # the next reply to audio says so
                 self.context_lost = False
         return self._window
 
@@ -103,13 +103,13 @@ class Stream:
         connection = self.connection
         return connection.epoch if connection is not None and connection.sound else None
 
-    def is_elsewhere(self, connection: Connection) -> bool:
+    def needs_replay_on(self, connection: Connection) -> bool:
         """Whether there is context that this connection does not hold."""
         holds = connection.holds
         return bool(self._window) and (holds is None or holds[0] is not self.token)
 
 
-class Source(Protocol):
+class ConnectionProvider(Protocol):
     """Where connections come from: a socket's own, or a pool."""
 
     @property
@@ -117,20 +117,20 @@ class Source(Protocol):
         """What is tried again."""
 
     @property
-    def gate(self) -> CircuitBreaker:
+    def breaker(self) -> CircuitBreaker:
         """What holds calls back while the server is away."""
 
     @property
     def closing(self) -> bool:
         """Whether it was closed meanwhile: nothing is tried again then."""
 
-    def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """A connection that was just polled, for this stream alone. One that is no longer sound is not given again."""
 
-    def sleep(self, delay: float) -> None:
+    def wait(self, delay: float) -> None:
         """Wait, or raise as soon as the source is closed."""
 
-    def count(self, **changes: float) -> None:
+    def add_stats(self, **changes: float) -> None:
         """Add to statistics."""
 
 
@@ -139,13 +139,13 @@ class RequestExecutor:
 
     __slots__ = ("_stale", "source", "stream")
 
-    def __init__(self, stream: Stream, source: Source) -> None:
+    def __init__(self, stream: Stream, source: ConnectionProvider) -> None:
         self.stream = stream
         self.source = source
         # Whether the last attempt failed for a connection that had gone unnoticed, which is not the server's failure:
         self._stale = False
 
-    def run(self, request: Request, deadline: Deadline) -> StreamResponse:
+    def execute(self, request: Request, deadline: Deadline) -> StreamResponse:
         """Send a request and return its reply, as often as the source's policy allows.
 
         Raises:
@@ -159,24 +159,24 @@ class RequestExecutor:
             return self._attempt(request, deadline)
         except BaseException as first:
             if not isinstance(first, HumeClientException) or from_outside(first):
-                self.source.gate.leave(self)
+                self.source.breaker.release_probe(self)
                 raise
-            return self._go_on(first, request, deadline)
+            return self._retry(first, request, deadline)
 
     def _leave_known_faces(self) -> None:
         """Close a connection on which the server knows faces of the stream that ends: no reset makes it forget them."""
         connection = self.stream.connection
         if connection is not None and connection.faces_of is self.stream.token:
-            connection.retire()
+            connection.close_nowait()
 
     def _attempt(self, request: Request, deadline: Deadline) -> StreamResponse:
         stream, source = self.stream, self.source
-        stream.connection = connection = source.take(stream, self, deadline)
+        stream.connection = connection = source.acquire(stream, self, deadline)
         try:
             if not connection.answered:
-                return self._first_attempt_on(connection, request, deadline)
+                return self._attempt_on_new(connection, request, deadline)
             try:
-                return _converse(stream, request, connection, source, deadline)
+                return _perform(stream, request, connection, source, deadline)
             except BaseException as exc:
                 self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
                 if not isinstance(exc, HumeClientException) or from_outside(exc):
@@ -184,106 +184,106 @@ class RequestExecutor:
                 raise
         finally:
             if connection.skipped:
-                source.count(skipped=connection.skipped)
+                source.add_stats(skipped=connection.skipped)
                 connection.skipped = 0
 
-    def _first_attempt_on(self, connection: Connection, request: Request, deadline: Deadline) -> StreamResponse:
+    def _attempt_on_new(self, connection: Connection, request: Request, deadline: Deadline) -> StreamResponse:
         """An attempt on a connection that has yet to prove that the server is well."""
-        gate, self._stale = self.source.gate, False
+        gate, self._stale = self.source.breaker, False
         try:
-            reply = _converse(self.stream, request, connection, self.source, deadline)
+            reply = _perform(self.stream, request, connection, self.source, deadline)
         except BaseException as exc:
             if not isinstance(exc, HumeClientException) or from_outside(exc):
                 connection.discard()
             elif self.source.policy.allows(exc) and not isinstance(exc, RequestError):
-                gate.failed(self, exc)  # (a reply proves that the server is there, whatever it says of a payload)
+                gate.record_failure(self, exc)  # (a reply proves that the server is there, whatever it says of a payload)
             raise
         finally:
             if connection.answered:
-                gate.open()  # a reply: the server is back
-        gate.leave(self)
+                gate.record_success()  # a reply: the server is back
+        gate.release_probe(self)
         return reply
 
-    def _go_on(self, first: HumeClientException, request: Request, deadline: Deadline) -> StreamResponse:
+    def _retry(self, first: HumeClientException, request: Request, deadline: Deadline) -> StreamResponse:
         """After a first failure: try again where the policy allows, and say how often it was."""
         source = self.source
         attempts = AttemptCounter()
         try:
-            away = source.gate.fail_fast and not source.gate.is_open
+            away = source.breaker.fail_fast and not source.breaker.is_healthy
             if away or source.closing or source.policy.max_attempts == 1 or not source.policy.allows(first):
                 raise first
             reply = retry(
                 source.policy,
                 first,
                 lambda: self._attempt(request, deadline),
-                sleep=source.sleep,
-                wait=self._wait,
+                sleep=source.wait,
+                wait=self._retry_delay,
                 deadline=deadline,
                 attempts=attempts,
                 is_free=lambda _: self._stale,
                 tell=source.policy.tell,
-                name=source.gate.name,
+                name=source.breaker.name,
             )
         except HumeClientException as exc:
             if not from_outside(exc):
                 exc.attempts = attempts.number
                 if exc.retryable and (attempts.number > 1 or exc.phase != "connect"):
-                    _log.warning("%s: giving up after attempt %d: %s", source.gate.name, attempts.number, brief(exc))
+                    _log.warning("%s: giving up after attempt %d: %s", source.breaker.name, attempts.number, brief(exc))
             raise
         finally:
             del first  # whose traceback keeps the frames of this call: dropped, its socket is to go at once
-            source.gate.leave(self)
+            source.breaker.release_probe(self)
         reply.attempts = attempts.number
         return reply
 
-    def _wait(self, error: HumeClientException, failures: int) -> float:
+    def _retry_delay(self, error: HumeClientException, failures: int) -> float:
         """Seconds until the next attempt."""
-        if not self.source.gate.is_open:
-            return self.source.gate.delay(self)
+        if not self.source.breaker.is_healthy:
+            return self.source.breaker.retry_delay(self)
         return self.source.policy.delay(failures, error)
 
 
-def _converse(
-    stream: Stream, request: Request, connection: Connection, source: Source, deadline: Deadline
+def _perform(
+    stream: Stream, request: Request, connection: Connection, source: ConnectionProvider, deadline: Deadline
 ) -> StreamResponse:
     """One attempt on one connection."""
     effect = request.effect
     if effect is None:
-        return _ask(stream, request.members, connection, deadline, any_reply=request.any_reply)
+        return _send_request(stream, request.members, connection, deadline, any_reply=request.any_reply)
     if request is CONNECT:
         return StreamResponse()
     state, reset = None, effect.reset or request.begins_stream
     if effect.audio:
         state = "warm"  # what a new stream has to know is nothing
         if not reset:
-            state, reset = _bring_up_to_date(stream, connection, source, deadline)
+            state, reset = _restore_window(stream, connection, source, deadline)
     if effect.identifies:
         connection.faces_of = stream.token
     if reset:
         connection.holds = None  # the server forgets even where it then refuses the payload
     members = request.with_reset() if reset and not effect.reset else request.members
     try:
-        reply = _ask(stream, members, connection, deadline, any_reply=request.any_reply)
+        reply = _send_request(stream, members, connection, deadline, any_reply=request.any_reply)
     except RequestError as exc:
-        if effect.audio and is_servers_fault(exc.code):
+        if effect.audio and is_server_error(exc.code):
             connection.discard()  # nobody knows whether it has kept the payload
         raise
     if request.begins_stream:
         stream.begin()  # not before its first payload was accepted: a refused one leaves the stream as it was
     if effect.audio:
         reply.window_state = state
-        _remember(stream, request.members, effect.length, connection, reply)
+        _record_accepted(stream, request.members, effect.length, connection, reply)
     elif reset:
         connection.holds = (stream.token, stream.window.number)
     return reply
 
 
-def _ask(
-    stream: Stream, members: Members, connection: Connection, deadline: Deadline, *, any_reply: bool
+def _send_request(
+    stream: Stream, members: JSONParts, connection: Connection, deadline: Deadline, *, any_reply: bool
 ) -> StreamResponse:
     """Send a request of the caller's; an error in its reply is raised."""
     stream.sent += 1
-    reply = StreamResponse.received(connection.exchange(members, deadline, any_reply=any_reply))
+    reply = StreamResponse.received(connection.request(members, deadline, any_reply=any_reply))
     if connection.emulated:
         reply.emulated = True
     if reply.get("error") is not None:
@@ -292,95 +292,95 @@ def _ask(
         try:
             raise error
         finally:
-            del error  # as in `RequestExecutor._go_on`
+            del error  # as in `RequestExecutor._retry`
     connection.answered = True
     return reply
 
 
-def _bring_up_to_date(stream: Stream, connection: Connection, source: Source, deadline: Deadline) -> tuple[str, bool]:
+def _restore_window(stream: Stream, connection: Connection, source: ConnectionProvider, deadline: Deadline) -> tuple[str, bool]:
     """Replay what the connection lacks of the stream's window.
 
     Returns:
         The window state, and whether the payload itself must empty the server's window first.
     """
     heard = connection.holds[1] if connection.holds and connection.holds[0] is stream.token else None
-    plan = stream.window.plan(heard)
+    plan = stream.window.replay_plan(heard)
     reset = plan.reset and connection.touched
     if not plan.complete:
-        _tell_of_loss(stream, source, "it is not kept any more")
-        stream.window.give_up()
+        _notify_of_loss(stream, source, "it is not kept any more")
+        stream.window.mark_lost()
         return "cold", reset
     if plan.replay:
-        _log.debug("%s: replaying %d payloads on connection %d", source.gate.name, len(plan.replay), connection.epoch)
+        _log.debug("%s: replaying %d payloads on connection %d", source.breaker.name, len(plan.replay), connection.epoch)
     for item in plan.replay:
-        _check_time(deadline)
-        if not _replay(stream, item, connection, source, deadline, reset=reset):
-            _tell_of_loss(stream, source, "the server refused a payload of it")
-            stream.window.give_up()  # never a partial window
+        _check_deadline(deadline)
+        if not _replay_item(stream, item, connection, source, deadline, reset=reset):
+            _notify_of_loss(stream, source, "the server refused a payload of it")
+            stream.window.mark_lost()  # never a partial window
             return "cold", True
         reset = False
     if plan.replay:
-        _check_time(deadline)
+        _check_deadline(deadline)
     return "rebuilt" if plan.replay else "warm", reset
 
 
-def _tell_of_loss(stream: Stream, source: Source, why: str) -> None:
+def _notify_of_loss(stream: Stream, source: ConnectionProvider, why: str) -> None:
     level = logging.WARNING if stream.preserves else logging.DEBUG
-    _log.log(level, "%s: a stream has gone cold, its window cannot be replayed: %s", source.gate.name, why)
+    _log.log(level, "%s: a stream has gone cold, its window cannot be replayed: %s", source.breaker.name, why)
 
 
-def _check_time(deadline: Deadline) -> None:
+def _check_deadline(deadline: Deadline) -> None:
     """Between two items the connection is good, and holds what it has heard: the next call goes on there."""
     if deadline.expired():
         raise Timeout("no time left to replay the window", phase="replay")
 
 
-def _replay(
-    stream: Stream, item: WindowItem, connection: Connection, source: Source, deadline: Deadline, *, reset: bool
+def _replay_item(
+    stream: Stream, item: WindowItem, connection: Connection, source: ConnectionProvider, deadline: Deadline, *, reset: bool
 ) -> bool:
     """Send one payload of the window again and swallow its reply; False for an error reply."""
     connection.holds = None
     connection.touched = True
     members = (*RESET_STREAM.members, b",", *item.members) if reset else item.members
-    source.count(replays=1, replayed_bytes=item.size)
+    source.add_stats(replays=1, replayed_bytes=item.size)
     try:
-        reply = connection.exchange(members, deadline)
+        reply = connection.request(members, deadline)
         if reply.get("error") is None:
-            connection.poll()  # a second reply to one item must not become the reply to the next
+            connection.check_state()  # a second reply to one item must not become the reply to the next
     except TransportError as exc:
         if not from_outside(exc):
             exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
         raise
     if reply.get("error") is not None:
-        if is_servers_fault(reply.get("code")):
+        if is_server_error(reply.get("code")):
             connection.clock = None  # nobody knows whether it has counted the payload
         return False
     connection.answered = True
     connection.holds = (stream.token, item.number)
-    connection.clock = _sum(connection.clock, item.length)
+    connection.clock = _add_lengths(connection.clock, item.length)
     return True
 
 
-def _remember(
-    stream: Stream, members: Members, length: Length | None, connection: Connection, reply: StreamResponse
+def _record_accepted(
+    stream: Stream, members: JSONParts, length: Length | None, connection: Connection, reply: StreamResponse
 ) -> None:
     """The server has accepted a payload of audio: so do window and clocks."""
     if stream.clock is None or connection.clock is None:
         reply.clock_offset = None
     else:
         reply.shift_times(stream.clock - connection.clock)
-    stream.window.push(members, length)
-    stream.clock = _sum(stream.clock, length)
-    connection.clock = _sum(connection.clock, length)
+    stream.window.append(members, length)
+    stream.clock = _add_lengths(stream.clock, length)
+    connection.clock = _add_lengths(connection.clock, length)
     connection.touched = True
     connection.holds = (stream.token, stream.window.number)
 
 
-def _sum(clock: Fraction | None, length: Length | None) -> Fraction | None:
+def _add_lengths(clock: Fraction | None, length: Length | None) -> Fraction | None:
     return None if clock is None or length is None else clock + length.seconds
 
 
 def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:
     code, text = reply.get("code"), reply["error"]
     text = text if isinstance(text, str) else repr(text)
-    return RequestError.from_reply(None if code is None else connection.scrub(str(code)), connection.scrub(text))
+    return RequestError.from_reply(None if code is None else connection.redact(str(code)), connection.redact(text))

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import attrs
 
-from ..errors import LeaseHolder, PoolError, PoolFull, PoolTimeout, described
+from ..errors import LeaseHolder, PoolError, PoolFull, PoolTimeout, short_repr
 from ..net import clock
 from ..reprs import safe_repr
 from .leases import Lease, LeaseQueue
 
-__all__ = ["Crowd"]
+__all__ = ["LeaseReport"]
 
 _E = TypeVar("_E", bound=PoolError)
 
@@ -24,7 +24,7 @@ _MOST = 10
 
 @safe_repr
 @attrs.frozen
-class Crowd:
+class LeaseReport:
     """Who holds leases and who waits, at a moment when a lease cannot be given."""
 
     wanted: Lease
@@ -37,10 +37,10 @@ class Crowd:
     """Those of which one has to end first."""
 
     @classmethod
-    def around(cls, wanted: Lease, leases: LeaseQueue) -> Crowd:
+    def take(cls, wanted: Lease, leases: LeaseQueue) -> LeaseReport:
         """Look around; the pool's lock is held."""
         in_the_way = tuple(leases.in_the_way(wanted))
-        held = sorted(leases.out, key=lambda lease: (lease not in in_the_way, lease.since))
+        held = sorted(leases.active, key=lambda lease: (lease not in in_the_way, lease.since))
         return cls(wanted, leases.size, len(held), leases.waiting, tuple(held[:_MOST]), in_the_way)
 
     @property
@@ -80,7 +80,7 @@ class Crowd:
         what = "no lease" if self._stream is None else f"the stream {self._stream} is in use: no lease"
         return self._error(PoolTimeout, f"{what} came free in time ({self.held} are held, {self.waiting} callers wait)")
 
-    def dead_lock(self) -> PoolTimeout:
+    def deadlock(self) -> PoolTimeout:
         """Build the error for one who `would_wait_for_itself`."""
         if self._stream is not None:
             what = f"the stream {self._stream}"
@@ -97,7 +97,7 @@ class Crowd:
         """The name of the stream that is waited for, where that is in use."""
         key = self.wanted.key
         in_use = key is not None and any(lease.key == key for lease in self.in_the_way)
-        return described(key) if in_use else None
+        return short_repr(key) if in_use else None
 
     def _error(self, kind: type[_E], text: str) -> _E:
         now = clock.monotonic()
@@ -116,7 +116,7 @@ def _holder(lease: Lease, now: float) -> LeaseHolder:
         line=_line(lease.code, lease.instruction),
         thread=lease.thread.name,
         seconds=max(0.0, now - lease.since),
-        stream=None if lease.key is None else described(lease.key),
+        stream=None if lease.key is None else short_repr(lease.key),
         thread_ended=lease.thread.ended,
     )
 

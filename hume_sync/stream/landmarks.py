@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from ..errors import FOREIGN, InputError, described, unreadable
+from ..errors import FOREIGN, InputError, short_repr, unreadable
 from ..net.extras import loaded_numpy
 from ..net.interrupts import from_handler
 
@@ -27,7 +27,7 @@ _AXES = 3
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 _BRACKET = ord("[")
-_MUCH = 65536
+_NUMPY_THRESHOLD = 65536
 """Bytes of JSON from which numpy counts faster than the standard library."""
 
 
@@ -68,13 +68,13 @@ def _serialized(landmarks: object) -> bytes:
     except TypeError:  # a value JSON does not know, or other sequences than lists and tuples
         pass
     else:
-        if _is_right(faces, written):
+        if _is_well_formed(faces, written):
             return written
-    _refuse_first_bad_place(faces)
-    return orjson.dumps([[list(map(_plain, point)) for point in face] for face in faces])  # right, but for its types
+    _raise_first_bad_value(faces)
+    return orjson.dumps([[list(map(_to_builtin, point)) for point in face] for face in faces])  # right, but for its types
 
 
-def _is_right(faces: list[Any], written: bytes) -> bool:
+def _is_well_formed(faces: list[Any], written: bytes) -> bool:
     """Whether every face has its points, every point three axes, and every axis is a number.
 
     The lists say how long they are, and their JSON says what is in them: no other value than numbers (NaN and infinity
@@ -98,7 +98,7 @@ def _is_right(faces: list[Any], written: bytes) -> bool:
 
 
 def _count_lists(written: bytes) -> int:
-    numpy = loaded_numpy() if len(written) > _MUCH else None
+    numpy = loaded_numpy() if len(written) > _NUMPY_THRESHOLD else None
     if numpy is None:
         return len(written) - len(written.replace(b"[", b""))  # CPython's count() takes twice as long
     return int(numpy.count_nonzero(numpy.frombuffer(written, numpy.uint8) == _BRACKET))
@@ -112,8 +112,8 @@ def _to_faces(landmarks: Any) -> Any:
             return landmarks
     first = landmarks[0] if len(landmarks) > 0 else None
     if _is_foreign_array(first):
-        _refuse_face(0, first)
-    if not _is_face_of_lists(first) and (_is_point(first) or _is_row(first)):
+        _raise_bad_face(0, first)
+    if not _is_face_of_lists(first) and (_is_point(first) or _looks_like_point(first)):
         landmarks = [landmarks]  # one face, given by itself
     return [face if _is_face_of_lists(face) else _to_face(face) for face in landmarks]
 
@@ -166,7 +166,7 @@ def _checked_array(array: Any) -> Any:
         raise InputError(f"landmarks must have the shape (n, 478, 3) or (478, 3), got {array.shape}")
     _check_count(faces.shape[0])
     if faces.shape[1] != _POINTS:
-        _refuse_face(0, faces[0])
+        _raise_bad_face(0, faces[0])
     if faces.shape[2] != _AXES:
         raise InputError(f"{_NOT_A_POINT} Got an array of shape {array.shape}.")
     if faces.dtype.kind not in "fiu" or isinstance(faces, numpy.ma.MaskedArray):
@@ -179,7 +179,7 @@ def _checked_array(array: Any) -> Any:
         native = numpy.ascontiguousarray(faces, dtype=exact)
     if faces.dtype.kind == "f" and not numpy.isfinite(native).all():
         face, point, axis = (int(i) for i in numpy.argwhere(~numpy.isfinite(native))[0])
-        _refuse_value((face, point, axis), float(native[face, point, axis]))
+        _raise_bad_value((face, point, axis), float(native[face, point, axis]))
     return native
 
 
@@ -233,11 +233,11 @@ def _is_writable(value: Any) -> bool:
     return -(2**63) <= value < 2**64 if hasattr(value, "__index__") else math.isfinite(value)
 
 
-def _plain(value: Any) -> int | float:
+def _to_builtin(value: Any) -> int | float:
     return int(value) if hasattr(value, "__index__") else float(value)
 
 
-def _is_row(value: Any) -> bool:
+def _looks_like_point(value: Any) -> bool:
     """Whether this is a few numbers, as a point is and a face is not, be it of two axes or of four."""
     return _is_sequence(value) and 0 < len(value) < 10 and _is_number(value[0])
 
@@ -252,7 +252,7 @@ def _check_count(faces: int) -> None:
         raise InputError("No faces sent in facemesh payload.")
 
 
-def _refuse_face(index: int, face: Any) -> None:
+def _raise_bad_face(index: int, face: Any) -> None:
     if not _is_sequence(face):
         got = _type_of(face, f"landmarks[{index}]")
         raise InputError(f"landmarks[{index}] must be a sequence of {_POINTS} points, got {got}")
@@ -265,11 +265,11 @@ def _refuse_face(index: int, face: Any) -> None:
 _NOT_A_POINT = "Invalid facemesh payload detected. Each facemesh landmark should be an (x, y, z) point."
 
 
-def _refuse_first_bad_place(faces: Sequence[Any]) -> None:
+def _raise_first_bad_value(faces: Sequence[Any]) -> None:
     """The slow way, taken once something is not as it should be: name the first bad place."""
     for i, face in enumerate(faces):
         if not _is_sequence(face) or len(face) != _POINTS:
-            _refuse_face(i, face)
+            _raise_bad_face(i, face)
         for j, point in enumerate(face):
             if not _is_sequence(point) or len(point) != _AXES:
                 place = f"landmarks[{i}][{j}]"
@@ -277,13 +277,13 @@ def _refuse_first_bad_place(faces: Sequence[Any]) -> None:
                 raise InputError(f"{_NOT_A_POINT} {place} has {got}.")
             for k, value in enumerate(point):
                 if not _is_number(value) or not _is_writable(value):
-                    _refuse_value((i, j, k), value)
+                    _raise_bad_value((i, j, k), value)
 
 
-def _refuse_value(place: tuple[int, int, int], value: object) -> None:
+def _raise_bad_value(place: tuple[int, int, int], value: object) -> None:
     i, j, k = place
     shown = (
-        described(float(value) if isinstance(value, float) else value)
+        short_repr(float(value) if isinstance(value, float) else value)
         if _is_number(value)
         else f"a {type(value).__name__}"
     )

@@ -134,7 +134,7 @@ class LeaseQueue:
         self._max_waiting = max_waiting
         self._new_stream = new_stream
         self._waiters: deque[WaitingClient] = deque()
-        self.out: set[Lease] = set()
+        self.active: set[Lease] = set()
         """LeaseQueue out now."""
 
     @property
@@ -147,26 +147,26 @@ class LeaseQueue:
         """Whether as many wait as may."""
         return self._max_waiting is not None and self.waiting >= self._max_waiting
 
-    def begin(self, lease: Lease) -> bool:
+    def try_acquire(self, lease: Lease) -> bool:
         """Give a lease, where it is to be had at once."""
-        return not self._waiters and self._begin(lease)
+        return not self._waiters and self._grant(lease)
 
-    def _begin(self, lease: Lease) -> bool:
+    def _grant(self, lease: Lease) -> bool:
         key = lease.key
-        if len(self.out) >= self.size or (key is not None and self.named.is_in_use(key)):
+        if len(self.active) >= self.size or (key is not None and self.named.is_in_use(key)):
             return False
         lease.active = True  # first: what a signal interrupts can be ended
-        self.out.add(lease)
-        lease.stream = self._new_stream() if key is None else self.named.take(key)
+        self.active.add(lease)
+        lease.stream = self._new_stream() if key is None else self.named.checkout(key)
         return True
 
-    def queue(self, lease: Lease) -> WaitingClient:
+    def enqueue(self, lease: Lease) -> WaitingClient:
         """Wait for a turn."""
         waiter = WaitingClient(lease)
         self._waiters.append(waiter)
         return waiter
 
-    def leave_queue(self, waiter: WaitingClient) -> None:
+    def cancel(self, waiter: WaitingClient) -> None:
         """Wait no longer."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
@@ -174,32 +174,32 @@ class LeaseQueue:
     def in_the_way(self, lease: Lease) -> list[Lease]:
         """Return the leases of which one has to end before this one, which waits, can be given."""
         if lease.key is not None and self.named.is_in_use(lease.key):
-            return [other for other in self.out if other.key == lease.key]
-        return list(self.out) if len(self.out) >= self.size else []
+            return [other for other in self.active if other.key == lease.key]
+        return list(self.active) if len(self.active) >= self.size else []
 
-    def _serve(self) -> None:
+    def _grant_waiting(self) -> None:
         """Give free slots to those who wait, in the order they came."""
         for waiter in list(self._waiters):
-            if len(self.out) >= self.size:
+            if len(self.active) >= self.size:
                 return
-            if self._begin(waiter.lease):
+            if self._grant(waiter.lease):
                 waiter.lease.since = clock.monotonic()
                 self._waiters.remove(waiter)
                 waiter.wake()
 
-    def end(self, lease: Lease) -> bool:
+    def release(self, lease: Lease) -> bool:
         """Give a lease back, no call of which is under way; False if that was done before."""
         if not lease.active:
             return False
-        self.out.discard(lease)
+        self.active.discard(lease)
         if lease.key is not None:
-            self.named.give_back(lease.key)
+            self.named.checkin(lease.key)
         lease.active, lease.flagged = False, True  # last: what a signal interrupts is done again
         if self._waiters:
-            self._serve()
+            self._grant_waiting()
         return True
 
-    def refuse_all(self, error: Callable[[], HumeClientException]) -> None:
+    def fail_all(self, error: Callable[[], HumeClientException]) -> None:
         """Send everybody away who waits."""
         while self._waiters:
             waiter = self._waiters.popleft()

@@ -49,9 +49,9 @@ class Limits:
             ConnectionLost: it is not, and was discarded.
         """
         if connection.may_be_dead(connection.taken, self.check_after):
-            connection.check(deadline)
+            connection.ping(deadline)
         else:
-            connection.poll()
+            connection.check_state()
 
     def ends(self, connection: Connection) -> float:
         """Return the time at which an idle connection is to be replaced."""

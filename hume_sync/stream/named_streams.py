@@ -59,7 +59,7 @@ class NamedStreams:
         """Whether somebody has the stream of that name."""
         return key in self._in_use
 
-    def take(self, key: Hashable) -> Stream:
+    def checkout(self, key: Hashable) -> Stream:
         """Return the stream of that name, or a new one, for use; it is not in use."""
         known = self._idle.pop(key, None) or self._dropped.pop(key, None)
         stream = known[0] if known else self._new_stream()
@@ -68,7 +68,7 @@ class NamedStreams:
             self._make_room()
         return stream
 
-    def give_back(self, key: Hashable) -> None:
+    def checkin(self, key: Hashable) -> None:
         """Keep a stream that is no longer in use, unless it was forgotten meanwhile. May be repeated."""
         stream, counted = self._in_use.get(key, (None, 0))
         memory = 0
@@ -111,7 +111,7 @@ class NamedStreams:
         if key in self._in_use:
             self._in_use[key] = None, self._in_use[key][1]
 
-    def forget_idle(self) -> None:
+    def expire(self) -> None:
         """Forget the streams that have not been used for too long."""
         if not self._idle and not self._dropped:
             return

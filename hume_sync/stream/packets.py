@@ -79,7 +79,7 @@ def count_seconds(media: Media) -> Fraction | None:
     av: Any = import_optional("av")  # only for what is not WAV
     if av is None:
         return None
-    file = _Bounded(media)
+    file = _BoundedReader(media)
     try:
         with av.open(file, "r", container_options=_OPTIONS, **lenient(av)) as container:
             count = _count(container)
@@ -145,7 +145,7 @@ def _of_a_handler(exc: BaseException) -> bool:
     return name not in (None, __name__)
 
 
-class _Bounded:
+class _BoundedReader:
     """Media as a file that can be read up to a limit."""
 
     def __init__(self, media: Media) -> None:

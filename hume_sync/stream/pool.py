@@ -20,7 +20,7 @@ from .executor import Stream
 from .leases import Lease
 from .pool_settings import PoolSettings
 from .pool_state import PoolState
-from .requests import Models
+from .requests import RequestBuilder
 from .stream_socket import StreamSocket
 
 __all__ = ["StreamPool"]
@@ -50,7 +50,7 @@ class StreamPool:
     connections of their own.
     """
 
-    def __init__(self, settings: PoolSettings, models: Models) -> None:
+    def __init__(self, settings: PoolSettings, models: RequestBuilder) -> None:
         self._settings = settings
         self._models = models
         self._states: dict[int, PoolState] = {}  # by process id: a child never sees a lock or connection of its parent
@@ -98,20 +98,20 @@ class StreamPool:
         """
         state = self._state()
         with state.lock:
-            closed = state.drain()
-        state.close_all(closed)
+            closed = state.reclaim_abandoned()
+        state.close_connections(closed)
         with state.lock:
             now = {
-                "busy": state.running,
-                "idle": state.shelf.total - state.running,
+                "busy": state.busy,
+                "idle": state.connections.size - state.busy,
                 "waiting": state.leases.waiting,
-                "leases": len(state.leases.out),
+                "leases": len(state.leases.active),
                 "streams": len(state.leases.named),
                 "stream_bytes": state.leases.named.bytes,
                 "evicted_streams": state.leases.named.evicted,
             }
             counts = {**dict.fromkeys(_COUNTS, 0.0), **state.counts}
-            counts["requests"] += sum(lease.stream.sent for lease in state.leases.out)
+            counts["requests"] += sum(lease.stream.sent for lease in state.leases.active)
             return {**counts, **now}
 
     @property
@@ -162,8 +162,8 @@ class StreamPool:
             state = self._states.setdefault(pid, fresh)
             if state is fresh:
                 for other in [other for other in self._states if other != pid]:
-                    self._states.pop(other).let_go(hooked=False)
-                weakref.finalize(self, _forgotten, state)
+                    self._states.pop(other).release_after_fork(hooked=False)
+                weakref.finalize(self, _on_garbage_collected, state)
         return state
 
 
@@ -190,7 +190,7 @@ class PooledSocket:
             source = PooledProvider(pool, state, lease)
             self._socket = StreamSocket(source, pool._models, lease.stream, timeout=pool._settings.call_timeout)
         except BaseException:
-            state.end_lease(lease)
+            state.release(lease)
             raise
         return self._socket
 
@@ -228,30 +228,30 @@ class PooledProvider:
         return self._state.settings.policy
 
     @property
-    def gate(self) -> CircuitBreaker:
+    def breaker(self) -> CircuitBreaker:
         """The pool's."""
-        return self._state.gate
+        return self._state.breaker
 
     @property
     def closing(self) -> bool:
         """Whether the pool has run out of patience: nothing is tried again then."""
         return not self._state.patient
 
-    def check(self) -> None:
+    def before_call(self) -> None:
         """Raise where a call can never be right."""
         state = self._state
         if state.pid != os.getpid():
             raise MisuseError("this lease was taken before the process was forked: take one in the child")
         if self._lease.flagged:
-            state.check(self._lease)
+            state.check_lease(self._lease)
 
-    def finish(self) -> None:
+    def after_call(self) -> None:
         """A call is over."""
         if self._lease.flagged:
-            self._state.settle(self._lease)
+            self._state.process_pending(self._lease)
 
-    def take(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
-        """The lease's own connection, or another one: see `PoolState.take`."""
+    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+        """The lease's own connection, or another one: see `PoolState.connection_for`."""
         lease = self._lease
         connection = lease.connection
         if (
@@ -261,20 +261,20 @@ class PooledProvider:
             and self._state.settings.limits.is_fresh(connection)
         ):
             return connection  # the usual way: its own, as it was left
-        return self._state.take(lease, caller, deadline)
+        return self._state.connection_for(lease, caller, deadline)
 
-    def sleep(self, delay: float) -> None:
+    def wait(self, delay: float) -> None:
         """Wait, unless the pool is closed meanwhile."""
-        self._state.sleep(delay)
+        self._state.wait(delay)
 
-    def count(self, **changes: float) -> None:
+    def add_stats(self, **changes: float) -> None:
         """Add to the pool's statistics."""
-        self._state.count(**changes)
+        self._state.add_stats(**changes)
 
     def close(self, timeout: float) -> None:
         """Give the lease back, from any thread."""
         if self._state.pid == os.getpid():
-            self._state.end_lease(self._lease)
+            self._state.release(self._lease)
 
     def abort(self) -> None:
         """Do nothing: giving back does not wait."""
@@ -287,14 +287,14 @@ def _check_key(key: object) -> None:
         raise InputError(f"stream must be a hashable key, got {type(key).__name__}") from None
 
 
-def _forgotten(state: PoolState) -> None:
+def _on_garbage_collected(state: PoolState) -> None:
     """A pool was dropped, or the interpreter ends, without `close`: say so, and let go without waiting."""
     if state.closing or state.pid != os.getpid():
         return
-    left = state.shelf.clear()
+    left = state.connections.pop_idle()
     for connection in left:
         connection.discard()
-    for lease in list(state.leases.out):
+    for lease in list(state.leases.active):
         if lease.connection is not None:
             left.append(lease.connection)
             if lease.lock.holder is None:

@@ -19,8 +19,8 @@ from ..net.interrupts import from_outside
 from ..net.pending import Pending
 from .breaker import CircuitBreaker
 from .connection import Connection
-from .connections import Closed, PooledConnections
-from .holders import Crowd
+from .connections import ToClose, PooledConnections
+from .holders import LeaseReport
 from .leases import Lease, LeaseQueue, PoolThread, ThreadLife, WaitingClient
 from .named_streams import NamedStreams
 from .pool_settings import PoolSettings
@@ -51,8 +51,8 @@ class PoolState:
         self.changed = Condition(self.lock)  # told of the pool's end, and then when a connection stops being busy
         self.closing = False
         self.patient = True  # False once closing has run out of time: no new socket is begun
-        self.gate = CircuitBreaker(settings.policy, settings.name, fail_fast=settings.fail_fast)
-        self.shelf = PooledConnections(settings.max_size, settings.limits)
+        self.breaker = CircuitBreaker(settings.policy, settings.name, fail_fast=settings.fail_fast)
+        self.connections = PooledConnections(settings.max_size, settings.limits)
         self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
         self.counts: defaultdict[str, float] = defaultdict(float)
         self._threads = threading.local()
@@ -64,7 +64,7 @@ class PoolState:
                 settings.new_stream, settings.max_stream_idle, settings.max_streams, settings.max_stream_bytes
             ),
         )
-        fork.watch(self)
+        fork.register(self)
 
     # --- leases
 
@@ -75,31 +75,31 @@ class PoolState:
             with self.lock:
                 if self.closing:
                     raise closed_error()
-                closed = self.drain() if self.returned else None
-                self.leases.named.forget_idle()
-                if not self.leases.begin(lease):
-                    if self.settings.fail_fast and (cause := self.gate.cause):
+                closed = self.reclaim_abandoned() if self.returned else None
+                self.leases.named.expire()
+                if not self.leases.try_acquire(lease):
+                    if self.settings.fail_fast and (cause := self.breaker.cause):
                         raise cause
                     if self.leases.is_full:
-                        full = Crowd.around(lease, self.leases)
+                        full = LeaseReport.take(lease, self.leases)
                         self.counts["rejected"] += 1
                     else:
-                        waiter = self.leases.queue(lease)
+                        waiter = self.leases.enqueue(lease)
             if closed:
-                self.close_all(closed)
+                self.close_connections(closed)
             if full is not None:
                 raise full.full()
             if waiter is not None:
-                self._wait(waiter, Deadline(timeout))
+                self._wait_for_lease(waiter, Deadline(timeout))
         except BaseException:  # Ctrl-C too: whatever it had come to is given back
             with self.lock:
                 if waiter is not None:
-                    self.leases.leave_queue(waiter)
-                self.leases.end(lease)
+                    self.leases.cancel(waiter)
+                self.leases.release(lease)
             raise
         return lease
 
-    def _wait(self, waiter: WaitingClient, deadline: Deadline) -> None:
+    def _wait_for_lease(self, waiter: WaitingClient, deadline: Deadline) -> None:
         began, pause = clock.monotonic(), _FIRST_LOOK
         use: object = None
         try:
@@ -107,34 +107,34 @@ class PoolState:
                 pause = _LOOK_EVERY
                 self._search()
                 with self.lock:
-                    closed = self.drain()
+                    closed = self.reclaim_abandoned()
                     if waiter.answered:  # (its wake-up call was interrupted)
                         break
                     if self.closing:
                         raise closed_error()
-                    crowd = Crowd.around(waiter.lease, self.leases)
-                self.close_all(closed)
+                    crowd = LeaseReport.take(waiter.lease, self.leases)
+                self.close_connections(closed)
                 before, use = use, crowd.use
                 if crowd.would_wait_for_itself and (crowd.blocks or use == before):
-                    raise self._timed_out(crowd.dead_lock())
-                if cause := self.gate.cause:
+                    raise self._timed_out(crowd.deadlock())
+                if cause := self.breaker.cause:
                     if self.settings.fail_fast or deadline.expired():
                         raise cause from crowd.timeout()  # why nobody gives a lease back
                 elif deadline.expired():
                     raise self._timed_out(crowd.timeout())
         finally:
-            self.count(wait_seconds=clock.monotonic() - began)
+            self.add_stats(wait_seconds=clock.monotonic() - began)
         if waiter.refused is not None:
             raise waiter.refused
 
     def _timed_out(self, error: PoolTimeout) -> PoolTimeout:
-        self.count(timeouts=1)
+        self.add_stats(timeouts=1)
         return error
 
     def _search(self) -> None:
         """Have garbage collected, once, for each lease whose thread has ended: its socket may be part of it."""
         with self.lock:
-            lost = [lease for lease in self.leases.out if not lease.searched and lease.thread.ended]
+            lost = [lease for lease in self.leases.active if not lease.searched and lease.thread.ended]
             for lease in lost:
                 lease.searched = True
         if lost:
@@ -149,7 +149,7 @@ class PoolState:
             thread = self._threads.thread = PoolThread(life)
             return thread
 
-    def check(self, lease: Lease) -> None:
+    def check_lease(self, lease: Lease) -> None:
         """Before a call on a lease that was flagged.
 
         Raises:
@@ -164,127 +164,127 @@ class PoolState:
         """Whether this thread was interrupted, by a finaliser or a signal handler, while it holds the pool's lock."""
         return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # what threading.Condition asks it
 
-    def end_lease(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         """Give a lease back, from any thread; where a call is under way, at its end."""
         lease.ending = lease.flagged = True
         if self._is_inside():
             self.returned.append(lease)
         else:
-            self.settle(lease)
+            self.process_pending(lease)
 
-    def settle(self, lease: Lease) -> None:
+    def process_pending(self, lease: Lease) -> None:
         """Do what a lease was flagged for, unless a call is under way: the end of that one comes here too."""
-        while lease.lock.seize():
+        while lease.lock.try_acquire():
             try:
                 with self.lock:
-                    closed = self._settle(lease)
+                    closed = self._process_pending(lease)
             finally:
                 lease.lock.release()
             if closed:
-                self.close_all(closed)
+                self.close_connections(closed)
             # Whoever flags it while we hold its lock cannot take that, and so leaves it to us.
             if not (lease.ending and lease.active) and not (lease.connection and self.closing):
                 return
 
-    def _settle(self, lease: Lease) -> Closed:
+    def _process_pending(self, lease: Lease) -> ToClose:
         """The same, for the holder of both locks; returns what is to be closed."""
-        closed = self.drain() if self.returned else []
+        closed = self.reclaim_abandoned() if self.returned else []
         lease.flagged = False  # before it is looked at: who flags it from now on is seen above
         if lease.interrupted:
             lease.interrupted = False
-            closed += self.shelf.left_by(lease, lease.connection)
+            closed += self.connections.reclaim(lease, lease.connection)
         if lease.ending:
-            closed += self._take_back(lease)
+            closed += self._release(lease)
         if self.closing:
             lease.flagged = True
-            closed += self._unhand(lease)
+            closed += self._detach(lease)
             if not self.patient:  # `close` is over: nobody else will let go of it
-                closed += [(idle, "pool") for idle in self.shelf.clear()]
+                closed += [(idle, "pool") for idle in self.connections.pop_idle()]
             self.changed.notify_all()
         return closed
 
-    def count(self, **changes: float) -> None:
+    def add_stats(self, **changes: float) -> None:
         """Add to the statistics."""
         with self.lock:
             for name, change in changes.items():
                 self.counts[name] += change
 
-    def _take_back(self, lease: Lease) -> Closed:
+    def _release(self, lease: Lease) -> ToClose:
         """End a lease; returns what is to be closed. The caller holds the lock."""
         if not lease.active:
             return []
         self.counts["requests"] += lease.stream.sent
         lease.stream.sent = 0
-        closed = self._unhand(lease)
-        self.leases.end(lease)
+        closed = self._detach(lease)
+        self.leases.release(lease)
         return closed
 
-    def _unhand(self, lease: Lease) -> Closed:
+    def _detach(self, lease: Lease) -> ToClose:
         """Part a lease from its connection; returns what is to be closed. The caller holds the lock."""
         connection, lease.connection = lease.connection, None
         if connection is None:
             return []
         try:
-            return self.shelf.put_back(connection, lease.stream, kept=lease.key is not None)
+            return self.connections.checkin(connection, lease.stream, kept=lease.key is not None)
         except BaseException:
-            self.shelf.abandon(connection)
+            self.connections.abandon(connection)
             raise
 
-    def drain(self) -> Closed:
+    def reclaim_abandoned(self) -> ToClose:
         """Take back the leases that finalisers have left; returns what is to be closed. The caller holds the lock."""
-        closed: Closed = []
+        closed: ToClose = []
         while self.returned:
             lease = self.returned.popleft()
             if lease.dropped:  # nobody can be in a call
-                closed += self._take_back(lease)
-            elif lease.lock.seize():  # else the end of the call under way is its end
+                closed += self._release(lease)
+            elif lease.lock.try_acquire():  # else the end of the call under way is its end
                 try:
-                    closed += self._take_back(lease)
+                    closed += self._release(lease)
                 finally:
                     lease.lock.release()
         return closed
 
     # --- connections
 
-    def take(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
+    def connection_for(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         """The connection for an exchange, polled: the lease's own, else one from the shelf, else a new one."""
         connection, checked = lease.connection, False
         if connection is not None:
             now = connection.taken = clock.boottime()
             why = self.settings.limits.expired(connection, now) if connection.sound else "error"
             if why is not None:
-                self._drop(lease, connection, why)
-            elif self._is_there(lease, connection, deadline):
+                self._discard(lease, connection, why)
+            elif self._is_alive(lease, connection, deadline):
                 return connection
             else:
                 checked = connection.may_be_dead(now, self.settings.limits.check_after)
         try:
-            found = self._find(lease, caller, deadline, checked=checked)
+            found = self._checkout_or_connect(lease, caller, deadline, checked=checked)
         except BaseException:
             lease.interrupted = lease.flagged = True  # a signal may have left something half taken
             raise
-        if lease.stream.is_elsewhere(found):
-            self.count(reconnects=1)
+        if lease.stream.needs_replay_on(found):
+            self.add_stats(reconnects=1)
         return found
 
-    def _is_there(self, lease: Lease, connection: Connection, deadline: Deadline) -> bool:
+    def _is_alive(self, lease: Lease, connection: Connection, deadline: Deadline) -> bool:
         try:
             self.settings.limits.confirm(connection, deadline)
         except ConnectionLost as exc:
-            self._drop(lease, connection, "stale")
+            self._discard(lease, connection, "stale")
             if from_outside(exc):
                 raise
             return False
         return True
 
-    def _drop(self, lease: Lease, connection: Connection, why: str) -> None:
+    def _discard(self, lease: Lease, connection: Connection, why: str) -> None:
         """Take a connection from its lease, which cannot go on with it."""
         with self.lock:
             lease.connection = None
-            self.shelf.drop(connection)
-        self.close_all([(connection, why)])
+            self.connections.remove(connection)
+        self.close_connections([(connection, why)])
 
-    def _find(self, lease: Lease, caller: object, deadline: Deadline, *, checked: bool) -> Connection:
+    def _checkout_or_connect(self, lease: Lease, caller: object, deadline: Deadline, *, checked: bool) -> Connection:
         """Find or dial a connection. After a check in vain no other is checked: a call waits for one pong at most."""
         check_after, thread = self.settings.limits.check_after, self.thread()
         if thread is not lease.thread:
@@ -292,40 +292,40 @@ class PoolState:
         while True:
             with self.lock:
                 if not lease.active:  # another thread, or a signal handler, has just ended it
-                    self.check(lease)
-                connection, closed = self.shelf.pick(lease.stream, thread, lease, unchecked=checked)
+                    self.check_lease(lease)
+                connection, closed = self.connections.checkout(lease.stream, thread, lease, unchecked=checked)
                 lease.connection = connection
             if connection is not None:
                 _log.debug("%s: reusing connection %d", self.settings.name, connection.epoch)
             if closed:
-                self.close_all(closed)
+                self.close_connections(closed)
             if not self.patient:  # looked at last: `abort` does not see what is taken after it
                 raise closed_error()
             if connection is None:
-                return self._dial(lease, thread, caller, deadline)
+                return self._connect_for(lease, thread, caller, deadline)
             suspect = connection.may_be_dead(connection.taken, check_after)
-            if (not suspect and connection.is_quiet()) or self._is_there(lease, connection, deadline):
+            if (not suspect and connection.is_quiet()) or self._is_alive(lease, connection, deadline):
                 return connection
             checked = checked or suspect
 
-    def _dial(self, lease: Lease, thread: PoolThread, caller: object, deadline: Deadline) -> Connection:
+    def _connect_for(self, lease: Lease, thread: PoolThread, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
         try:
-            connection = self.gate.dial(functools.partial(self._connect, lease), caller, deadline)
-            self._dialled(lease, thread, connection)
+            connection = self.breaker.connect(functools.partial(self._connect, lease), caller, deadline)
+            self._connected(lease, thread, connection)
         except BaseException:
             if lease.pending is not None:
                 lease.pending.release()
             if connection is not None:
                 connection.discard()
-            self._dialled(lease, thread, None)
+            self._connected(lease, thread, None)
             raise
         return connection
 
-    def _dialled(self, lease: Lease, thread: PoolThread, connection: Connection | None) -> None:
+    def _connected(self, lease: Lease, thread: PoolThread, connection: Connection | None) -> None:
         """A dial has ended, with a connection or without one."""
         with self.lock:
-            self.shelf.dialled(connection, thread, lease)
+            self.connections.add(connection, thread, lease)
             lease.connection = connection
             lease.pending = None
             self.counts["created"] += connection is not None
@@ -340,16 +340,16 @@ class PoolState:
 
         return self.settings.connect(deadline, watch)
 
-    def close_all(self, closed: Closed) -> None:
+    def close_connections(self, closed: ToClose) -> None:
         """Close what the shelf has taken out. Without the lock."""
         if not closed:
             return
         for connection, reason in closed:
             _log.debug("%s: closing connection %d: %s", self.settings.name, connection.epoch, reason)
-            connection.retire()
-            self.shelf.doomed.pop(connection, None)
+            connection.close_nowait()
+            self.connections.doomed.pop(connection, None)
         for _, reason in closed:
-            self.count(**{f"closed_{reason}": 1})
+            self.add_stats(**{f"closed_{reason}": 1})
 
     # --- the end
 
@@ -357,15 +357,15 @@ class PoolState:
         """See `StreamPool.close`."""
         deadline = Deadline(timeout)
         self._refuse_newcomers()
-        for connection in self._clear():
+        for connection in self._pop_idle():
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))
-            self.shelf.doomed.pop(connection, None)
-        self.changed.wait_for(lambda: True if self.is_calm or not self.patient else None, deadline)
+            self.connections.doomed.pop(connection, None)
+        self.changed.wait_for(lambda: True if self.is_idle or not self.patient else None, deadline)
         self.patient = False
         self._cut_off()
-        for connection in self._clear():
-            connection.retire()
-            self.shelf.doomed.pop(connection, None)
+        for connection in self._pop_idle():
+            connection.close_nowait()
+            self.connections.doomed.pop(connection, None)
 
     def abort(self) -> None:
         """See `StreamPool.abort`. May be called by a signal handler or a finaliser, whatever that interrupts."""
@@ -374,63 +374,63 @@ class PoolState:
         self._cut_off()
         if self._is_inside():
             return  # who waits looks twice a second; what is idle ends with the pool
-        idle = self._clear()
+        idle = self._pop_idle()
         self._refuse_newcomers()
         for connection in idle:
             connection.discard()
-            self.shelf.doomed.pop(connection, None)
+            self.connections.doomed.pop(connection, None)
         self._cut_off()  # what began meanwhile
 
     def _refuse_newcomers(self) -> None:
         with self.lock:
-            for lease in self.leases.out:
+            for lease in self.leases.active:
                 lease.flagged = True  # before `closing` is to be seen
             self.closing = True
-            self.leases.refuse_all(closed_error)
-            closed = self.drain()
-            out = list(self.leases.out)
+            self.leases.fail_all(closed_error)
+            closed = self.reclaim_abandoned()
+            out = list(self.leases.active)
             self.changed.notify_all()
-        self.close_all(closed)
-        self.gate.end(closed_error())
+        self.close_connections(closed)
+        self.breaker.shut_down(closed_error())
         for lease in out:
-            self.settle(lease)
+            self.process_pending(lease)
 
     def _cut_off(self) -> None:
         """End the calls under way. Takes no lock: each step is a single one."""
-        for connection in list(self.shelf.leased):
+        for connection in list(self.connections.in_use):
             connection.abort()
-        for lease in list(self.leases.out):
+        for lease in list(self.leases.active):
             if (pending := lease.pending) is not None:
                 pending.abort()
 
     @property
-    def is_calm(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether no connection is in use or being dialled. The caller holds the lock."""
-        return not self.shelf.leased and not self.shelf.dialling
+        return not self.connections.in_use and not self.connections.connecting
 
-    def sleep(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
         """Wait, or raise `PoolClosed` as soon as the pool is closed."""
         if self.changed.wait_for(lambda: self.closing or None, Deadline(seconds)):
             raise closed_error()
 
-    def _clear(self) -> list[Connection]:
+    def _pop_idle(self) -> list[Connection]:
         """Take out what is idle, and what a signal has kept from being closed."""
         with self.lock:
-            self.counts["closed_pool"] += len(self.shelf.clear())
-            return list(self.shelf.doomed)
+            self.counts["closed_pool"] += len(self.connections.pop_idle())
+            return list(self.connections.doomed)
 
     @property
-    def running(self) -> int:
+    def busy(self) -> int:
         """Connections in use this very moment, or being dialled. The caller holds the lock."""
-        leases = [lease for lease in self.leases.out if lease.connection and lease.lock.holder]
-        return len(leases) + len(self.shelf.dialling)
+        leases = [lease for lease in self.leases.active if lease.connection and lease.lock.holder]
+        return len(leases) + len(self.connections.connecting)
 
-    def let_go(self, *, hooked: bool) -> None:
+    def release_after_fork(self, *, hooked: bool) -> None:
         """In a forked child: none of this is ours. No lock is taken: its holder may not exist here."""
-        for connection in [*self.shelf.idle, *self.shelf.leased]:
-            connection.let_go(close=hooked)
-        self.shelf.idle.clear()
-        self.shelf.leased.clear()
+        for connection in [*self.connections.idle, *self.connections.in_use]:
+            connection.release_after_fork(close=hooked)
+        self.connections.idle.clear()
+        self.connections.in_use.clear()
 
 
 def closed_error() -> PoolClosed:

@@ -12,7 +12,7 @@ import attrs
 import orjson
 import pybase64
 
-from ..errors import FOREIGN, InputError, described
+from ..errors import FOREIGN, InputError, short_repr
 from ..net.frames import LARGE, Part
 from ..net.interrupts import from_handler
 from ..net.number import plain_number
@@ -30,16 +30,16 @@ from .duration import Length, measure
 from .landmarks import serialize_landmarks
 from .media import Media, check_size, decode_base64
 
-__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "Members", "Models", "Request", "ServerEffect", "check_window"]
+__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "JSONParts", "RequestBuilder", "Request", "ServerEffect", "check_window"]
 
-Members = tuple[Part, ...]
+JSONParts = tuple[Part, ...]
 """The members of a JSON object, without braces; their bytes joined are its text."""
 
 _AT_A_TIME = 48 * 1024
 """Bytes of media encoded at a time: a multiple of three, so that no piece but the last is padded."""
 
 
-class _Base64:
+class _LazyBase64:
     """Much data, encoded only where it is sent from: it is in memory once, and once in the frame.
 
     That is half the memory of three copies; and so little that glibc keeps it for the next one. What it gives back and
@@ -81,7 +81,7 @@ class ServerEffect:
 class Request:
     """One request."""
 
-    members: Members = attrs.field(repr=False)
+    members: JSONParts = attrs.field(repr=False)
     effect: ServerEffect | None = None
     """None: nothing is left behind. So it is for text and landmarks."""
     begins_stream: bool = False
@@ -98,10 +98,10 @@ class Request:
         if reset is False:
             return self
         if reset is not True:
-            raise InputError(f"reset must be True or False, got {described(reset)}")
+            raise InputError(f"reset must be True or False, got {short_repr(reset)}")
         return attrs.evolve(self, effect=self.effect or ServerEffect(), begins_stream=True)
 
-    def with_reset(self) -> Members:
+    def with_reset(self) -> JSONParts:
         """Its members, with the order to empty the window first."""
         return (*RESET_STREAM.members, b",", *self.members)
 
@@ -116,7 +116,7 @@ def _base64(data: Media) -> Part:
     if len(data) < LARGE:
         return pybase64.b64encode(data)
     # Every attempt is to send what was given: what the caller may change meanwhile is copied.
-    return _Base64(bytes(data))
+    return _LazyBase64(bytes(data))
 
 
 def check_window(stream_window_ms: object) -> int | float | None:
@@ -129,14 +129,14 @@ def check_window(stream_window_ms: object) -> int | float | None:
         return None
     number = plain_number(stream_window_ms)
     if number is None or not 500 <= number <= 10000:
-        got = described(stream_window_ms)
+        got = short_repr(stream_window_ms)
         raise InputError(f"stream_window_ms must be a number from 500 to 10000, or None; got {got}")
     return number
 
 
 @safe_repr
 @attrs.frozen
-class Models:
+class RequestBuilder:
     """What every payload of a socket says besides its data: configurations and window, checked and written once."""
 
     configs: tuple[ModelConfigBase, ...]
@@ -148,11 +148,11 @@ class Models:
     """Whether an audio model is among them."""
     identifies: bool
     """Whether faces are to be identified."""
-    _tail: dict[bool, bytes]
+    _suffix: dict[bool, bytes]
     """The members behind the data, by ``raw_text``."""
 
     @classmethod
-    def of(cls, configs: object, stream_window_ms: object, max_payload_size: int, owner: str = "Socket") -> Models:
+    def create(cls, configs: object, stream_window_ms: object, max_payload_size: int, owner: str = "Socket") -> RequestBuilder:
         """Check and write configurations.
 
         Raises:
@@ -174,11 +174,11 @@ class Models:
         identifies = any(isinstance(config, FaceConfig) and config.identify_faces is True for config in checked)
         return cls(checked, window, max_payload_size, owner, audio, identifies, tail)
 
-    def replaced_by(self, configs: Iterable[ModelConfigBase] | None) -> Models:
+    def with_configs(self, configs: Iterable[ModelConfigBase] | None) -> RequestBuilder:
         """These, or the configurations of one call in their place (None: these)."""
         if configs is None:
             return self
-        return Models.of(configs, self.stream_window_ms, self.max_payload_size, "Payload")
+        return RequestBuilder.create(configs, self.stream_window_ms, self.max_payload_size, "Payload")
 
     def media(self, media: Media, name: str = "data") -> Request:
         """A payload of raw media, base64-encoded here. The size was checked when it was read.
@@ -188,16 +188,16 @@ class Models:
         """
         length = self._length(media, name)  # first: it may need the media once more
         kept = self.audio  # for its window
-        return self._payload(pybase64.b64encode(media) if kept else _base64(media), length)
+        return self._media_request(pybase64.b64encode(media) if kept else _base64(media), length)
 
-    def encoded(self, bytes_data: object) -> Request:
+    def base64_media(self, bytes_data: object) -> Request:
         """A payload of media that is base64 already.
 
         Raises:
             InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded; else as for `media`.
         """
         encoded, media = decode_base64(bytes_data, self.max_payload_size)
-        return self._payload(encoded, self._length(media, "bytes_data"))
+        return self._media_request(encoded, self._length(media, "bytes_data"))
 
     def text(self, text: object) -> Request:
         """A payload of plain text for the language model.
@@ -206,7 +206,7 @@ class Models:
             InputError: another model is configured (the official text); not a str, blank, too large, or not
                 writable as UTF-8.
         """
-        self._require(LanguageConfig, "send_text")
+        self._require_only(LanguageConfig, "send_text")
         if not isinstance(text, str):
             raise InputError(f"text must be a str, got {type(text).__name__}")
         if not text.strip():
@@ -220,7 +220,7 @@ class Models:
         if written is None:  # (raised here, for the error of older versions of orjson keeps the text)
             raise InputError("text holds lone surrogates, which UTF-8 cannot write")
         check_size("text", len(written) - 2, self.max_payload_size)
-        return Request((b'"data":', written, self._tail[True]))
+        return Request((b'"data":', written, self._suffix[True]))
 
     def facemesh(self, landmarks: object) -> Request:
         """A payload of facemesh landmarks.
@@ -228,20 +228,20 @@ class Models:
         Raises:
             InputError: another model is configured (the official text); else as `serialize_landmarks` says.
         """
-        self._require(FacemeshConfig, "send_facemesh")
+        self._require_only(FacemeshConfig, "send_facemesh")
         written = serialize_landmarks(landmarks)
         check_size("landmarks", len(written), self.max_payload_size)
-        return Request((b'"data":"', _base64(written), b'"', self._tail[False]))
+        return Request((b'"data":"', _base64(written), b'"', self._suffix[False]))
 
     def _length(self, media: Media, name: str) -> Length | None:
         return measure(media, name) if self.audio else None
 
-    def _payload(self, encoded: Part, length: Length | None) -> Request:
-        members = (b'"data":"', encoded, b'"', self._tail[False])
+    def _media_request(self, encoded: Part, length: Length | None) -> Request:
+        members = (b'"data":"', encoded, b'"', self._suffix[False])
         lasting = self.audio or self.identifies
         return Request(members, ServerEffect(self.audio, length, self.identifies) if lasting else None)
 
-    def _require(self, accepted: type[ModelConfigBase], method: str) -> None:
+    def _require_only(self, accepted: type[ModelConfigBase], method: str) -> None:
         for config in self.configs:
             if not isinstance(config, accepted):
                 # The official SDK's text, word for word: callers match on them.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, Final, Self, TypeGuard
 
-from ..errors import InputError, described
+from ..errors import InputError, short_repr
 from ..net.interrupts import from_handler
 from ..net.replies import MODELS
 
@@ -78,12 +78,12 @@ class StreamResponse(dict[str, Any]):
         except (TypeError, ValueError) as exc:
             if from_handler(exc):
                 raise
-            raise InputError(f"body must be the JSON object of a reply, got {described(body)}") from None
+            raise InputError(f"body must be the JSON object of a reply, got {short_repr(body)}") from None
         if isinstance(body, StreamResponse):
             vars(self).update(vars(body))
         if emulated is not None:
             if not isinstance(emulated, bool):
-                raise InputError(f"emulated must be True, False or None, got {described(emulated)}")
+                raise InputError(f"emulated must be True, False or None, got {short_repr(emulated)}")
             self.emulated = emulated
 
     @classmethod
@@ -221,7 +221,7 @@ class StreamResponse(dict[str, Any]):
         hint = f"; did you mean {near[0]!r}?" if near else ""
         held = ", ".join(name for name in names if name in self) or "none"
         raise InputError(
-            f"no model is called {described(model)}{hint} (models: {', '.join(names)}; in this reply: {held})"
+            f"no model is called {short_repr(model)}{hint} (models: {', '.join(names)}; in this reply: {held})"
         )
 
     def _predictions(self, model: str | None) -> Iterator[tuple[str, int, dict[str, Any]]]:
@@ -279,7 +279,7 @@ def _count(n: object) -> int:
         if from_handler(exc):
             raise
     if number < 0:
-        raise InputError(f"n must be a whole number from 0, got {described(n)}")
+        raise InputError(f"n must be a whole number from 0, got {short_repr(n)}")
     return number
 
 

@@ -13,9 +13,9 @@ from ..net.interrupts import from_outside
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .configs import ModelConfigBase, model_name
-from .executor import CONNECT, RequestExecutor, Source, Stream
+from .executor import CONNECT, RequestExecutor, ConnectionProvider, Stream
 from .media import name_of, read_file, read_media
-from .requests import GET_JOB_DETAILS, RESET_STREAM, Models, Request
+from .requests import GET_JOB_DETAILS, RESET_STREAM, RequestBuilder, Request
 from .responses import StreamResponse
 from .window import StreamWindow
 
@@ -24,16 +24,16 @@ __all__ = ["SocketProvider", "StreamSocket"]
 _Configs = Iterable[ModelConfigBase] | None
 
 
-class SocketProvider(Source, Protocol):
+class SocketProvider(ConnectionProvider, Protocol):
     """A source of connections that knows who may use it, and when that is over."""
 
     lock: CallLock
     """Held for a whole call, reconnects and replays included; guards the stream and its connection."""
 
-    def check(self) -> None:
+    def before_call(self) -> None:
         """Raise where a call can never be right."""
 
-    def finish(self) -> None:
+    def after_call(self) -> None:
         """The call is over."""
 
     def close(self, timeout: float) -> None:
@@ -70,7 +70,7 @@ class StreamSocket:
     __slots__ = ("__weakref__", "_close_timeout", "_closed", "_exchanges", "_models", "_source", "_timeout")
 
     def __init__(
-        self, source: SocketProvider, models: Models, stream: Stream, *, timeout: float, close_timeout: float = 5.0
+        self, source: SocketProvider, models: RequestBuilder, stream: Stream, *, timeout: float, close_timeout: float = 5.0
     ) -> None:
         self._source = source
         self._models = models
@@ -97,7 +97,7 @@ class StreamSocket:
             reset: begin a new stream with this payload, in the same request.
             timeout: seconds.
         """
-        models = self._models.replaced_by(configs)
+        models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
         # (Not by a variable: what was read is to go as soon as it is encoded.)
         request = models.media(read_file(filepath, models.max_payload_size), name_of(filepath))
@@ -108,7 +108,7 @@ class StreamSocket:
         self, data: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
         """Send raw media: bytes as they are in a file, or a binary file object."""
-        models = self._models.replaced_by(configs)
+        models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
         return self._exchange(models.media(read_media(data, models.max_payload_size)).beginning_stream(reset), deadline)
 
@@ -117,16 +117,16 @@ class StreamSocket:
         self, bytes_data: bytes, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
         """Send media that is base64 already, as with the official SDK. For raw media see `send_media`."""
-        models = self._models.replaced_by(configs)
+        models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.encoded(bytes_data).beginning_stream(reset), deadline)
+        return self._exchange(models.base64_media(bytes_data).beginning_stream(reset), deadline)
 
     @hides_locals
     def send_text(
         self, text: str, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
         """Send plain text to the language model; every configuration must be a `LanguageConfig`."""
-        models = self._models.replaced_by(configs)
+        models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
         return self._exchange(models.text(text).beginning_stream(reset), deadline)
 
@@ -143,7 +143,7 @@ class StreamSocket:
             reset: begin a new stream with this payload, in the same request.
             timeout: seconds.
         """
-        models = self._models.replaced_by(configs)
+        models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
         return self._exchange(models.facemesh(landmarks).beginning_stream(reset), deadline)
 
@@ -220,17 +220,17 @@ class StreamSocket:
         source = self._source
         lock = source.lock
         if lock.holder is not None:
-            lock.refuse_reentry()
-        source.check()
+            lock.raise_if_reentrant()
+        source.before_call()
         try:
             if not lock.acquire(deadline):
                 raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
             # Critical section: from the first byte of the request to the decoded reply.
-            return self._exchanges.run(request, deadline)
+            return self._exchanges.execute(request, deadline)
         except HumeClientException as exc:
             if not from_outside(exc):
-                source.count(errors=1)
+                source.add_stats(errors=1)
             raise
         finally:
             lock.release()
-            source.finish()
+            source.after_call()

@@ -18,7 +18,7 @@ import attrs
 
 from ..reprs import safe_repr
 from .duration import Length
-from .requests import Members
+from .requests import JSONParts
 
 __all__ = ["DEFAULT_WINDOW_MS", "ReplayPlan", "StreamWindow", "WindowItem"]
 
@@ -44,7 +44,7 @@ class WindowItem:
     """One payload the server has accepted."""
 
     number: int
-    members: Members = attrs.field(repr=False)
+    members: JSONParts = attrs.field(repr=False)
     """As it was sent, its own configurations included."""
     length: Length | None
     """Length of its audio; None where it is unknown."""
@@ -88,7 +88,7 @@ class StreamWindow:
         self.number = 0
         """Of the last accepted payload or reset."""
 
-    def push(self, members: Members, length: Length | None) -> None:
+    def append(self, members: JSONParts, length: Length | None) -> None:
         """Remember a payload that the server has accepted; forget what has certainly left the window."""
         self.number += 1
         self._given_up = False
@@ -113,12 +113,12 @@ class StreamWindow:
         self._lost = self._given_up = False
         self._origin = self.number
 
-    def give_up(self) -> None:
+    def mark_lost(self) -> None:
         """What is remembered cannot be replayed: forget it. The next payload starts from nothing, whatever it takes."""
         self.reset()
         self._given_up = True
 
-    def plan(self, heard: int | None) -> ReplayPlan:
+    def replay_plan(self, heard: int | None) -> ReplayPlan:
         """What a connection needs.
 
         Args:

@@ -27,7 +27,7 @@ def test_sockets_that_were_lost_sight_of_are_closed() -> None:
             made, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
             transports.append(made)
         transports[0].close()  # one that was not
-        await loop.let_go()
+        await loop.cancel_all()
 
     run(lose_some())
     assert [transport.get_extra_info("socket").fileno() for transport in transports] == [-1, -1]
@@ -51,7 +51,7 @@ def test_tasks_have_ended_before_the_sockets_they_use_are_closed() -> None:
         begun = asyncio.Event()
         task = loop.create_task(use(begun))
         await begun.wait()
-        await loop.let_go()
+        await loop.cancel_all()
         assert task.cancelled()
 
     run(live())
@@ -74,7 +74,7 @@ def test_a_task_that_does_not_end_is_not_waited_for() -> None:
         over = asyncio.Event()
         task = loop.create_task(refuse(over))
         await asyncio.sleep(0)
-        await loop.let_go()
+        await loop.cancel_all()
         assert not task.done()
         over.set()
 
@@ -93,7 +93,7 @@ def test_work_that_goes_on_in_a_thread_is_not_waited_for() -> None:
         assert isinstance(loop, IsolatedEventLoop)
         loop.run_in_executor(None, look_up)
         assert begun.wait(5)
-        await loop.let_go()
+        await loop.cancel_all()
 
     try:
         assert took(lambda: run(live())) < 1

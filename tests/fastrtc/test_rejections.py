@@ -12,7 +12,7 @@ import pytest
 from hume_sync import AuthenticationError, ConnectError, HandshakeRejected
 from hume_sync.fastrtc import ConnectionAlreadyExists, FastRTCClient, TooManyConnections
 from hume_sync.fastrtc.rejections import refusal, refused
-from hume_sync.net.body import Body, framing
+from hume_sync.net.body import Body, body_reader
 from tests.faultproxy import Peer
 from tests.net.support import Script, frame, server
 from tests.net.support import says as frames
@@ -181,7 +181,7 @@ def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest
     looking = threading.Semaphore(0)  # released when the client has the head, and with each piece of the body
 
     def noted(*head: Any) -> Body:
-        body = framing(*head)
+        body = body_reader(*head)
         feed = body.feed
 
         def noted_feed(data: bytes) -> bytes:

@@ -139,7 +139,7 @@ def test_a_server_is_asked_every_five_seconds_and_given_up_after_twenty(monkeypa
         with pytest.raises(ConnectError):
             one.connect()
     ping = b'{"event":"ping"}'
-    assert [(beat.message, beat.every, beat.patience) for beat in beats] == [
+    assert [(beat.message, beat.interval, beat.timeout) for beat in beats] == [
         (ping, 5.0, 20.0),
         (ping, 5.0, 600.0),
         (ping, 1.0, 4.0),

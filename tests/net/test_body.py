@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from hume_sync import ConnectionLost, ProtocolError
-from hume_sync.net.body import Body, ChunkedBody, SizedBody, framing
+from hume_sync.net.body import Body, ChunkedBody, SizedBody, body_reader
 
 
 def fed(body: Body, data: bytes, size: int) -> bytes:
@@ -73,7 +73,7 @@ def test_a_connection_that_ends_in_the_middle_of_a_body_is_lost(body: SizedBody 
 
 
 def test_some_answers_have_no_body_whatever_they_say() -> None:
-    assert all(framing(status, {"transfer-encoding": "chunked"}).ended for status in (101, 204, 304))
+    assert all(body_reader(status, {"transfer-encoding": "chunked"}).ended for status in (101, 204, 304))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_some_answers_have_no_body_whatever_they_say() -> None:
 )
 def test_a_body_that_cannot_be_read_is_refused_before_it_is(fields: dict[str, str]) -> None:
     with pytest.raises(ProtocolError):
-        framing(200, fields)
+        body_reader(200, fields)
 
 
 # --- gzip
@@ -104,7 +104,7 @@ NOISE = random.Random(0).randbytes(3000)
 @pytest.mark.parametrize("parts", [[b"hello"], [NOISE], [b"hello, ", b"wide ", b"world"], [b""]])
 def test_gzip_is_decoded_however_it_is_cut(parts: list[bytes], coding: str, size: int) -> None:
     data = b"".join(gzip.compress(part) for part in parts)  # RFC 1952, 2.2: one member after the other
-    body = framing(200, {"content-encoding": coding, "content-length": str(len(data))})
+    body = body_reader(200, {"content-encoding": coding, "content-length": str(len(data))})
     assert fed(body, data, size) == b"".join(parts)
     assert body.ended
 
@@ -113,14 +113,14 @@ def test_gzip_is_decoded_however_it_is_cut(parts: list[bytes], coding: str, size
 def test_gzip_in_chunks_is_decoded_and_padding_is_ignored(size: int) -> None:
     data = gzip.compress(NOISE) + bytes(20)
     chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (data[:5], data[5:])) + b"0\r\n\r\n"
-    body = framing(200, ZIPPED | {"transfer-encoding": "chunked"})
+    body = body_reader(200, ZIPPED | {"transfer-encoding": "chunked"})
     assert fed(body, chunked, size) == NOISE
     assert body.ended
 
 
 def test_what_was_flushed_of_a_stream_in_gzip_comes_at_once() -> None:
     encoder = zlib.compressobj(wbits=31)
-    body = framing(200, ZIPPED)
+    body = body_reader(200, ZIPPED)
     for text in (b"data: 1\n\n", b"data: 2\n\n"):
         assert body.feed(encoder.compress(text) + encoder.flush(zlib.Z_SYNC_FLUSH)) == text
     assert body.feed(encoder.flush()) == b""
@@ -131,7 +131,7 @@ def test_what_was_flushed_of_a_stream_in_gzip_comes_at_once() -> None:
 
 def test_of_a_few_bytes_that_stand_for_many_no_step_makes_more_than_its_limit() -> None:
     data = gzip.compress(bytes(50 * 2**20))
-    body = framing(200, ZIPPED)
+    body = body_reader(200, ZIPPED)
     pieces = [len(body.feed(data))]
     while body.holds_more:
         pieces.append(len(body.feed(b"")))
@@ -140,12 +140,12 @@ def test_of_a_few_bytes_that_stand_for_many_no_step_makes_more_than_its_limit() 
 
 
 def test_an_empty_body_may_claim_to_be_gzip() -> None:
-    assert framing(200, ZIPPED | {"content-length": "0"}).ended
+    assert body_reader(200, ZIPPED | {"content-length": "0"}).ended
 
 
 @pytest.mark.parametrize("framed", [{}, {"content-length": "20"}])
 def test_gzip_that_ends_too_soon_is_lost(framed: dict[str, str]) -> None:
-    body = framing(200, ZIPPED | framed)
+    body = body_reader(200, ZIPPED | framed)
 
     def feed() -> None:
         body.feed(gzip.compress(NOISE)[:20])
@@ -159,13 +159,13 @@ def test_gzip_that_ends_too_soon_is_lost(framed: dict[str, str]) -> None:
     "data", [b"data: 1\n\n", gzip.compress(b"a", mtime=0) + b"more", gzip.compress(b"a", mtime=0)[:-8] + bytes(8)]
 )
 def test_what_claims_to_be_gzip_and_is_not_is_refused(data: bytes) -> None:
-    body = framing(200, ZIPPED)
+    body = body_reader(200, ZIPPED)
     with pytest.raises(ProtocolError, match="not the gzip"):
         fed(body, data, 10_000)
 
 
 def test_a_coding_is_named_where_it_is_one() -> None:
     with pytest.raises(ProtocolError, match=r"not asked for \(br\)$"):
-        framing(200, {"content-encoding": "br"})
+        body_reader(200, {"content-encoding": "br"})
     with pytest.raises(ProtocolError, match="not asked for$"):
-        framing(200, {"content-encoding": "open-sesame-7"})
+        body_reader(200, {"content-encoding": "open-sesame-7"})

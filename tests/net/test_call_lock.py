@@ -54,9 +54,9 @@ def test_a_call_from_inside_the_call_that_holds_it_is_refused() -> None:
     lock = CallLock()
 
     def callback() -> None:
-        lock.refuse_reentry()
+        lock.raise_if_reentrant()
 
-    lock.refuse_reentry()
+    lock.raise_if_reentrant()
     assert lock.acquire(Deadline(5))
     with pytest.raises(MisuseError, match="inside its own call"):
         callback()
@@ -74,4 +74,4 @@ def test_what_a_signal_left_behind_is_not_taken_for_a_call_under_way() -> None:
         lock.acquire(Deadline(5))
 
     interrupted()
-    lock.refuse_reentry()
+    lock.raise_if_reentrant()

@@ -102,8 +102,8 @@ def test_back_off_ends(hume_emulator: Emulator) -> None:
 @pytest.mark.usefixtures("frozen")
 def test_a_gate_lets_its_prober_through_in_time() -> None:
     gate, caller = CircuitBreaker(RetryPolicy(initial=0.01, maximum=0.02)), object()
-    gate.failed(caller, ConnectError("away"))
-    gate.enter(caller, Deadline(SOON))
+    gate.record_failure(caller, ConnectError("away"))
+    gate.wait_for_turn(caller, Deadline(SOON))
 
 
 @pytest.mark.usefixtures("frozen")
@@ -116,7 +116,7 @@ def test_a_session_goes_on_beating() -> None:
         peer.wait_gone()
 
     with server(upgraded(listen)) as port:
-        beat = Heartbeat(b"beat", every=0.02, patience=SOON)
+        beat = Heartbeat(b"beat", interval=0.02, timeout=SOON)
         duplex = Duplex.open(Endpoint("127.0.0.1", port, "/"), Deadline(SOON), beat=beat)
         until = clock.monotonic() + SOON
         while len(beats) < 3 and clock.monotonic() < until:

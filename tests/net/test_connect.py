@@ -10,7 +10,7 @@ import trustme
 
 from hume_sync import ConfigurationError, ConnectError, HumeStreamClient, LanguageConfig, ProtocolError, Timeout
 from hume_sync.emulator import Emulator
-from hume_sync.net.connect import dial
+from hume_sync.net.connect import open_stream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.proxies import Proxy
@@ -33,7 +33,7 @@ def authority() -> trustme.CA:
 
 def test_a_connection_sends_small_requests_at_once_and_notices_a_vanished_peer() -> None:
     with server(lambda peer: peer.wait_gone()) as port:
-        wire = dial(endpoint(port), Deadline(5))
+        wire = open_stream(endpoint(port), Deadline(5))
         assert wire._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert wire._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         wire.close()
@@ -50,7 +50,7 @@ def test_the_next_address_is_tried_where_one_does_not_answer(monkeypatch: pytest
             (*kind, ("127.0.0.1", port)),
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-        dial(endpoint(port, host="many.example"), Deadline(5)).close()
+        open_stream(endpoint(port, host="many.example"), Deadline(5)).close()
 
 
 def test_many_dead_addresses_cost_no_more_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_many_dead_addresses_cost_no_more_than_the_deadline(monkeypatch: pytest.
         kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [kind] * 20)
         with pytest.raises(Timeout) as caught:
-            dial(endpoint(address[1], host="many.example"), Deadline(0.4))
+            open_stream(endpoint(address[1], host="many.example"), Deadline(0.4))
         assert caught.value.phase == "connect"
         for filler in held:
             filler.close()
@@ -79,7 +79,7 @@ def test_an_unknown_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(ConnectError, match=r"'nowhere\.example'"):
-        dial(endpoint(1, host="nowhere.example"), Deadline(1))
+        open_stream(endpoint(1, host="nowhere.example"), Deadline(1))
 
 
 def test_a_signal_while_connecting_leaves_no_socket_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_a_signal_while_connecting_leaves_no_socket_behind(monkeypatch: pytest.M
 
     monkeypatch.setattr(socket, "socket", Interrupted)
     with pytest.raises(KeyboardInterrupt):
-        dial(endpoint(1), Deadline(1))
+        open_stream(endpoint(1), Deadline(1))
     assert [sock.fileno() for sock in made] == [-1]
 
 
@@ -104,7 +104,7 @@ def test_a_key_may_go_unencrypted_to_this_machine(host: str) -> None:
     family = socket.AF_INET6 if host == "::1" else socket.AF_INET
     address = "::1" if host == "::1" else "127.0.0.1"
     with socket.create_server((address, 0), family=family) as listener:
-        dial(endpoint(listener.getsockname()[1], host=host, private=CREDENTIALS), Deadline(5)).close()
+        open_stream(endpoint(listener.getsockname()[1], host=host, private=CREDENTIALS), Deadline(5)).close()
 
 
 class Elsewhere(socket.socket):
@@ -119,21 +119,21 @@ def test_a_key_never_goes_unencrypted_to_another_machine(monkeypatch: pytest.Mon
     monkeypatch.setattr(socket, "socket", Elsewhere)
     with server(lambda peer: received.append(peer.sock.recv(1))) as port:
         with pytest.raises(ConfigurationError, match=r"unencrypted.*allow_plaintext"):
-            dial(endpoint(port, private=CREDENTIALS), Deadline(5))
+            open_stream(endpoint(port, private=CREDENTIALS), Deadline(5))
     assert received == [b""]
 
 
 def test_without_a_key_plain_connections_go_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", Elsewhere)
     with server(lambda peer: peer.wait_gone()) as port:
-        dial(endpoint(port), Deadline(5)).close()
+        open_stream(endpoint(port), Deadline(5)).close()
 
 
 def test_a_caller_who_allows_it_is_warned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", Elsewhere)
     with server(lambda peer: peer.wait_gone()) as port:
         with pytest.warns(UserWarning, match="a key is sent unencrypted"):
-            dial(endpoint(port, private=CREDENTIALS, allow_plaintext=True), Deadline(5)).close()
+            open_stream(endpoint(port, private=CREDENTIALS, allow_plaintext=True), Deadline(5)).close()
 
 
 # --- TLS
@@ -194,7 +194,7 @@ def test_a_key_is_not_sent_unencrypted_through_a_tunnel_whose_end_nobody_knows()
     with server(tunnel(b"HTTP/1.1 200 OK\r\n\r\n", [])) as port:
         proxied = endpoint(1, host="127.0.0.1", proxy=Proxy("127.0.0.1", port), private=CREDENTIALS)
         with pytest.raises(ConfigurationError, match="unencrypted"):
-            dial(proxied, Deadline(5))
+            open_stream(proxied, Deadline(5))
 
 
 @pytest.mark.parametrize(
@@ -208,10 +208,10 @@ def test_a_key_is_not_sent_unencrypted_through_a_tunnel_whose_end_nobody_knows()
 def test_a_tunnel_that_does_not_open_is_explained(answer: bytes, error: type[Exception], text: str) -> None:
     with server(tunnel(answer, [])) as port:
         with pytest.raises(error, match=text):
-            dial(endpoint(1, host="::1", proxy=Proxy("127.0.0.1", port)), Deadline(0.5))
+            open_stream(endpoint(1, host="::1", proxy=Proxy("127.0.0.1", port)), Deadline(0.5))
 
 
 def test_a_proxy_that_hangs_up_is_named() -> None:
     with server(lambda peer: list(head(peer.file))) as port:
         with pytest.raises(ConnectError, match=f"the proxy 127.0.0.1:{port} ended"):
-            dial(endpoint(1, proxy=Proxy("127.0.0.1", port)), Deadline(5))
+            open_stream(endpoint(1, proxy=Proxy("127.0.0.1", port)), Deadline(5))

@@ -44,33 +44,33 @@ def test_a_deadline_without_limit_never_expires() -> None:
     deadline = Deadline(math.inf)
     assert deadline.remaining() == math.inf
     assert not deadline.expired()
-    assert deadline.for_socket() is None
-    assert deadline.for_lock() == -1
+    assert deadline.socket_timeout() is None
+    assert deadline.lock_timeout() == -1
 
 
 def test_a_deadline_that_has_passed_never_gives_a_socket_zero() -> None:
     deadline = Deadline(0.0)
     assert deadline.expired()
-    assert deadline.for_lock() == 0
+    assert deadline.lock_timeout() == 0
     with pytest.raises(TimeoutError):
-        deadline.for_socket()
+        deadline.socket_timeout()
 
 
 def test_the_tighter_of_two_limits_holds() -> None:
     hour = Deadline(3600)
-    assert hour.within(1).remaining() <= 1
-    assert Deadline(1).within(3600).remaining() <= 1
-    assert hour.within(math.inf) is hour
+    assert hour.capped_at(1).remaining() <= 1
+    assert Deadline(1).capped_at(3600).remaining() <= 1
+    assert hour.capped_at(math.inf) is hour
 
 
 def test_a_deadline_can_be_put_off_also_once_it_has_passed() -> None:
     passed = Deadline(-5.0)
-    assert passed.later(4.0).expired()
-    assert 0 < passed.later(10.0).remaining() <= 5
+    assert passed.extended_by(4.0).expired()
+    assert 0 < passed.extended_by(10.0).remaining() <= 5
     assert passed.expired()
-    assert Deadline(math.inf).later(1.0).remaining() == math.inf
+    assert Deadline(math.inf).extended_by(1.0).remaining() == math.inf
 
 
 def test_what_is_left_is_never_more_than_a_condition_can_wait() -> None:
-    assert Deadline(math.inf).for_wait() == threading.TIMEOUT_MAX
-    assert 0 < Deadline(5.0).for_wait() <= 5
+    assert Deadline(math.inf).wait_timeout() == threading.TIMEOUT_MAX
+    assert 0 < Deadline(5.0).wait_timeout() <= 5

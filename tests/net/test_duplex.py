@@ -410,7 +410,7 @@ def test_a_binary_message_is_never_the_answer_to_a_beat(plain: Session) -> None:
         peer.send(frame(b"beat", BINARY) + frame(b"beat"))
         peer.wait_gone()
 
-    beat = Heartbeat(b"beat", every=SOON, patience=SOON, is_answer=lambda message: message == b"beat")
+    beat = Heartbeat(b"beat", interval=SOON, timeout=SOON, is_answer=lambda message: message == b"beat")
     with plain(script, beat=beat) as duplex:
         duplex.ping("note", Deadline(SOON))
         assert message_of(duplex, binary=True) == b"beat"
@@ -761,7 +761,7 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
         duplex.send([b"before"], Deadline(SOON))
         assert message_of(duplex) == b"before"
         if not hooked:
-            fork._HOLDERS.discard(duplex)
+            fork._REGISTERED.discard(duplex)
 
         def child() -> None:
             with pytest.raises(MisuseError, match="forked"):
@@ -782,7 +782,7 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
 
 def test_a_child_that_forgets_the_session_does_so_in_silence(plain: Session) -> None:
     with plain(echo) as duplex:
-        fork._HOLDERS.discard(duplex)
+        fork._REGISTERED.discard(duplex)
         forgotten = duplex._forgotten
         in_child(forgotten)
         duplex.send([b"after"], Deadline(SOON))
@@ -827,7 +827,7 @@ def test_a_beat_is_sent_again_and_again_and_between_them_the_thread_sleeps(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     polls = Polls(monkeypatch)
-    with session(echo, beat=Heartbeat(b"beat", every=0.02, patience=SOON)) as duplex:
+    with session(echo, beat=Heartbeat(b"beat", interval=0.02, timeout=SOON)) as duplex:
         assert [message_of(duplex) for _ in range(5)] == [b"beat"] * 5
         assert polls.count < 25
 
@@ -851,7 +851,7 @@ def test_a_server_of_which_nothing_is_heard_is_given_up(session: Session) -> Non
         peer.send_frame(b"the last word")
         peer.wait_gone()
 
-    with session(script, beat=Heartbeat(b"beat", every=0.03, patience=0.1)) as duplex:
+    with session(script, beat=Heartbeat(b"beat", interval=0.03, timeout=0.1)) as duplex:
         messages, error = end_of(duplex)
         assert messages == [b"the last word"]
         assert isinstance(error, ConnectionLost)
@@ -863,7 +863,7 @@ def test_time_in_which_this_process_did_not_run_is_no_fault_of_the_server_s(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     polls = Polls(monkeypatch)
-    with session(echo, beat=Heartbeat(b"beat", every=0.02, patience=SOON)) as duplex:
+    with session(echo, beat=Heartbeat(b"beat", interval=0.02, timeout=SOON)) as duplex:
         for _ in range(3):
             polls.jumps.append(1000.0)
             assert message_of(duplex) == b"beat"
@@ -885,7 +885,7 @@ def test_a_server_that_takes_nothing_for_longer_than_the_system_waits_is_alive(
         while not seen or seen[-1][0] != CLOSE:
             seen.append(said(peer))
 
-    with plain(script, beat=Heartbeat(b"beat", every=0.2, patience=SOON)) as duplex:
+    with plain(script, beat=Heartbeat(b"beat", interval=0.2, timeout=SOON)) as duplex:
         duplex._owner._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)
         count = fill(duplex)
         assert duplex.receive(Deadline(5.0)) is None
@@ -897,7 +897,7 @@ def test_a_server_that_takes_nothing_for_longer_than_the_system_waits_is_alive(
 
 
 def test_limits_beyond_what_the_system_counts_are_no_limits(session: Session) -> None:
-    with session(echo, beat=Heartbeat(b"beat", every=1e12, patience=1e12)) as duplex, ThreadPoolExecutor(1) as threads:
+    with session(echo, beat=Heartbeat(b"beat", interval=1e12, timeout=1e12)) as duplex, ThreadPoolExecutor(1) as threads:
         threads.submit(duplex.close, 1e12).result(SOON)
         assert isinstance(end_of(duplex)[1], MisuseError)
 
@@ -914,7 +914,7 @@ def test_a_server_that_takes_more_of_what_waits_is_alive() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         owner = idle_owner(ours)
-        owner.put(bytes(10_000_000), Deadline(SOON))
+        owner.send(bytes(10_000_000), Deadline(SOON))
         while owner._write():
             pass
         assert owner._blocked
@@ -925,7 +925,7 @@ def test_a_server_that_takes_more_of_what_waits_is_alive() -> None:
             pass
         owner._write()
         assert owner._heard > 0
-        owner.let_go(close=True)
+        owner.release_after_fork(close=True)
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -941,17 +941,17 @@ def test_a_send_that_fails_reads_first_why_the_server_has_gone(contexts: Context
     owner = idle_owner(ours)
     with theirs:
         theirs.sendall(frame(b"before") + frame((1012).to_bytes(2, "big") + b"restart", CLOSE))
-    owner.put(frame(b"x" * 1000), Deadline(SOON))
+    owner.send(frame(b"x" * 1000), Deadline(SOON))
     end = time.monotonic() + SOON
     with pytest.raises(ConnectionLost) as caught:
         while time.monotonic() < end:  # until the answer to the first one, a reset, is there
             owner._outbox.append(frame(b"x" * 1000))
             owner._write()
     assert (caught.value.close_code, caught.value.close_reason) == (1012, "restart")
-    before = owner.get(Deadline(0))
+    before = owner.receive(Deadline(0))
     assert isinstance(before, Message)
     assert before.data == b"before"
-    owner.let_go(close=True)
+    owner.release_after_fork(close=True)
 
 
 class Odd:

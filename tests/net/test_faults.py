@@ -410,7 +410,7 @@ def test_a_fault_ends_in_time_within_bounds_as_the_right_error_and_leaves_the_so
         assert before._transport._wire.fileno() == -1
 
     if fault.scheme == "ws":
-        socket_._source.gate.open()  # a refusal counts for 5 s, which are over
+        socket_._source.breaker.record_success()  # a refusal counts for 5 s, which are over
         assert outcome(socket_, "once more") is None  # its own reply: payload_id says so
     socket_.close()
 

@@ -39,7 +39,7 @@ def send(pool: StreamPool, text: str) -> int | None:
 @pytest.fixture(params=[True, False], ids=["hook", "no hook"])
 def hooked(request: pytest.FixtureRequest) -> Callable[[], None]:
     """To be called before the fork: whether the hook finds what it has to let go."""
-    return (lambda: None) if request.param else fork._HOLDERS.clear
+    return (lambda: None) if request.param else fork._REGISTERED.clear
 
 
 @pytest.fixture(name="pool")
@@ -73,10 +73,10 @@ def test_an_inherited_descriptor_is_closed_by_the_hook_and_just_detached_without
     pool: StreamPool, hook: bool
 ) -> None:
     send(pool, "before")
-    (connection,) = pool._state().shelf.idle
+    (connection,) = pool._state().connections.idle
     descriptor = connection._transport._wire.fileno()
     if not hook:
-        fork._HOLDERS.clear()
+        fork._REGISTERED.clear()
 
     def child() -> None:
         if hook:
@@ -141,7 +141,7 @@ def test_a_fork_while_another_thread_holds_a_lock_does_not_block_the_child(pool:
     held, go = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with pool._state().lock if lock == "pool" else pool._state().gate._lock:
+        with pool._state().lock if lock == "pool" else pool._state().breaker._lock:
             held.set()
             assert go.wait(5)
 
@@ -253,11 +253,11 @@ def test_the_hook_lets_go_of_what_is_watched_and_of_nothing_that_is_gone(monkeyp
     class ForkAware:
         told: list[bool] = []  # noqa: RUF012 - of the class: it outlives the holder that is dropped
 
-        def let_go(self, *, hooked: bool) -> None:
+        def release_after_fork(self, *, hooked: bool) -> None:
             self.told.append(hooked)
 
     kept = ForkAware()
-    fork.watch(kept)
-    fork.watch(ForkAware())
-    fork._let_all_go()
+    fork.register(kept)
+    fork.register(ForkAware())
+    fork._release_all()
     assert kept.told == [True]

@@ -6,17 +6,17 @@ import pytest
 
 from hume_sync import ProtocolError
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.http1 import Head, read_head, seconds_to_wait
+from hume_sync.net.http1 import ResponseHead, read_head, parse_retry_after
 from hume_sync.net.sockets import SocketStream
 
 
-def read(data: bytes) -> tuple[Head, int]:
+def read(data: bytes) -> tuple[ResponseHead, int]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
         wire = SocketStream(ours, Deadline(5))
-        return read_head(wire), wire.surplus
+        return read_head(wire), wire.buffered
 
 
 def test_a_head_is_read_to_its_empty_line_and_no_further() -> None:
@@ -63,4 +63,4 @@ def test_a_head_that_breaks_off_is_the_end_of_the_stream() -> None:
     ],
 )
 def test_a_date_to_wait_for_is_measured_by_the_servers_own_clock(value: str, date: str | None, seconds: float) -> None:
-    assert seconds_to_wait(value, date) == seconds
+    assert parse_retry_after(value, date) == seconds

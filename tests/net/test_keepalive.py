@@ -82,7 +82,7 @@ def test_a_peer_that_takes_nothing_for_longer_than_the_limit_is_not_given_up(
     near, far = pair
     limit = 1000
     monkeypatch.setattr(module, "_UNACKNOWLEDGED", limit)
-    monkeypatch.setattr(wire_module, "_TICK", 0.1)
+    monkeypatch.setattr(wire_module, "_MAX_WAIT", 0.1)
     near.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
     message = random.Random(1).randbytes(30_000_000)
     got = bytearray()

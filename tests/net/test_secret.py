@@ -23,5 +23,5 @@ def test_a_secret_is_not_pickled(operation: Callable[[object], object]) -> None:
 
 
 def test_a_secret_blots_itself_out_of_a_text() -> None:
-    assert Secret("hush").scrub("say hush, hush") == "say ***, ***"
-    assert Secret("").scrub("say nothing") == "say nothing"
+    assert Secret("hush").redact("say hush, hush") == "say ***, ***"
+    assert Secret("").redact("say nothing") == "say nothing"

@@ -30,9 +30,9 @@ def test_bytes_are_read_ahead_and_handed_out_as_asked(pair: tuple[SocketStream, 
     wire, peer = pair
     peer.sendall(b"hello")
     assert wire.recv(2) == b"he"
-    assert wire.surplus == 3
+    assert wire.buffered == 3
     assert wire.recv(10) == b"llo"
-    assert wire.surplus == 0
+    assert wire.buffered == 0
 
 
 def test_the_end_of_the_stream_reads_as_nothing(pair: tuple[SocketStream, socket.socket]) -> None:
@@ -46,11 +46,11 @@ def test_the_end_of_the_stream_reads_as_nothing(pair: tuple[SocketStream, socket
 def test_a_line_ends_at_its_end_its_limit_or_the_streams(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(b"one\r\ntwo\nthree")
-    assert wire.recv_line(100) == b"one\r\n"
-    assert wire.recv_line(2) == b"tw"
-    assert wire.recv_line(100) == b"o\n"
+    assert wire.readline(100) == b"one\r\n"
+    assert wire.readline(2) == b"tw"
+    assert wire.readline(100) == b"o\n"
     peer.shutdown(socket.SHUT_WR)
-    assert wire.recv_line(100) == b"three"
+    assert wire.readline(100) == b"three"
 
 
 def test_polling_never_waits(pair: tuple[SocketStream, socket.socket]) -> None:
@@ -112,7 +112,7 @@ def test_closing_again_or_aborting_afterwards_does_nothing(pair: tuple[SocketStr
     wire.close()
     wire.close()
     wire.abort()
-    wire.try_send(b"x")
+    wire.send_nowait(b"x")
     assert wire.fileno() == -1
 
 
@@ -129,12 +129,12 @@ def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
     timed: tuple[SocketStream, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, peer = timed
-    monkeypatch.setattr(module, "_TICK", 0.01)
+    monkeypatch.setattr(module, "_MAX_WAIT", 0.01)
     ticks = threading.Semaphore(0)
-    only_a_tick = module._only_a_tick
+    is_tick = module._is_tick
 
     def counted(exc: OSError) -> None:
-        only_a_tick(exc)
+        is_tick(exc)
         ticks.release()
 
     def answer() -> None:
@@ -142,7 +142,7 @@ def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
             assert ticks.acquire(timeout=5)
         peer.sendall(b"at last")
 
-    monkeypatch.setattr(module, "_only_a_tick", counted)
+    monkeypatch.setattr(module, "_is_tick", counted)
     thread = threading.Thread(target=answer)
     thread.start()
     assert wire.read() == b"at last"
@@ -153,13 +153,13 @@ def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
     timed: tuple[SocketStream, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire, peer = timed
-    monkeypatch.setattr(module, "_TICK", 0.01)
+    monkeypatch.setattr(module, "_MAX_WAIT", 0.01)
     message = random.Random(1).randbytes(3_000_000)
     ticked = threading.Event()
-    only_a_tick = module._only_a_tick
+    is_tick = module._is_tick
 
     def counted(exc: OSError) -> None:
-        only_a_tick(exc)
+        is_tick(exc)
         ticked.set()
 
     def receive() -> None:
@@ -167,7 +167,7 @@ def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
         while len(got) < len(message):
             got.extend(peer.recv(100_000))
 
-    monkeypatch.setattr(module, "_only_a_tick", counted)
+    monkeypatch.setattr(module, "_is_tick", counted)
     got = bytearray()
     thread = threading.Thread(target=receive)
     thread.start()

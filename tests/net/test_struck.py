@@ -17,7 +17,7 @@ from hume_sync.emulator import Emulator
 from hume_sync.net.connect import _check_plaintext
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import API_KEY, Endpoint, check_key
-from hume_sync.net.http1 import seconds_to_wait
+from hume_sync.net.http1 import parse_retry_after
 from hume_sync.net.interrupts import from_handler
 from hume_sync.net.proxies import environment_proxy
 from hume_sync.net.replies import decode
@@ -92,7 +92,7 @@ WORK = {
     "no_proxy": Struck(lambda: environment_proxy("ws", "10.1.2.3", 80), ("proxies.py", "ipaddress.py", "idna.py")),
     "no_proxy, IPv6": Struck(lambda: environment_proxy("ws", "fd00::2", 80), ("proxies.py", "ipaddress.py")),
     "loopback": Struck(plaintext, ("dial.py", "proxies.py", "ipaddress.py")),
-    "a date": Struck(lambda: seconds_to_wait("Sun, 06 Nov 1994 08:49:37 GMT"), ("http1.py", "preload.py")),
+    "a date": Struck(lambda: parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), ("http1.py", "preload.py")),
     "JSON": Struck(
         lambda: decode(b'{"a": NaN, "b": ["\\ud800"]}'), ("replies.py", "json/__init__.py", "json/decoder.py")
     ),

@@ -22,7 +22,7 @@ from hume_sync.net import connect as dial_module
 from hume_sync.net import keepalive
 from hume_sync.net import sockets as wire_module
 from hume_sync.net import tcp as module
-from hume_sync.net.connect import dial
+from hume_sync.net.connect import open_stream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.pending import Pending, Sockets
@@ -307,7 +307,7 @@ def test_an_abort_from_another_thread_ends_all_attempts(names: Names, made: type
     with deaf("127.0.0.2", port), deaf("127.0.0.3", port), ThreadPoolExecutor(1) as aside:
         aborting = aside.submit(abort)
         with pytest.raises(ConnectError, match="closed while it was being made"):
-            dial(Endpoint("many.example", port, "/"), Deadline(1000), watched.append)
+            open_stream(Endpoint("many.example", port, "/"), Deadline(1000), watched.append)
         aborting.result(5)
     assert still_open(made) == []
 
@@ -315,7 +315,7 @@ def test_an_abort_from_another_thread_ends_all_attempts(names: Names, made: type
 def test_an_abort_before_the_attempt_has_begun_ends_it_too(names: Names, made: type[Made], port: int) -> None:
     names.addresses = ("127.0.0.2",)
     with deaf("127.0.0.2", port), pytest.raises(ConnectError, match="closed while it was being made"):
-        dial(Endpoint("many.example", port, "/"), Deadline(1000), lambda pending: pending.abort())
+        open_stream(Endpoint("many.example", port, "/"), Deadline(1000), lambda pending: pending.abort())
     assert still_open(made) == []
 
 
@@ -324,7 +324,7 @@ def test_what_watch_raises_ends_the_dialling(made: type[Made], port: int) -> Non
         raise PoolClosed("the pool is closed")
 
     with pytest.raises(PoolClosed):
-        dial(Endpoint("127.0.0.1", port, "/"), Deadline(5), closed)
+        open_stream(Endpoint("127.0.0.1", port, "/"), Deadline(5), closed)
     assert still_open(made) == []
 
 
@@ -368,7 +368,7 @@ def test_whoever_watches_is_not_kept_alive(port: int) -> None:
             self.pending = pending
 
     watcher = Watcher()
-    wire = dial(Endpoint("127.0.0.1", port, "/"), Deadline(5), watcher.watch)
+    wire = open_stream(Endpoint("127.0.0.1", port, "/"), Deadline(5), watcher.watch)
     gone = weakref.ref(watcher)
     gc.disable()
     try:
@@ -420,7 +420,7 @@ def test_an_exception_from_outside_leaves_no_socket_at_whatever_line_it_comes(
         before = sys.gettrace()
         sys.settrace(strike_at(line))
         try:
-            wire = dial(endpoint, Deadline(10))
+            wire = open_stream(endpoint, Deadline(10))
         except error as exc:
             return exc.args == ("from outside",)
         finally:
@@ -430,7 +430,7 @@ def test_an_exception_from_outside_leaves_no_socket_at_whatever_line_it_comes(
 
     line = 1
     while attempt(line):  # as it is: it was not translated
-        assert still_open(made) == [], f"line {line} of the dial"
+        assert still_open(made) == [], f"line {line} of the open_stream"
         line += 1
     assert line > 60
     assert still_open(made) == []

@@ -59,7 +59,7 @@ class Scene:
     pool: ThreadPoolExecutor
 
     def enter(self, caller: object, timeout: float = 5.0) -> Future[None]:
-        return self.pool.submit(self.gate.enter, caller, Deadline(timeout))
+        return self.pool.submit(self.gate.wait_for_turn, caller, Deadline(timeout))
 
     def waits(self, caller: object, timeout: float = 5.0) -> Future[None]:
         """Enter, and return once it really waits."""
@@ -76,7 +76,7 @@ def scene(request: pytest.FixtureRequest) -> Callable[..., Scene]:
         gate._changed = changed = Waiting(gate._lock)
         pool = ThreadPoolExecutor(8)
         request.addfinalizer(pool.shutdown)
-        request.addfinalizer(lambda: gate.end(PoolClosed("over")))
+        request.addfinalizer(lambda: gate.shut_down(PoolClosed("over")))
         return Scene(gate, changed, pool)
 
     return make
@@ -100,52 +100,52 @@ class Untouchable:
 def test_while_it_is_open_nobody_takes_its_lock() -> None:
     gate = CircuitBreaker(AT_ONCE)
     gate._changed = Untouchable()  # type: ignore[assignment]
-    assert gate.is_open
-    gate.enter("a", Deadline(1))
-    assert gate.dial(lambda _: "connection", "a", Deadline(1)) == "connection"
-    gate.open()
-    gate.leave("a")
+    assert gate.is_healthy
+    gate.wait_for_turn("a", Deadline(1))
+    assert gate.connect(lambda _: "connection", "a", Deadline(1)) == "connection"
+    gate.record_success()
+    gate.release_probe("a")
 
 
 def test_one_prober_comes_through_and_the_others_wait_until_it_has_a_good_reply(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
-    assert not s.gate.is_open
+    s.gate.record_failure("prober", refused())
+    assert not s.gate.is_healthy
     others = [s.waits(name) for name in ("b", "c", "d")]
     s.enter("prober").result(5)
     assert not any(other.done() for other in others)
-    s.gate.open()
+    s.gate.record_success()
     for other in others:
         other.result(5)
-    assert s.gate.is_open
+    assert s.gate.is_healthy
 
 
 def test_each_waits_under_its_own_deadline(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     patient = s.waits("patient")
     with pytest.raises(ConnectError, match="refused") as caught:  # the cause, rather than that time is up
-        s.gate.enter("hurried", Deadline(0.01))
+        s.gate.wait_for_turn("hurried", Deadline(0.01))
     assert not caught.value.maybe_processed
     assert not patient.done()
 
 
 def test_a_prober_that_leaves_hands_on_to_one_and_only_one(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     waiting = {name: s.waits(name) for name in ("b", "c")}
-    s.gate.leave("prober")
+    s.gate.release_probe("prober")
     heir = next(name for name in iter(lambda: s.gate._prober, object()) if name is not None)
     waiting[str(heir)].result(5)
     other = waiting["c" if heir == "b" else "b"]
     assert not other.done()
-    s.gate.leave(heir)
+    s.gate.release_probe(heir)
     other.result(5)
 
 
 def test_a_prober_that_dies_while_dialling_hands_on(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     waiting = s.waits("b")
 
     def die(_: Deadline) -> None:
@@ -153,33 +153,33 @@ def test_a_prober_that_dies_while_dialling_hands_on(scene: Make) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         try:
-            s.gate.dial(die, "prober", Deadline(5))
+            s.gate.connect(die, "prober", Deadline(5))
         finally:
-            s.gate.leave("prober")
+            s.gate.release_probe("prober")
     waiting.result(5)
 
 
 def test_one_who_leaves_without_being_the_prober_changes_nothing(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     waiting = s.waits("b")
-    s.gate.leave("passer-by")
+    s.gate.release_probe("passer-by")
     assert s.gate._prober == "prober"
     assert not waiting.done()
 
 
 def test_a_dial_that_succeeds_does_not_open_it(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     waiting = s.waits("b")
-    assert s.gate.dial(lambda _: "connection", "prober", Deadline(5)) == "connection"
-    assert not s.gate.is_open
+    assert s.gate.connect(lambda _: "connection", "prober", Deadline(5)) == "connection"
+    assert not s.gate.is_healthy
     assert not waiting.done()
 
 
 def test_a_refused_key_goes_to_all_who_wait_each_with_an_error_of_its_own(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     waiting = [s.waits(name) for name in ("b", "c")]
     refusal = AuthenticationError("bad key", phase="connect", status=401)
 
@@ -187,7 +187,7 @@ def test_a_refused_key_goes_to_all_who_wait_each_with_an_error_of_its_own(scene:
         raise refusal
 
     with pytest.raises(AuthenticationError):
-        s.gate.dial(refuse, "prober", Deadline(5))
+        s.gate.connect(refuse, "prober", Deadline(5))
     errors = [future.exception(5) for future in waiting]
     assert all(type(error) is AuthenticationError and error.status == 401 for error in errors)
     assert len({id(error) for error in [refusal, *errors]}) == 3
@@ -219,8 +219,8 @@ def dialled(gate: CircuitBreaker, result: HumeClientException | str) -> int:
 
     for caller in ("a", "b", "c"):
         with suppress(HumeClientException):
-            gate.dial(connect, caller, Deadline(5))
-        gate.leave(caller)
+            gate.connect(connect, caller, Deadline(5))
+        gate.release_probe(caller)
     return len(dials)
 
 
@@ -241,7 +241,7 @@ def test_a_refusal_is_given_to_all_for_five_seconds_doubling_to_sixty(
         assert dialled(gate, error) == 1
         clock.now += pause - 0.1
         with pytest.raises(type(error)) as caught:
-            gate.enter("newcomer", Deadline(5))
+            gate.wait_for_turn("newcomer", Deadline(5))
         assert caught.value is not error
         assert type(gate.cause) is type(error)
         clock.now += 0.1
@@ -254,32 +254,32 @@ def test_after_a_refusal_one_call_tries_and_a_good_reply_lets_all_through(clock:
     gate = CircuitBreaker(RetryPolicy())
     assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
     clock.now += 5
-    gate.enter("a", Deadline(5))
+    gate.wait_for_turn("a", Deadline(5))
     with pytest.raises(AuthenticationError):
-        gate.enter("b", Deadline(5))
-    gate.open()
-    assert gate.is_open
+        gate.wait_for_turn("b", Deadline(5))
+    gate.record_success()
+    assert gate.is_healthy
     assert gate.cause is None
     assert dialled(gate, "connection") == 3
     assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
     clock.now += 5  # and not 10: the server has answered in between
-    gate.enter("a", Deadline(5))
+    gate.wait_for_turn("a", Deadline(5))
 
 
 def test_a_refusal_reaches_those_who_wait_whoever_met_it(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     waiting = s.waits("other")
-    s.gate.condemn("third", AuthenticationError("bad key", status=401))
+    s.gate.record_fatal("third", AuthenticationError("bad key", status=401))
     assert isinstance(waiting.exception(5), AuthenticationError)
 
 
 def test_many_that_are_refused_at_one_time_are_one_refusal(clock: Clock) -> None:
     gate = CircuitBreaker(RetryPolicy())
     for caller in range(8):
-        gate.condemn(caller, AuthenticationError("bad key", status=401))
+        gate.record_fatal(caller, AuthenticationError("bad key", status=401))
     clock.now += 5
-    gate.enter("next", Deadline(5))
+    gate.wait_for_turn("next", Deadline(5))
 
 
 def has_refusal(gate: CircuitBreaker) -> bool:
@@ -293,9 +293,9 @@ def test_a_refusal_whose_time_is_over_is_no_cause_while_a_call_tries_again(clock
     assert has_refusal(gate)
     clock.now += 0.1
     assert not has_refusal(gate)
-    gate.enter("a", Deadline(5))  # it may be let in by now: whoever waits for a lease goes on waiting
+    gate.wait_for_turn("a", Deadline(5))  # it may be let in by now: whoever waits for a lease goes on waiting
     assert not has_refusal(gate)
-    gate.condemn("a", AuthenticationError("bad key", status=401))
+    gate.record_fatal("a", AuthenticationError("bad key", status=401))
     assert has_refusal(gate)
 
 
@@ -319,40 +319,40 @@ def test_a_dial_that_times_out_opens_the_breaker_unless_its_caller_was_in_a_hurr
 ) -> None:
     gate = CircuitBreaker(RetryPolicy(), fail_fast=True)
     with pytest.raises(Timeout):
-        gate.dial(timing_out(clock, spent, whole=whole), "hurried", Deadline(60))
-    assert gate.is_open is not opens
+        gate.connect(timing_out(clock, spent, whole=whole), "hurried", Deadline(60))
+    assert gate.is_healthy is not opens
     assert (gate.cause is not None) is opens
 
 
 def test_a_prober_that_is_out_of_patience_hands_on(clock: Clock) -> None:
     gate = CircuitBreaker(AT_ONCE)
-    gate.failed("prober", refused())
+    gate.record_failure("prober", refused())
     clock.now += 1.0  # its back-off is over
     with pytest.raises(Timeout):
-        gate.dial(timing_out(clock, 0.1), "prober", Deadline(60))
+        gate.connect(timing_out(clock, 0.1), "prober", Deadline(60))
     assert isinstance(gate.cause, ConnectError)  # still: its patience is no news of the server
-    gate.enter("next", Deadline(60))
+    gate.wait_for_turn("next", Deadline(60))
 
 
 def test_to_fail_fast_is_to_wait_for_nothing(clock: Clock) -> None:
     gate = CircuitBreaker(RetryPolicy(initial=60, maximum=60), fail_fast=True)
-    gate.failed("prober", refused())
-    gate.leave("prober")
+    gate.record_failure("prober", refused())
+    gate.release_probe("prober")
     for caller in ("prober", "other"):
         with pytest.raises(ConnectError, match="refused"):
-            gate.enter(caller, Deadline(1e6))
+            gate.wait_for_turn(caller, Deadline(1e6))
     clock.now += 60
-    gate.enter("prober", Deadline(1e6))  # one tries
+    gate.wait_for_turn("prober", Deadline(1e6))  # one tries
     with pytest.raises(ConnectError, match="refused"):
-        gate.enter("other", Deadline(1e6))
+        gate.wait_for_turn("other", Deadline(1e6))
 
 
 def test_opening_and_closing_are_told_once_each(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     gate = CircuitBreaker(AT_ONCE, "pool-1 to example")
     for _ in range(3):
-        gate.failed("prober", HandshakeRejected("secret", status=503))
-    gate.open()
-    gate.open()
+        gate.record_failure("prober", HandshakeRejected("secret", status=503))
+    gate.record_success()
+    gate.record_success()
     assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
         ("hume_sync.retry", "WARNING", "pool-1 to example: circuit breaker open: HandshakeRejected, HTTP 503"),
         ("hume_sync.retry", "WARNING", "pool-1 to example: circuit breaker closed: the server answers"),
@@ -361,44 +361,44 @@ def test_opening_and_closing_are_told_once_each(clock: Clock, caplog: pytest.Log
 
 def test_retry_after_is_waited_for(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
-    assert 59 < s.gate.delay("prober") <= 60
-    assert s.gate.delay("other") == 0
-    s.gate.failed("other", HandshakeRejected("busy", status=429, retry_after=90.0))
-    assert 89 < s.gate.delay("prober") <= 90
+    s.gate.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
+    assert 59 < s.gate.retry_delay("prober") <= 60
+    assert s.gate.retry_delay("other") == 0
+    s.gate.record_failure("other", HandshakeRejected("busy", status=429, retry_after=90.0))
+    assert 89 < s.gate.retry_delay("prober") <= 90
 
 
 def test_a_wait_that_does_not_fit_is_not_begun_and_says_why(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
-    s.gate.leave("prober")
+    s.gate.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
+    s.gate.release_probe("prober")
     for name in ("prober", "newcomer"):
         with pytest.raises(HandshakeRejected) as caught:
-            s.gate.enter(name, Deadline(1))
+            s.gate.wait_for_turn(name, Deadline(1))
         assert (caught.value.status, caught.value.retry_after) == (429, 60.0)
-        assert s.gate.delay(name) > 59  # so that nobody tries again at once, either
+        assert s.gate.retry_delay(name) > 59  # so that nobody tries again at once, either
     assert s.changed.count == 0
 
 
 def test_the_prober_waits_out_its_back_off(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     s = scene()
-    s.gate.failed("prober", HandshakeRejected("busy", status=429, retry_after=0.05))
-    s.gate.enter("prober", Deadline(5))
+    s.gate.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=0.05))
+    s.gate.wait_for_turn("prober", Deadline(5))
     assert s.gate._not_before <= time.monotonic()
-    assert s.gate.delay("prober") == 0
+    assert s.gate.retry_delay("prober") == 0
 
 
 def test_many_that_fail_at_once_count_as_one_failure(scene: Make) -> None:
     s = scene(RetryPolicy(initial=0.001, maximum=3600))
     for caller in range(64):
-        s.gate.failed(caller, refused())
+        s.gate.record_failure(caller, refused())
     assert s.gate._not_before - time.monotonic() <= 0.001
 
 
 def test_where_nobody_tries_again_nobody_waits(scene: Make) -> None:
     s = scene(RetryPolicy.none())
-    s.gate.failed("a", refused())
-    assert s.gate.is_open
+    s.gate.record_failure("a", refused())
+    assert s.gate.is_healthy
 
 
 def test_a_dial_that_fails_closes_it_where_another_may_succeed(scene: Make) -> None:
@@ -408,30 +408,30 @@ def test_a_dial_that_fails_closes_it_where_another_may_succeed(scene: Make) -> N
         raise refused()
 
     with pytest.raises(ConnectError):
-        s.gate.dial(fail, "a", Deadline(5))
-    assert not s.gate.is_open
+        s.gate.connect(fail, "a", Deadline(5))
+    assert not s.gate.is_healthy
 
 
 def test_the_end_wakes_all_and_lets_nobody_in_again(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", refused())
+    s.gate.record_failure("prober", refused())
     waiting = [s.waits(name) for name in ("b", "c")]
-    s.gate.end(PoolClosed("closed"))
+    s.gate.shut_down(PoolClosed("closed"))
     assert all(isinstance(future.exception(5), PoolClosed) for future in waiting)
     with pytest.raises(PoolClosed):
-        s.gate.enter("d", Deadline(5))
+        s.gate.wait_for_turn("d", Deadline(5))
 
 
 def test_the_end_wakes_a_prober_in_its_back_off(scene: Make) -> None:
     s = scene()
-    s.gate.failed("prober", HandshakeRejected("busy", status=503, retry_after=60.0))
+    s.gate.record_failure("prober", HandshakeRejected("busy", status=503, retry_after=60.0))
     waiting = s.waits("prober", timeout=600)
-    s.gate.end(PoolClosed("closed"))
+    s.gate.shut_down(PoolClosed("closed"))
     assert isinstance(waiting.exception(5), PoolClosed)
 
 
 def test_the_end_of_an_open_gate_lets_nobody_in() -> None:
     gate = CircuitBreaker(AT_ONCE)
-    gate.end(PoolClosed("closed"))
+    gate.shut_down(PoolClosed("closed"))
     with pytest.raises(HumeClientException):
-        gate.enter("a", Deadline(1))
+        gate.wait_for_turn("a", Deadline(1))

@@ -53,8 +53,8 @@ def opened(port: int) -> Connection:
 def test_members_are_sent_as_one_object_with_an_id_of_their_own() -> None:
     with server(answers(echo, echo)) as port:
         connection = opened(port)
-        first = connection.exchange([b'"data":"', b"eA==", b'"'], Deadline(5))["asked"]
-        second = connection.exchange([b'"job_details":true'], Deadline(5))["asked"]
+        first = connection.request([b'"data":"', b"eA==", b'"'], Deadline(5))["asked"]
+        second = connection.request([b'"job_details":true'], Deadline(5))["asked"]
         connection.discard()
     assert first == {"data": "eA==", "payload_id": first["payload_id"]}
     assert first["payload_id"] != second["payload_id"]
@@ -73,25 +73,25 @@ def test_a_server_that_never_echoes_is_taken_in_order() -> None:
     first, second = {"language": {"n": 1}}, {"language": {"n": 2}}
     with server(answers(lambda r: first, lambda r: second)) as port:
         connection = opened(port)
-        assert connection.exchange([b'"a":1'], Deadline(5)) == first
-        assert connection.exchange([b'"a":1'], Deadline(5)) == second
+        assert connection.request([b'"a":1'], Deadline(5)) == first
+        assert connection.request([b'"a":1'], Deadline(5)) == second
         connection.discard()
 
 
 def test_a_server_that_has_echoed_must_go_on() -> None:
     with server(answers(echo, lambda r: {"language": {"n": 2}})) as port:
         connection = opened(port)
-        connection.exchange([b'"a":1'], Deadline(5))
+        connection.request([b'"a":1'], Deadline(5))
         with pytest.raises(ReplyMismatch, match="names none"):
-            connection.exchange([b'"a":1'], Deadline(5))
+            connection.request([b'"a":1'], Deadline(5))
         assert not connection.sound
 
 
 def test_the_reply_to_a_request_that_could_not_be_read_need_not_name_it() -> None:
     with server(answers(echo, lambda r: {"error": "?", "code": "E0100"})) as port:
         connection = opened(port)
-        connection.exchange([b'"a":1'], Deadline(5))
-        assert connection.exchange([b'"a":1'], Deadline(5))["code"] == "E0100"
+        connection.request([b'"a":1'], Deadline(5))
+        assert connection.request([b'"a":1'], Deadline(5))["code"] == "E0100"
         assert connection.sound
         connection.discard()
 
@@ -101,7 +101,7 @@ def test_a_reply_that_is_no_object_discards(reply: object) -> None:
     with server(answers(lambda r: reply)) as port:
         connection = opened(port)
         with pytest.raises(ProtocolError, match="^Unexpected error when fetching streaming API predictions"):
-            connection.exchange([b'"a":1'], Deadline(5))
+            connection.request([b'"a":1'], Deadline(5))
         assert not connection.sound
 
 
@@ -114,7 +114,7 @@ def test_any_interruption_discards_ctrl_c_included() -> None:
 
         connection._transport.receive = interrupted  # type: ignore[method-assign]
         with pytest.raises(KeyboardInterrupt):
-            connection.exchange([b'"a":1'], Deadline(5))
+            connection.request([b'"a":1'], Deadline(5))
         assert not connection.sound
 
 
@@ -122,7 +122,7 @@ def test_a_deadline_that_has_passed_discards_before_anything_is_processed() -> N
     with server(answers(echo)) as port:
         connection = opened(port)
         with pytest.raises(Timeout) as caught:
-            connection.exchange([b'"a":1'], Deadline(0.0))
+            connection.request([b'"a":1'], Deadline(0.0))
         assert (caught.value.phase, caught.value.maybe_processed) == ("send", False)
         assert not connection.sound
 
@@ -140,7 +140,7 @@ def test_a_server_that_left_while_idle_is_noticed_by_a_look_before_anything_is_s
     with server(upgraded(lambda peer: None)) as port:
         connection = opened(port)
     with pytest.raises(ConnectionLost) as caught:
-        connection.poll()
+        connection.check_state()
     assert not connection.sound
     assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
 
@@ -185,7 +185,7 @@ def test_a_pong_is_a_sign_of_life_but_no_use() -> None:
 
     with server(upgraded(script)) as port:
         connection = aged(opened(port), heard=-1.0, idle_since=-1.0)
-        connection.check(Deadline(5))
+        connection.ping(Deadline(5))
         assert connection.heard > 0
         assert connection.idle_since == -1.0
         connection.discard()
@@ -197,7 +197,7 @@ def test_a_check_leaves_half_of_the_time_for_a_new_connection(timeout: float, mo
     with server(answers()) as port:
         connection, deadline = opened(port), Deadline(timeout)
         with pytest.raises(ConnectionLost, match="no ping"):
-            connection.check(deadline)
+            connection.ping(deadline)
         assert not connection.sound
         assert deadline.remaining() >= timeout / 4
 
@@ -234,7 +234,7 @@ def test_a_request_that_finds_its_connection_dead_makes_those_suspect_that_were_
         if reused:
             connection.taken = connection.born + 100.0
         with pytest.raises(TransportError):
-            connection.exchange([b'"a":1'], Deadline(0.2))
+            connection.request([b'"a":1'], Deadline(0.2))
         assert connection.route.suspect_before == (connection.born + 100.0 if suspect else -math.inf)
 
 
@@ -251,7 +251,7 @@ def test_so_does_one_that_the_network_ended_while_it_was_idle(
         connection = opened(port)
         connection.taken = connection.born + 100.0
     with pytest.raises(ConnectionLost) as caught:
-        connection.check(Deadline(5)) if by == "check" else connection.poll()
+        connection.ping(Deadline(5)) if by == "check" else connection.check_state()
     assert caught.value.phase == "idle"
     assert (connection.route.suspect_before > 0) is suspect
 
@@ -299,16 +299,16 @@ NAMELESS: list[Request] = [
 def wait_for_message(connection: Connection) -> None:
     """Return once something has come on an idle connection, be it along with the upgrade's answer."""
     wire = connection._transport._wire
-    assert wire.surplus or wire._readable.poll(5000)
+    assert wire.buffered or wire._readable.poll(5000)
 
 
 @pytest.mark.parametrize("count", [1, 32])
 def test_objects_that_answer_nothing_are_skipped_and_counted(count: int) -> None:
     with server(answers(lambda r: (*[BEAT] * count, echo(r)), lambda r: ({}, echo(r)))) as port:
         connection = opened(port)
-        assert connection.exchange(DATA, Deadline(5))["asked"]["data"] == "eA=="
+        assert connection.request(DATA, Deadline(5))["asked"]["data"] == "eA=="
         assert connection.skipped == count
-        assert connection.exchange(DATA, Deadline(5))["asked"]["data"] == "eA=="
+        assert connection.request(DATA, Deadline(5))["asked"]["data"] == "eA=="
         assert connection.skipped == count + 1
         connection.discard()
 
@@ -317,7 +317,7 @@ def test_objects_that_answer_nothing_are_skipped_and_counted(count: int) -> None
 def test_a_reply_that_does_not_name_its_request_is_found_behind_a_heartbeat(reply: Request) -> None:
     with server(answers(lambda r: (BEAT, reply))) as port:
         connection = opened(port)
-        assert connection.exchange(DATA, Deadline(5)) == reply
+        assert connection.request(DATA, Deadline(5)) == reply
         connection.discard()
 
 
@@ -325,7 +325,7 @@ def test_more_than_32_objects_that_answer_nothing_break_the_protocol() -> None:
     with server(answers(lambda r: (*[BEAT] * 33, echo(r)))) as port:
         connection = opened(port)
         with pytest.raises(ProtocolError, match="more than 32 messages and no reply") as caught:
-            connection.exchange(DATA, Deadline(5))
+            connection.request(DATA, Deadline(5))
         assert (caught.value.phase, caught.value.maybe_processed) == ("receive", True)
         assert not connection.sound
 
@@ -338,7 +338,7 @@ def test_heartbeats_do_not_put_off_the_deadline() -> None:
     with server(upgraded(beat)) as port:
         connection = opened(port)
         with pytest.raises(Timeout) as caught:
-            connection.exchange(DATA, Deadline(0.5))
+            connection.request(DATA, Deadline(0.5))
         assert (caught.value.phase, caught.value.maybe_processed) == ("receive", True)
         assert 0 < connection.skipped < 32
 
@@ -349,9 +349,9 @@ def test_the_reply_to_a_request_without_data_may_be_any_object(reply: Request, e
     first: Callable[[Request], object] = echo if echoes else lambda r: {"language": None}
     with server(answers(first, lambda r: reply, first)) as port:
         connection = opened(port)
-        connection.exchange(DATA, Deadline(5))
-        assert connection.exchange(RESET, Deadline(5), any_reply=True) == reply
-        connection.exchange(DATA, Deadline(5))
+        connection.request(DATA, Deadline(5))
+        assert connection.request(RESET, Deadline(5), any_reply=True) == reply
+        connection.request(DATA, Deadline(5))
         assert connection.sound
         connection.discard()
 
@@ -359,12 +359,12 @@ def test_the_reply_to_a_request_without_data_may_be_any_object(reply: Request, e
 def test_the_true_reply_behind_a_heartbeat_that_was_taken_for_it_is_skipped() -> None:
     with server(answers(lambda r: (BEAT, echo(r)), echo, lambda r: (BEAT, echo(r)), echo)) as port:
         connection = opened(port)
-        assert connection.exchange(RESET, Deadline(5), any_reply=True) == BEAT
-        assert "data" in connection.exchange(DATA, Deadline(5))["asked"]  # the true reply came in between
-        assert connection.exchange(RESET, Deadline(5), any_reply=True) == BEAT
+        assert connection.request(RESET, Deadline(5), any_reply=True) == BEAT
+        assert "data" in connection.request(DATA, Deadline(5))["asked"]  # the true reply came in between
+        assert connection.request(RESET, Deadline(5), any_reply=True) == BEAT
         wait_for_message(connection)
-        connection.poll()  # or while the connection was idle
-        assert "data" in connection.exchange(DATA, Deadline(5))["asked"]
+        connection.check_state()  # or while the connection was idle
+        assert "data" in connection.request(DATA, Deadline(5))["asked"]
         assert connection.sound
         connection.discard()
 
@@ -374,10 +374,10 @@ def test_a_greeting_on_an_idle_connection_is_skipped(greeting: bytes) -> None:
     with server(answers(echo, greeting=greeting)) as port:
         connection = opened(port)
         wait_for_message(connection)
-        connection.poll()
+        connection.check_state()
         assert connection.is_quiet()
         assert connection.skipped in (1, 32)
-        assert connection.exchange(RESET, Deadline(5), any_reply=True)["asked"]["reset_stream"] is True
+        assert connection.request(RESET, Deadline(5), any_reply=True)["asked"]["reset_stream"] is True
         connection.discard()
 
 
@@ -393,7 +393,7 @@ def test_any_other_message_ends_an_idle_connection(unasked: bytes) -> None:
         connection = opened(port)
         wait_for_message(connection)
         with pytest.raises(ConnectionLost, match="nobody asked for") as caught:
-            connection.poll()
+            connection.check_state()
         assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
         assert not connection.sound
 
@@ -408,7 +408,7 @@ def test_what_comes_behind_a_greeting_may_end_an_idle_connection(behind: bytes) 
         connection = opened(port)
         wait_for_message(connection)
         with pytest.raises(ConnectionLost) as caught:
-            connection.poll()
+            connection.check_state()
         assert caught.value.phase == "idle"
         assert not connection.sound
 
@@ -418,8 +418,8 @@ def test_skipped_messages_are_logged_without_their_content(caplog: pytest.LogCap
     with server(answers(lambda r: (BEAT, echo(r)), greeting=BEAT_FRAME)) as port:
         connection = opened(port)
         wait_for_message(connection)
-        connection.poll()
-        connection.exchange(DATA, Deadline(5))
+        connection.check_state()
+        connection.request(DATA, Deadline(5))
         connection.discard()
     skipped = [record for record in caplog.records if "skipped" in record.message]
     assert [(record.name, record.levelname) for record in skipped] == [("hume_sync.connection", "DEBUG")] * 2

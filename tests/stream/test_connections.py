@@ -8,7 +8,7 @@ import pytest
 
 from hume_sync.net import clock as clock_module
 from hume_sync.stream.connection import Connection
-from hume_sync.stream.connections import Closed, PooledConnections
+from hume_sync.stream.connections import ToClose, PooledConnections
 from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
 
@@ -46,7 +46,7 @@ class Silent:
 
 def dial(shelf: PooledConnections, clock: Clock, /, **attributes: Any) -> Connection:
     """A new connection, idle."""
-    assert shelf.total < 9
+    assert shelf.size < 9
     connection = leased(shelf)
     connection.born = connection.idle_since = connection.heard = clock.now
     for name, value in attributes.items():
@@ -58,16 +58,16 @@ def dial(shelf: PooledConnections, clock: Clock, /, **attributes: Any) -> Connec
 def leased(shelf: PooledConnections) -> Connection:
     """A new connection that a lease has."""
     connection = Connection(cast("Any", Silent()))
-    shelf.dialling.add(THREAD)
-    shelf.dialled(connection, THREAD, THREAD)
+    shelf.connecting.add(THREAD)
+    shelf.add(connection, THREAD, THREAD)
     return connection
 
 
-def put_back(shelf: PooledConnections, connection: Connection) -> Closed:
+def put_back(shelf: PooledConnections, connection: Connection) -> ToClose:
     """The lease of the named stream that the connection holds is over."""
     mine = stream()
     mine.token = connection.holds[0] if connection.holds else mine.token
-    return shelf.put_back(connection, mine, kept=True)
+    return shelf.checkin(connection, mine, kept=True)
 
 
 def make(size: int = 9, **limits: float) -> PooledConnections:
@@ -76,18 +76,18 @@ def make(size: int = 9, **limits: float) -> PooledConnections:
 
 def test_an_empty_shelf_asks_for_a_dial_and_counts_it() -> None:
     shelf = make()
-    assert shelf.pick(stream(), THREAD, THREAD) == (None, [])
-    assert shelf.total == 1
-    shelf.dialled(None, THREAD, THREAD)
-    assert shelf.total == 0
+    assert shelf.checkout(stream(), THREAD, THREAD) == (None, [])
+    assert shelf.size == 1
+    shelf.add(None, THREAD, THREAD)
+    assert shelf.size == 0
 
 
 def test_a_picked_connection_is_leased_and_not_picked_again(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    assert shelf.pick(stream(), THREAD, THREAD)[0] is connection
-    assert shelf.pick(stream(), OTHER, OTHER)[0] is None
-    assert shelf.total == 2
+    assert shelf.checkout(stream(), THREAD, THREAD)[0] is connection
+    assert shelf.checkout(stream(), OTHER, OTHER)[0] is None
+    assert shelf.size == 2
     assert connection.last_user is THREAD
 
 
@@ -100,7 +100,7 @@ def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the
     early = dial(shelf, clock, last_user=OTHER)
     clock.now += 1
     late = dial(shelf, clock, last_user=OTHER)
-    order = [shelf.pick(mine, THREAD, THREAD)[0] for _ in range(5)]
+    order = [shelf.checkout(mine, THREAD, THREAD)[0] for _ in range(5)]
     assert order == [holding, own, late, early, None]
 
 
@@ -109,59 +109,59 @@ def test_a_connection_whose_clock_nobody_knows_serves_the_stream_it_holds_alone(
     mine.connection = leased(make())
     shelf = make()
     unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
-    assert shelf.pick(stream(), THREAD, THREAD)[0] is None
-    assert shelf.pick(mine, THREAD, THREAD)[0] is unknown
+    assert shelf.checkout(stream(), THREAD, THREAD)[0] is None
+    assert shelf.checkout(mine, THREAD, THREAD)[0] is unknown
 
 
 def test_where_there_is_no_room_one_that_cannot_serve_makes_way(clock: Clock) -> None:
     shelf = make(size=1)
     unknown = dial(shelf, clock, clock=None, holds=(object(), 1))
-    assert shelf.pick(stream(), THREAD, THREAD) == (None, [(unknown, "evicted")])
-    assert shelf.total == 1
+    assert shelf.checkout(stream(), THREAD, THREAD) == (None, [(unknown, "evicted")])
+    assert shelf.size == 1
 
 
 def test_max_idle_is_looked_at_when_a_connection_is_taken_and_when_another_comes_back(clock: Clock) -> None:
     shelf = make(max_idle=50)
     old = dial(shelf, clock)
     clock.now += 50
-    assert shelf.pick(stream(), THREAD, THREAD) == (old, [])
+    assert shelf.checkout(stream(), THREAD, THREAD) == (old, [])
     old.idle_since = clock.now  # it was used
     young = dial(shelf, clock)
     clock.now += 51
     old.idle_since = clock.now
     assert put_back(shelf, old) == [(young, "idle")]
     clock.now += 51
-    assert shelf.pick(stream(), THREAD, THREAD) == (None, [(old, "idle")])
+    assert shelf.checkout(stream(), THREAD, THREAD) == (None, [(old, "idle")])
 
 
 def test_max_lifetime_is_looked_at_when_a_connection_is_taken_and_when_it_comes_back(clock: Clock) -> None:
     shelf = make(max_lifetime=20)
     first = dial(shelf, clock)
     clock.now += 21
-    assert shelf.pick(stream(), THREAD, THREAD) == (None, [(first, "lifetime")])
-    shelf.dialled(None, THREAD, THREAD)
+    assert shelf.checkout(stream(), THREAD, THREAD) == (None, [(first, "lifetime")])
+    shelf.add(None, THREAD, THREAD)
     second = dial(shelf, clock)
-    assert shelf.pick(stream(), THREAD, THREAD)[0] is second
+    assert shelf.checkout(stream(), THREAD, THREAD)[0] is second
     clock.now += 21
     assert put_back(shelf, second) == [(second, "lifetime")]
-    assert shelf.total == 0
+    assert shelf.size == 0
 
 
 def test_a_connection_that_is_no_longer_sound_is_not_kept(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD, THREAD)
+    shelf.checkout(stream(), THREAD, THREAD)
     connection.discard()
     assert put_back(shelf, connection) == [(connection, "error")]
-    assert shelf.total == 0
+    assert shelf.size == 0
 
 
 def test_one_that_had_gone_while_idle_is_dropped(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD, THREAD)
-    shelf.drop(connection)
-    assert shelf.total == 0
+    shelf.checkout(stream(), THREAD, THREAD)
+    shelf.remove(connection)
+    assert shelf.size == 0
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -171,39 +171,39 @@ def test_the_end_of_a_lease_takes_out_what_nobody_else_may_use(clock: Clock, kep
     faces, unknown, good = leased(shelf), leased(shelf), leased(shelf)
     faces.faces_of = mine.token
     unknown.clock, unknown.holds = None, (mine.token, 1)
-    assert shelf.put_back(faces, mine, kept=kept) == [(faces, "faces")]
-    assert shelf.put_back(unknown, mine, kept=kept) == ([] if kept else [(unknown, "clock")])
-    assert shelf.put_back(good, mine, kept=kept) == []
+    assert shelf.checkin(faces, mine, kept=kept) == [(faces, "faces")]
+    assert shelf.checkin(unknown, mine, kept=kept) == ([] if kept else [(unknown, "clock")])
+    assert shelf.checkin(good, mine, kept=kept) == []
     assert list(shelf.idle) == ([unknown, good] if kept else [good])
-    assert shelf.leased == {}
+    assert shelf.in_use == {}
 
 
 def test_what_a_signal_has_left_behind_is_taken_out_when_the_call_ends(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD, THREAD)
-    shelf.pick(stream(), OTHER, OTHER)
-    shelf.pick(stream(), THREAD, THREAD)
-    assert shelf.left_by(THREAD, None) == [(connection, "error")]
-    assert shelf.dialling == {OTHER}
-    assert shelf.left_by(THREAD, None) == []
+    shelf.checkout(stream(), THREAD, THREAD)
+    shelf.checkout(stream(), OTHER, OTHER)
+    shelf.checkout(stream(), THREAD, THREAD)
+    assert shelf.reclaim(THREAD, None) == [(connection, "error")]
+    assert shelf.connecting == {OTHER}
+    assert shelf.reclaim(THREAD, None) == []
 
 
 def test_what_a_lease_is_known_to_have_is_not_left_behind(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
-    shelf.pick(stream(), THREAD, THREAD)
-    assert shelf.left_by(THREAD, connection) == []
-    assert list(shelf.leased) == [connection]
+    shelf.checkout(stream(), THREAD, THREAD)
+    assert shelf.reclaim(THREAD, connection) == []
+    assert list(shelf.in_use) == [connection]
 
 
 def test_clearing_takes_out_all_that_are_idle(clock: Clock) -> None:
     shelf = make()
     dial(shelf, clock)
-    busy, _ = shelf.pick(stream(), THREAD, THREAD)
+    busy, _ = shelf.checkout(stream(), THREAD, THREAD)
     idle = dial(shelf, clock)
-    assert shelf.clear() == [idle]
-    assert list(shelf.leased) == [busy]
+    assert shelf.pop_idle() == [idle]
+    assert list(shelf.in_use) == [busy]
 
 
 # --- connections that may be dead
@@ -220,7 +220,7 @@ def test_one_that_need_not_be_checked_is_taken_rather_than_the_threads_own_but_n
     other = dial(shelf, clock, last_user=OTHER)
     clock.now += 15
     fresh = dial(shelf, clock, last_user=OTHER)
-    order = [shelf.pick(mine, THREAD, THREAD)[0] for _ in range(5)]
+    order = [shelf.checkout(mine, THREAD, THREAD)[0] for _ in range(5)]
     assert order == [holding, fresh, own, other, None]
 
 
@@ -231,8 +231,8 @@ def test_those_that_have_to_be_checked_are_passed_over_where_none_may_be(clock: 
     silent = dial(shelf, clock, holds=(mine.token, 3))
     clock.now += 15
     fresh = dial(shelf, clock)
-    assert shelf.pick(mine, THREAD, THREAD, unchecked=True) == (fresh, [])
-    assert shelf.pick(mine, THREAD, THREAD, unchecked=True) == (None, [])
+    assert shelf.checkout(mine, THREAD, THREAD, unchecked=True) == (fresh, [])
+    assert shelf.checkout(mine, THREAD, THREAD, unchecked=True) == (None, [])
     assert list(shelf.idle) == [silent]
 
 
@@ -240,5 +240,5 @@ def test_a_connection_knows_when_it_was_taken(clock: Clock) -> None:
     shelf = make()
     connection = dial(shelf, clock)
     clock.now += 3
-    shelf.pick(stream(), THREAD, THREAD)
+    shelf.checkout(stream(), THREAD, THREAD)
     assert connection.taken == clock.now

@@ -31,7 +31,7 @@ def stream() -> Stream:
 
 
 def take(source: DedicatedProvider, stream: Stream) -> Connection:
-    return source.take(stream, object(), Deadline(5))
+    return source.acquire(stream, object(), Deadline(5))
 
 
 def test_one_connection_is_made_and_kept(source: DedicatedProvider, stream: Stream, hume_emulator: Emulator) -> None:
@@ -77,21 +77,21 @@ def test_closing_again_or_before_anything_is_open_does_nothing(source: Dedicated
 
 def test_once_closed_nothing_is_begun(source: DedicatedProvider, stream: Stream) -> None:
     source.close(1)
-    for call in (source.check, lambda: source.sleep(60), lambda: take(source, stream)):
+    for call in (source.before_call, lambda: source.wait(60), lambda: take(source, stream)):
         with pytest.raises(MisuseError, match="closed"):
             call()
 
 
 def test_closing_wakes_a_sleep(source: DedicatedProvider) -> None:
     with ThreadPoolExecutor(1) as pool:
-        sleeping = pool.submit(source.sleep, 600)
+        sleeping = pool.submit(source.wait, 600)
         source.close(0.05)
         assert isinstance(sleeping.exception(5), MisuseError)
 
 
 def test_a_sleep_that_nobody_disturbs_just_ends(source: DedicatedProvider) -> None:
     began = time.monotonic()
-    source.sleep(0.01)
+    source.wait(0.01)
     assert time.monotonic() - began >= 0.01
 
 
@@ -146,8 +146,8 @@ def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
 def test_the_end_of_a_call_leaves_the_connection_and_what_it_holds(source: DedicatedProvider, stream: Stream) -> None:
     connection = take(source, stream)
     connection.holds, connection.clock = (stream.token, 3), Fraction(4)
-    source.count(requests=1)
-    source.finish()
+    source.add_stats(requests=1)
+    source.after_call()
     again = take(source, stream)
     assert (again.holds, again.clock) == ((stream.token, 3), Fraction(4))
     source.close(1)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hume_sync import HumeStreamClient, ProsodyConfig
 from hume_sync.emulator import Emulator
 from hume_sync.stream import packets
-from hume_sync.stream.duration import Length, measure, media_seconds
+from hume_sync.stream.duration import Length, measure, audio_duration
 from tests.audiofiles import chunk, decoded_seconds, encoded, fmt, noise, riff
 from tests.emulator.support import tone, wav
 
@@ -122,7 +122,7 @@ def test_what_is_known_is_what_a_decoder_makes_of_it(name: str) -> None:
     decoded = decoded_seconds(media)
     assert decoded > 0.3
     for form in (bytes, bytearray, memoryview):
-        seconds = media_seconds(form(media))
+        seconds = audio_duration(form(media))
         assert seconds is not None
         # Of audio cut in the middle of a frame, nobody says what the frame will be.
         assert float(seconds) == pytest.approx(decoded, abs=0.1)
@@ -130,7 +130,7 @@ def test_what_is_known_is_what_a_decoder_makes_of_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_the_bytes_do_not_confirm_is_unknown(name: str) -> None:
-    assert media_seconds(UNKNOWN[name]()) is None
+    assert audio_duration(UNKNOWN[name]()) is None
 
 
 def test_of_several_audio_tracks_none_is_the_one() -> None:
@@ -140,7 +140,7 @@ def test_of_several_audio_tracks_none_is_the_one() -> None:
         for frame in source.decode(audio=0):
             for track in tracks:
                 output.mux(track.encode(frame))
-    assert media_seconds(file.getvalue()) is None
+    assert audio_duration(file.getvalue()) is None
 
 
 def test_wav_is_exact_and_other_audio_is_not() -> None:
@@ -150,17 +150,17 @@ def test_wav_is_exact_and_other_audio_is_not() -> None:
 
 def test_without_pyav_lengths_but_those_of_wav_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    assert media_seconds(mp3()) is None
-    assert media_seconds(WHOLE) == Fraction(3, 2)
+    assert audio_duration(mp3()) is None
+    assert audio_duration(WHOLE) == Fraction(3, 2)
 
 
 def test_pyav_is_imported_for_the_first_audio_that_is_not_wav() -> None:
     code = (
-        "import sys; from hume_sync.stream.duration import media_seconds;"
+        "import sys; from hume_sync.stream.duration import audio_duration;"
         "from tests.emulator.support import tone, wav;"
-        "assert media_seconds(wav(tone(1))) == 1;"
+        "assert audio_duration(wav(tone(1))) == 1;"
         "assert 'av' not in sys.modules;"
-        "assert media_seconds(b'fLaC') is None;"
+        "assert audio_duration(b'fLaC') is None;"
         "assert 'av' in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
@@ -170,16 +170,16 @@ def test_a_parser_that_complains_says_nothing(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for media in (part(mp3(), 0.5, 1), part(encoded("adts", "aac"), 0.3, 0.9), opus()[:80], flac() + flac()):
-        media_seconds(media)
+        audio_duration(media)
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
 
 
 @pytest.mark.parametrize("limit", ["_MAX_PACKETS", "_MAX_READ"])
 def test_what_lies_beyond_a_limit_makes_the_length_unknown(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert media_seconds(mp3())
+    assert audio_duration(mp3())
     monkeypatch.setattr(packets, limit, 100)
-    assert media_seconds(mp3()) is None
+    assert audio_duration(mp3()) is None
 
 
 @pytest.mark.parametrize(
@@ -191,14 +191,14 @@ def test_what_lies_beyond_a_limit_makes_the_length_unknown(limit: str, monkeypat
 def test_many_bytes_do_not_hang(media: Callable[[], bytes]) -> None:
     made = media()
     began = time.monotonic()
-    media_seconds(made)
+    audio_duration(made)
     assert time.monotonic() - began < 5
 
 
 @settings(max_examples=200)
 @given(name=st.sampled_from(list(KNOWN)), keep=st.integers(0, 300), behind=st.binary(max_size=400))
 def test_random_bytes_behind_any_head_never_fail(name: str, keep: int, behind: bytes) -> None:
-    seconds = media_seconds(KNOWN[name]()[:keep] + behind)
+    seconds = audio_duration(KNOWN[name]()[:keep] + behind)
     assert seconds is None or (isinstance(seconds, Fraction) and seconds >= 0)
 
 
@@ -210,7 +210,7 @@ def test_changed_bytes_in_any_file_never_fail(name: str) -> None:
         hostile = bytearray(media)
         for _ in range(changes.choice([1, 5, 50])):
             hostile[changes.randrange(min(changes.choice([64, 1000, 2**20]), len(hostile)))] = changes.randrange(256)
-        seconds = media_seconds(hostile)
+        seconds = audio_duration(hostile)
         assert seconds is None or seconds >= 0
 
 
@@ -222,20 +222,20 @@ class TooLate(Exception):
 def test_what_a_signal_handler_raises_while_packets_are_counted_comes_out(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = packets._Bounded.read
+    read = packets._BoundedReader.read
 
-    def interrupted(self: packets._Bounded, size: int) -> bytes:
+    def interrupted(self: packets._BoundedReader, size: int) -> bytes:
         os.kill(os.getpid(), signal.SIGALRM)
         return read(self, size)
 
     def handler(number: int, frame: FrameType | None) -> None:
         raise error
 
-    monkeypatch.setattr(packets._Bounded, "read", interrupted)
+    monkeypatch.setattr(packets._BoundedReader, "read", interrupted)
     before = signal.signal(signal.SIGALRM, handler)
     try:
         with pytest.raises(type(error)) as caught:
-            media_seconds(mp3())
+            audio_duration(mp3())
         assert caught.value is error
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -402,7 +402,7 @@ def test_ctrl_c_after_the_reply_discards_a_connection_that_has_heard_what_the_wi
     with connect(hume_emulator) as socket:
         socket.send_media(A)
         with monkeypatch.context() as patch:
-            patch.setattr(StreamWindow, "push", interrupted)
+            patch.setattr(StreamWindow, "append", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 socket.send_media(B)
         assert socket.epoch is None

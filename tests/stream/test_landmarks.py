@@ -125,7 +125,7 @@ BAD_LEAVES = [
 
 @pytest.fixture(params=[0, 2**62], ids=["counted by numpy", "counted without"])
 def _counted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MUCH", request.param)
+    monkeypatch.setattr(module, "_NUMPY_THRESHOLD", request.param)
 
 
 @pytest.mark.usefixtures("_counted")

@@ -40,17 +40,17 @@ def asked(key: Hashable | None = None) -> Lease:
 
 
 def queue(leases: LeaseQueue, key: Hashable | None = None) -> WaitingClient:
-    return leases.queue(asked(key))
+    return leases.enqueue(asked(key))
 
 
 def take(leases: LeaseQueue, key: Hashable | None = None) -> Lease:
     lease = asked(key)
-    assert leases.begin(lease)
+    assert leases.try_acquire(lease)
     return lease
 
 
 def can_begin(leases: LeaseQueue, key: Hashable | None = None) -> bool:
-    return leases.begin(asked(key))
+    return leases.try_acquire(asked(key))
 
 
 def granted(waiters: list[WaitingClient]) -> list[bool]:
@@ -68,7 +68,7 @@ def test_waiters_are_served_in_the_order_they_came() -> None:
     waiters = [queue(leases) for _ in range(4)]
     assert leases.waiting == 4
     for number in range(4):
-        leases.end(lease)
+        leases.release(lease)
         assert granted(waiters) == [True] * (number + 1) + [False] * (3 - number)
         lease = waiters[number].lease
 
@@ -84,9 +84,9 @@ def test_who_waits_for_a_stream_in_use_holds_up_nobody_else_who_waits() -> None:
     leases = make(2)
     holder, other = take(leases, "call"), take(leases)
     waiters = [queue(leases, "call"), queue(leases)]
-    leases.end(other)
+    leases.release(other)
     assert granted(waiters) == [False, True]
-    leases.end(holder)
+    leases.release(holder)
     assert waiters[0].lease.stream is holder.stream
 
 
@@ -94,7 +94,7 @@ def test_holders_of_one_stream_take_turns_in_the_order_they_came() -> None:
     leases = make(3)
     holder = take(leases, "call")
     waiters = [queue(leases, "call") for _ in range(2)]
-    leases.end(holder)
+    leases.release(holder)
     assert granted(waiters) == [True, False]
 
 
@@ -105,7 +105,7 @@ def test_it_is_full_when_max_waiting_wait(most: int) -> None:
     waiters = [queue(leases) for _ in range(most)]
     assert leases.is_full
     assert leases.waiting == most
-    leases.end(holder)
+    leases.release(holder)
     assert granted(waiters) == [True] * most
 
 
@@ -113,9 +113,9 @@ def test_one_who_leaves_the_queue_is_passed_over() -> None:
     leases = make(1)
     holder = take(leases)
     waiters = [queue(leases), queue(leases)]
-    leases.leave_queue(waiters[0])
-    leases.leave_queue(waiters[0])
-    leases.end(holder)
+    leases.cancel(waiters[0])
+    leases.cancel(waiters[0])
+    leases.release(holder)
     assert granted(waiters) == [False, True]
 
 
@@ -124,8 +124,8 @@ def test_one_who_gives_a_grant_back_hands_it_on(key: str | None) -> None:
     leases = make(1)
     holder = take(leases, key)
     waiters = [queue(leases, key) for _ in range(2)]
-    leases.end(holder)
-    leases.end(waiters[0].lease)
+    leases.release(holder)
+    leases.release(waiters[0].lease)
     assert granted(waiters) == [True, True]
 
 
@@ -140,9 +140,9 @@ def test_a_thread_is_known_to_have_ended_when_its_life_has() -> None:
 def test_ending_twice_gives_one_slot_back() -> None:
     leases = make(1)
     lease = take(leases)
-    assert leases.end(lease)
-    assert not leases.end(lease)
-    assert leases.out == set()
+    assert leases.release(lease)
+    assert not leases.release(lease)
+    assert leases.active == set()
     assert [can_begin(leases) for _ in range(2)] == [True, False]
 
 
@@ -152,7 +152,7 @@ def test_an_ended_lease_keeps_no_media_alive_and_needs_no_collector() -> None:
         leases = make(1)
         lease = take(leases)
         stream = weakref.ref(lease.stream)
-        leases.end(lease)
+        leases.release(lease)
         del lease
         assert stream() is None
     finally:
@@ -172,16 +172,16 @@ def test_a_named_stream_is_forgotten_after_max_stream_idle_without_use(clock: Cl
     leases = make(1, max_stream_idle=600)
     first = take(leases, "call")
     clock.now += 10_000  # held: that is use
-    leases.named.forget_idle()
+    leases.named.expire()
     assert len(leases.named) == 1
-    leases.end(first)
+    leases.release(first)
     clock.now += 600
-    leases.named.forget_idle()
+    leases.named.expire()
     second = take(leases, "call")
     assert second.stream is first.stream
-    leases.end(second)
+    leases.release(second)
     clock.now += 601
-    leases.named.forget_idle()
+    leases.named.expire()
     assert len(leases.named) == 0
     assert take(leases, "call").stream is not first.stream
 
@@ -189,7 +189,7 @@ def test_a_named_stream_is_forgotten_after_max_stream_idle_without_use(clock: Cl
 def test_forgetting_begins_a_new_stream_for_the_next_holder() -> None:
     leases = make(1)
     first = take(leases, "call")
-    leases.end(first)
+    leases.release(first)
     leases.named.forget("call")
     leases.named.forget("never seen")
     assert len(leases.named) == 0
@@ -202,7 +202,7 @@ def test_forgetting_a_stream_in_use_leaves_it_to_its_holder_and_the_next_waits_s
     leases.named.forget("call")
     second = queue(leases, "call")
     assert granted([second]) == [False]
-    leases.end(first)
+    leases.release(first)
     assert second.lease.stream is not first.stream
 
 
@@ -210,7 +210,7 @@ def test_all_who_wait_can_be_sent_away() -> None:
     leases = make(1)
     take(leases)
     waiters = [queue(leases) for _ in range(2)]
-    leases.refuse_all(lambda: PoolClosed("closed"))
+    leases.fail_all(lambda: PoolClosed("closed"))
     assert all(waiter.wait(0) for waiter in waiters)
     assert waiters[0].refused is not waiters[1].refused
     assert leases.waiting == 0

@@ -66,7 +66,7 @@ def test_a_socket_whose_key_was_refused_asks_again_after_a_while() -> None:
         for _ in range(2):
             with pytest.raises(AuthenticationError):
                 socket.send_text("x")
-        socket._source.gate._refused_until -= 5.0
+        socket._source.breaker._refused_until -= 5.0
         assert socket.send_text("x").attempts == 1
         socket.close()
 
@@ -82,7 +82,7 @@ def test_the_cause_keeps_the_timeout_behind_it() -> None:
     client = HumeStreamClient(KEY, base_url=nobody(), timeout=30, retry=RetryPolicy(initial=20, maximum=20))
     with client.pool([LanguageConfig()], max_size=1, timeout=0.2) as pool, ThreadPoolExecutor(1) as aside:
         first = aside.submit(outcome, pool)
-        while pool._state().gate.is_open:
+        while pool._state().breaker.is_healthy:
             time.sleep(0.001)
         with pytest.raises(ConnectError) as caught, pool.socket():
             raise AssertionError
@@ -121,7 +121,7 @@ def test_a_callers_short_timeout_does_not_open_the_breaker_for_others(
         proxy.on_connect(never)
         with pool.socket() as socket, pytest.raises(Timeout):
             socket.send_text("x", timeout=0.1)
-        assert pool._state().gate.is_open
+        assert pool._state().breaker.is_healthy
         with pool.socket() as socket:
             assert socket.send_text("x").attempts == 1
     assert "circuit breaker" not in caplog.text
@@ -141,7 +141,7 @@ def test_a_payload_that_the_server_cannot_process_does_not_open_the_breaker_for_
                 with pytest.raises(ServerError) as caught:
                     socket.send_media(wav(tone(1.0)))  # audio: each attempt is on a connection of its own
                 assert caught.value.attempts == attempts
-                assert pool._state().gate.is_open
+                assert pool._state().breaker.is_healthy
             with pool.socket() as socket:
                 assert socket.send_media(wav(tone(1.0))).attempts == 1
     assert "circuit breaker" not in caplog.text
@@ -155,7 +155,7 @@ def test_a_reply_closes_the_breaker_whatever_it_says_of_the_payload(caplog: pyte
             server.fail_next("I0100", "no")
             with pytest.raises(ServerError):
                 socket.send_text("x")
-            assert pool._state().gate.is_open
+            assert pool._state().breaker.is_healthy
     assert "circuit breaker closed: the server answers" in caplog.text
 
 

@@ -45,7 +45,7 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.connections import PooledConnections
 from hume_sync.stream.executor import Stream
-from hume_sync.stream.holders import Crowd
+from hume_sync.stream.holders import LeaseReport
 from hume_sync.stream.leases import LeaseQueue, WaitingClient
 from hume_sync.stream.pool import StreamPool
 from tests.emulator.support import tone, wav
@@ -130,14 +130,14 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
 
 def meet(first: Callable[[], _T], second: Callable[[], _T]) -> tuple[_T, _T]:
     """Do both, each of one request, so that both are under way at one time; the second in another thread."""
-    exchange, barrier = Connection.exchange, threading.Barrier(2)
+    exchange, barrier = Connection.request, threading.Barrier(2)
 
     def together(*args: Any, **more: Any) -> Any:
         barrier.wait(5)
         return exchange(*args, **more)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as aside:
-        patch.setattr(Connection, "exchange", together)
+        patch.setattr(Connection, "request", together)
         other = aside.submit(second)
         return first(), other.result(5)
 
@@ -284,7 +284,7 @@ def test_ctrl_c_while_waiting_gives_the_place_back(
 
 
 @pytest.mark.parametrize(
-    "where", [(PooledConnections, "pick"), (PooledConnections, "dialled"), (Stream, "is_elsewhere")]
+    "where", [(PooledConnections, "checkout"), (PooledConnections, "add"), (Stream, "needs_replay_on")]
 )
 @pytest.mark.parametrize("used", [False, True])
 def test_an_interrupt_between_shelf_and_exchange_loses_no_connection_and_no_slot(
@@ -617,12 +617,12 @@ def test_a_lease_whose_block_another_thread_may_end_is_waited_for(
         left.result(5)
 
 
-def looks(at_each: Callable[[int], None]) -> Callable[[Crowd], object]:
-    """What stands for `Crowd.use`: the same, then told how often one who waits has looked by now."""
-    found_use: Any = Crowd.__dict__["use"]
+def looks(at_each: Callable[[int], None]) -> Callable[[LeaseReport], object]:
+    """What stands for `LeaseReport.use`: the same, then told how often one who waits has looked by now."""
+    found_use: Any = LeaseReport.__dict__["use"]
     use, seen = found_use.fget, [0]
 
-    def spy(crowd: Crowd) -> object:
+    def spy(crowd: LeaseReport) -> object:
         found: object = use(crowd)
         seen[0] += 1
         at_each(seen[0])
@@ -649,7 +649,7 @@ def test_a_lease_that_was_handed_to_another_thread_is_waited_for(
             else:
                 aside.submit(handed.close).result(5)
 
-        monkeypatch.setattr(Crowd, "use", property(looks(use_it_then_end_it)))
+        monkeypatch.setattr(LeaseReport, "use", property(looks(use_it_then_end_it)))
         assert send_once(pool)
         assert pool.stats()["timeouts"] == 0
 
@@ -678,7 +678,7 @@ def test_a_lease_that_another_thread_is_using_is_waited_for_though_its_block_is_
 
             left = aside.submit(use_it_and_end_it)
             assert called.wait(5)
-            monkeypatch.setattr(Crowd, "use", property(looks(lambda look: go.set() if look == 3 else None)))
+            monkeypatch.setattr(LeaseReport, "use", property(looks(lambda look: go.set() if look == 3 else None)))
             assert send_once(pool)
             left.result(5)
         assert pool.stats()["timeouts"] == 0
@@ -1069,7 +1069,7 @@ def test_a_reply_that_beats_the_abort_leaves_no_connection_behind(
 ) -> None:
     pool = hume_client.pool([LanguageConfig()])
     replied, go = threading.Event(), threading.Event()
-    exchange = Connection.exchange
+    exchange = Connection.request
 
     def late(*args: Any, **more: Any) -> Any:
         reply = exchange(*args, **more)
@@ -1077,7 +1077,7 @@ def test_a_reply_that_beats_the_abort_leaves_no_connection_behind(
         assert go.wait(5)
         return reply
 
-    monkeypatch.setattr(Connection, "exchange", late)
+    monkeypatch.setattr(Connection, "request", late)
     busy = aside.submit(send_once, pool)
     assert replied.wait(5)
     pool.close(0.05)

@@ -18,8 +18,8 @@ from hume_sync import (
     ModelConfigBase,
     ProsodyConfig,
 )
-from hume_sync.net.frames import LARGE, joined
-from hume_sync.stream.requests import GET_JOB_DETAILS, RESET_STREAM, Models, Request, check_window
+from hume_sync.net.frames import LARGE, join_parts
+from hume_sync.stream.requests import GET_JOB_DETAILS, RESET_STREAM, RequestBuilder, Request, check_window
 from tests.emulator.support import wav
 
 from .support import FACE, landmarks
@@ -27,14 +27,14 @@ from .support import FACE, landmarks
 LIMIT = 10**6
 
 
-def models(*configs: Any, window: float | None = None, limit: int = LIMIT) -> Models:
-    return Models.of(configs, window, limit)
+def models(*configs: Any, window: float | None = None, limit: int = LIMIT) -> RequestBuilder:
+    return RequestBuilder.create(configs, window, limit)
 
 
 def written(request: Request) -> list[tuple[str, Any]]:
     """The request as (name, value) in order."""
     parts = (b"{", *request.members, b"}")
-    return list(json.loads(joined(parts, sum(map(len, parts)))).items())
+    return list(json.loads(join_parts(parts, sum(map(len, parts)))).items())
 
 
 def test_media_is_written_as_the_official_sdk_does() -> None:
@@ -47,7 +47,7 @@ def test_media_is_written_as_the_official_sdk_does() -> None:
     chosen = models(FaceConfig(fps_pred=2.5), window=600)
     assert written(chosen.media(FACE)) == expected
     assert written(chosen.media(bytearray(FACE))) == expected
-    assert written(chosen.encoded(base64.b64encode(FACE))) == expected
+    assert written(chosen.base64_media(base64.b64encode(FACE))) == expected
 
 
 @pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 1, LARGE + 2, 10**6])
@@ -65,7 +65,7 @@ def test_a_wav_file_without_samples_is_refused_for_audio_models_by_the_arguments
         with pytest.raises(InputError, match=f"^{name} {what}"):
             models(ProsodyConfig()).media(data, name)
     with pytest.raises(InputError, match=f"^bytes_data {what}"):
-        models(BurstConfig()).encoded(base64.b64encode(data))
+        models(BurstConfig()).base64_media(base64.b64encode(data))
     assert models(FaceConfig()).media(data)
 
 
@@ -111,12 +111,12 @@ def test_the_two_requests_without_data_have_one_member() -> None:
 
 def test_the_configurations_of_one_call_replace_the_sockets_and_keep_the_window() -> None:
     socket = models(BurstConfig(), ProsodyConfig(), window=10000)
-    assert socket.replaced_by(None) is socket
-    fields = dict(written(socket.replaced_by([BurstConfig()]).media(b"x")))
+    assert socket.with_configs(None) is socket
+    fields = dict(written(socket.with_configs([BurstConfig()]).media(b"x")))
     assert fields["models"] == {"burst": {}}
     assert fields["stream_window_ms"] == 10000
     with pytest.raises(InputError, match="configs is empty"):
-        socket.replaced_by([])
+        socket.with_configs([])
 
 
 def test_a_text_for_another_model_is_refused_with_the_official_text() -> None:
@@ -126,7 +126,7 @@ def test_a_text_for_another_model_is_refused_with_the_official_text() -> None:
         socket.text("hello")
     assert str(caught.value) == f"Socket {official}"
     with pytest.raises(InputError) as caught:
-        socket.replaced_by([ProsodyConfig()]).text("hello")
+        socket.with_configs([ProsodyConfig()]).text("hello")
     assert str(caught.value) == f"Payload {official}"
 
 

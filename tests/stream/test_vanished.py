@@ -32,7 +32,7 @@ from hume_sync.net import clock, tcp
 from hume_sync.net import websocket as transport
 from hume_sync.net.clock import boottime
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.websocket import PING, WebSocket, control_frame
+from hume_sync.net.websocket import PING, WebSocket, build_control_frame
 from hume_sync.stream import connection
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Flow, Hole, Peer
@@ -76,17 +76,17 @@ class Pings:
         self.sent = 0
         self.one = threading.Event()
 
-    def control_frame(self, opcode: int, payload: bytes) -> bytes:
+    def build_control_frame(self, opcode: int, payload: bytes) -> bytes:
         if opcode == PING:
             self.sent += 1
             self.one.set()
-        return control_frame(opcode, payload)
+        return build_control_frame(opcode, payload)
 
 
 @pytest.fixture
 def pings(monkeypatch: pytest.MonkeyPatch) -> Pings:
     pings = Pings()
-    monkeypatch.setattr(transport, "control_frame", pings.control_frame)
+    monkeypatch.setattr(transport, "build_control_frame", pings.build_control_frame)
     return pings
 
 

@@ -82,14 +82,14 @@ class Client:
 
     def push(self, name: str, length: int, at: int) -> tuple[ReplayPlan, list[tuple[str, int]]]:
         connection = self.connections[at]
-        plan = self.window.plan(connection.heard)
+        plan = self.window.replay_plan(connection.heard)
         reset = plan.reset and connection.touched
         if not plan.complete:
-            self.window.give_up()
+            self.window.mark_lost()
         reset = self.replay(connection, plan, len(plan.replay), reset)
         self.lengths[name] = length
         seen = connection.server.hear(name, length, reset=reset)
-        self.window.push(payload(name), exactly(Fraction(length, 1000)))
+        self.window.append(payload(name), exactly(Fraction(length, 1000)))
         connection.heard, connection.touched = self.window.number, True
         return plan, seen
 
@@ -102,7 +102,7 @@ class Client:
 
     def break_off(self, at: int, count: int) -> None:
         connection = self.connections[at]
-        plan = self.window.plan(connection.heard)
+        plan = self.window.replay_plan(connection.heard)
         if plan.complete:
             self.replay(connection, plan, count, plan.reset and connection.touched)
 
@@ -173,8 +173,8 @@ def test_whatever_the_sizes_a_plan_is_complete_only_where_it_gives_the_whole_con
         name = str(number)
         lengths[name] = length
         undisturbed.hear(name, length)
-        window.push(payload(name, size), exactly(Fraction(length, 1000)))
-        plan = window.plan(None)
+        window.append(payload(name, size), exactly(Fraction(length, 1000)))
+        plan = window.replay_plan(None)
         assert sum(item.size for item in window.items) <= 8 * 2**20
         fresh = Server(width)
         for item in plan.replay:
@@ -203,9 +203,9 @@ def test_lengths_that_are_unknown_or_not_exact_never_make_a_plan_too_short(
             measured = exactly(Fraction(length, 1000))
         elif error is not None and length + error > 0:  # never more than twice as long: see Length.at_least
             measured = about(Fraction(min(length + error, 2 * length), 1000))
-        window.push(payload(number), measured)
+        window.append(payload(number), measured)
     fresh = Server(100)
-    plan = window.plan(None)
+    plan = window.replay_plan(None)
     assert plan.complete
     for item in plan.replay:
         name = name_of(item)
@@ -216,48 +216,48 @@ def test_lengths_that_are_unknown_or_not_exact_never_make_a_plan_too_short(
 def test_more_bytes_than_are_kept_lose_the_context_until_what_is_kept_fills_the_window() -> None:
     window = StreamWindow(5000)
     for _ in range(3):
-        window.push((bytes(SMALL),), exactly(1))
-    assert window.plan(None) == ReplayPlan((), reset=True, complete=False)
-    assert window.plan(window.number).complete  # the connection that heard it all is none the worse
+        window.append((bytes(SMALL),), exactly(1))
+    assert window.replay_plan(None) == ReplayPlan((), reset=True, complete=False)
+    assert window.replay_plan(window.number).complete  # the connection that heard it all is none the worse
     for number in range(3, 5):
-        window.push(payload(number), exactly(1))
-        assert not window.plan(None).complete
-    window.push(payload(5), exactly(1))
-    assert window.plan(None).complete
+        window.append(payload(number), exactly(1))
+        assert not window.replay_plan(None).complete
+    window.append(payload(5), exactly(1))
+    assert window.replay_plan(None).complete
     assert window.seconds == 5
 
 
 def test_a_payload_larger_than_all_that_is_kept_leaves_nothing_to_replay() -> None:
     window = StreamWindow(500)
-    window.push((bytes(8 * 2**20 + 1),), exactly(5))
+    window.append((bytes(8 * 2**20 + 1),), exactly(5))
     assert window.items == ()
-    assert not window.plan(None).complete
-    window.push(payload("small"), exactly(1))
-    assert window.plan(None).complete
+    assert not window.replay_plan(None).complete
+    window.append(payload("small"), exactly(1))
+    assert window.replay_plan(None).complete
 
 
 @pytest.mark.parametrize("length", [exactly(Fraction(1, 1000)), None], ids=["tiny", "unknown"])
 def test_no_more_than_a_hundred_payloads_are_kept(length: Length | None) -> None:
     window = StreamWindow(5000)
     for number in range(100):
-        window.push(payload(number), length)
-    assert window.plan(None).complete
-    window.push(payload(100), length)
+        window.append(payload(number), length)
+    assert window.replay_plan(None).complete
+    window.append(payload(100), length)
     assert len(window.items) == 100
-    assert not window.plan(None).complete
-    window.push(payload(101), exactly(5))
+    assert not window.replay_plan(None).complete
+    window.append(payload(101), exactly(5))
     assert [item.number for item in window.items] == [102]
-    assert window.plan(None).complete
+    assert window.replay_plan(None).complete
 
 
 def test_a_payload_of_unknown_length_leaves_the_window_once_those_behind_it_fill_it() -> None:
     window = StreamWindow(5000)
-    window.push(payload("before"), exactly(1))
-    window.push(payload("unknown"), None)
-    window.push(payload("after"), exactly(3))
+    window.append(payload("before"), exactly(1))
+    window.append(payload("unknown"), None)
+    window.append(payload("after"), exactly(3))
     assert len(window.items) == 3
     assert window.seconds is None
-    window.push(payload("last"), exactly(2))
+    window.append(payload("last"), exactly(2))
     assert [item.members[0] for item in window.items] == [b"after", b"last"]
     assert window.seconds == 5
 
@@ -265,7 +265,7 @@ def test_a_payload_of_unknown_length_leaves_the_window_once_those_behind_it_fill
 def test_what_may_still_be_in_the_servers_window_is_kept_where_lengths_are_not_exact() -> None:
     window = StreamWindow(5000)
     for number in range(20):
-        window.push(payload(number), about(1))
+        window.append(payload(number), about(1))
     # Six of them are 4.5 s at least, and what is older may count.
     assert [item.number for item in window.items] == [14, 15, 16, 17, 18, 19, 20]
     assert window.seconds == 7
@@ -280,15 +280,15 @@ def test_what_any_decoder_gives_of_a_length(length: Length, least: Fraction) -> 
 def test_the_servers_five_seconds_hold_where_no_length_is_given() -> None:
     window = StreamWindow()
     for number in range(8):
-        window.push(payload(number), exactly(1))
+        window.append(payload(number), exactly(1))
     assert window.seconds == 5
 
 
 def test_a_connection_that_is_behind_hears_only_what_it_lacks() -> None:
     window = StreamWindow(5000)
     for number in range(4):
-        window.push(payload(number), exactly(1))
-    plan = window.plan(2)
+        window.append(payload(number), exactly(1))
+    plan = window.replay_plan(2)
     assert [item.number for item in plan.replay] == [3, 4]
     assert (plan.reset, plan.complete) == (False, True)
 
@@ -296,39 +296,39 @@ def test_a_connection_that_is_behind_hears_only_what_it_lacks() -> None:
 def test_a_connection_that_is_too_far_behind_forgets_and_hears_all() -> None:
     window = StreamWindow(2000)
     for number in range(6):
-        window.push(payload(number), exactly(1))
-    plan = window.plan(2)
+        window.append(payload(number), exactly(1))
+    plan = window.replay_plan(2)
     assert [item.number for item in plan.replay] == [5, 6]
     assert plan.reset
 
 
 def test_a_reset_makes_what_a_connection_heard_before_worthless() -> None:
     window = StreamWindow(5000)
-    window.push(payload("old"), exactly(1))
+    window.append(payload("old"), exactly(1))
     window.reset()
-    assert window.plan(1) == ReplayPlan((), reset=True, complete=True)
-    assert window.plan(window.number) == ReplayPlan((), reset=False, complete=True)
+    assert window.replay_plan(1) == ReplayPlan((), reset=True, complete=True)
+    assert window.replay_plan(window.number) == ReplayPlan((), reset=False, complete=True)
 
 
 def test_what_was_given_up_stays_lost_until_a_payload_is_accepted() -> None:
     window = StreamWindow(5000)
-    window.push(payload("old"), exactly(1))
-    window.give_up()
+    window.append(payload("old"), exactly(1))
+    window.mark_lost()
     for heard in (None, 1, window.number):
-        assert window.plan(heard) == ReplayPlan((), reset=True, complete=False)
-    window.push(payload("new"), exactly(1))
-    assert [item.members[0] for item in window.plan(None).replay] == [b"new"]
+        assert window.replay_plan(heard) == ReplayPlan((), reset=True, complete=False)
+    window.append(payload("new"), exactly(1))
+    assert [item.members[0] for item in window.replay_plan(None).replay] == [b"new"]
 
 
 def test_a_reset_by_the_caller_ends_what_was_given_up() -> None:
     window = StreamWindow(5000)
-    window.give_up()
+    window.mark_lost()
     window.reset()
-    assert window.plan(None).complete
+    assert window.replay_plan(None).complete
 
 
 def test_the_repr_shows_counts_and_no_media() -> None:
     window = StreamWindow()
-    window.push((b"secret", b"media"), None)
+    window.append((b"secret", b"media"), None)
     assert repr(window) == "<StreamWindow 1 payloads, 11 bytes, number 1>"
     assert "secret" not in repr(window.items)
