@@ -172,7 +172,9 @@ def measure(text):
 
 try:
     with ThreadPoolExecutor(8) as threads, client.pool([LanguageConfig()], max_size=2) as pool:
-        for reply in threads.map(measure, map(str, range(100))):
+        replies = threads.map(measure, map(str, range(100)))
+        print("submitted", flush=True)  # an interrupt in `map` itself may break the executor's own locks
+        for reply in replies:
             pass
 except KeyboardInterrupt:
     print("interrupted")
@@ -187,6 +189,8 @@ def test_ctrl_c_ends_a_batch_on_threads_though_the_server_never_answers() -> Non
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == "submitted\n"
             assert server.journal.wait_for(lambda journal: journal.counts["requests"] == 2, timeout=20)
             began = time.monotonic()
             os.kill(process.pid, signal.SIGINT)
