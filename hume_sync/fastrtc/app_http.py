@@ -98,9 +98,9 @@ class AppClient:
         self._tls = ssl_context or endpoint.tls
         self._ask_environment = proxy is None
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """``text`` without the endpoint's secrets."""
-        return self._base.scrub(text)
+        return self._base.redact(text)
 
     def resolve(self, url: str, *, name: str = "url") -> str:
         """The absolute URL: "/path" is at the root of the server's origin; http(s) URLs stay as they are.
@@ -265,7 +265,7 @@ class AppClient:
             if 300 <= head.status < 400:
                 what = f"{request.shown} redirects (HTTP {head.status}), which is never followed: give the final URL"
                 raise HookError(what, status=head.status)
-            return StreamingResponse(wire, head, self.scrub, request.shown)
+            return StreamingResponse(wire, head, self.redact, request.shown)
         except BaseException:
             wire.close()
             raise
@@ -274,16 +274,16 @@ class AppClient:
 class StreamingResponse:
     """An answer whose head has come. One thread at a time reads it; `abort` is for any."""
 
-    def __init__(self, wire: SocketStream, head: BaseHTTPResponse, scrub: Callable[[str], str], url: str) -> None:
+    def __init__(self, wire: SocketStream, head: BaseHTTPResponse, redact: Callable[[str], str], url: str) -> None:
         self.url = url
         """What was asked, as an error may show it."""
         self.status = head.status
-        self.content_type = scrub(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
+        self.content_type = redact(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
         """The media type alone, in lower case; empty where none is named."""
         self._retry_after = parse_retry_after(head.headers.get("Retry-After"), head.headers.get("Date"))
         self._body = body_reader(head.status, head.headers)
         self._wire = wire
-        self._scrub = scrub
+        self._redact = redact
 
     def read(self, deadline: Deadline) -> bytes:
         """The next bytes of the body, as they come; none at its end.
@@ -324,7 +324,7 @@ class StreamingResponse:
             self.close()
         text = body.decode("utf-8", "replace")
         value = json_or_text(text)
-        sentence = "" if self.status < 400 else " ".join(self._scrub(text).split())[:_SENTENCE]
+        sentence = "" if self.status < 400 else " ".join(self._redact(text).split())[:_SENTENCE]
         shown = "".join(c if c.isprintable() else "?" for c in sentence)
         return Answer(self.status, text, None if value is text else value, shown, self._retry_after, self.url)
 

@@ -248,7 +248,7 @@ class FastRTCClient:
             deadline=deadline,
             watch=watch,
             ice_servers=self._ice_servers,
-            scrub=server.http.scrub,
+            redact=server.http.redact,
         )
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ class AppEndpoint(Endpoint):
         """Whether it has any."""
         return bool(self.private)
 
-    def scrub(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """``text`` without any private value in it, or a part of one: servers repeat a token without its "Bearer"."""
         values = [value for _, secret in self.private if len(value := secret.reveal()) >= _SECRET]
         parts = [part for value in values for part in (*value.split(), *_PARTS.findall(value)) if len(part) >= _TELLING]

@@ -8,7 +8,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
-from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, clone_error
+from ..errors import (
+    ConnectError,
+    ConnectionLost,
+    HumeClientException,
+    MisuseError,
+    Timeout,
+    TransportError,
+    clone_error,
+)
 from ..net.call_lock import CallLock
 from ..net.condition import Condition
 from ..net.deadline import Deadline

@@ -78,12 +78,12 @@ def meaning(asked: str, status: int) -> str:
     return _MEANINGS.get(asked, {}).get(status, "")
 
 
-def refusal(message: object, scrub: Callable[[str], str] = str) -> ConnectError | None:
+def refusal(message: object, redact: Callable[[str], str] = str) -> ConnectError | None:
     """The error that a server's message tells of (``status: failed``); None for any other message.
 
     Args:
         message: as JSON.
-        scrub: takes private headers out of the server's own words.
+        redact: takes private headers out of the server's own words.
     """
     if not isinstance(message, Mapping) or message.get("status") != "failed":
         return None
@@ -94,14 +94,14 @@ def refusal(message: object, scrub: Callable[[str], str] = str) -> ConnectError 
         return ConnectionAlreadyExists("the server has a connection of this id already", phase="connect")
     if reason == "concurrency_limit_reached" or "limit" in meta:
         return _too_many(limit if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None)
-    told = f" ({scrub(reason)[:_SENTENCE]!r})" if isinstance(reason, str) else ""
+    told = f" ({redact(reason)[:_SENTENCE]!r})" if isinstance(reason, str) else ""
     return HandshakeRejected(f"the server refuses the connection{told}", phase="connect")
 
 
 def refused(
     status: int,
     body: Any,
-    scrub: Callable[[str], str] = str,
+    redact: Callable[[str], str] = str,
     *,
     retry_after: float | None = None,
     asked: str = "",
@@ -112,12 +112,12 @@ def refused(
     Args:
         status: of the answer.
         body: as JSON, or as text that may be JSON, and that an error may show: without a private header in it.
-        scrub: as for `refusal`.
+        redact: as for `refusal`.
         retry_after: seconds the server asks to wait.
         asked: as for `meaning`.
         url: that was asked, as the error may show it.
     """
-    error = refusal(_as_json(body), scrub)
+    error = refusal(_as_json(body), redact)
     if error is None and status == 429:
         error = _too_many(None)
     if error is None:

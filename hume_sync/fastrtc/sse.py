@@ -1,4 +1,4 @@
-"""AppConfig-sent events out of bytes, in whatever pieces they come (HTML standard, 9.2.6).
+"""Server-sent events out of bytes, in whatever pieces they come (HTML standard, 9.2.6).
 
 Pure and incremental: a time-out between any two bytes loses nothing.
 """

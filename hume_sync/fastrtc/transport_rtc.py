@@ -71,7 +71,7 @@ class WebRTCTransport:
         deadline: Deadline,
         watch: Watch,
         ice_servers: Sequence[IceServer] = (),
-        scrub: Callable[[str], str] = str,
+        redact: Callable[[str], str] = str,
         inbox_bytes: int = _INBOX,
     ) -> Self:
         """Connect, and be registered: the data channel is open, both ways.
@@ -84,7 +84,7 @@ class WebRTCTransport:
             watch: told how to interrupt it from another thread.
             ice_servers: what tells this machine its public address, or relays; default: none, for servers that can be
                 reached without.
-            scrub: takes private headers out of the server's own words, which an error may show.
+            redact: takes private headers out of the server's own words, which an error may show.
             inbox_bytes: of events that may wait to be received; more ends the connection. Default: 64 MiB.
 
         Raises:
@@ -105,7 +105,7 @@ class WebRTCTransport:
             watch(loop)
             loop.start()
             sdp = _local_sdp(loop, deadline)
-            answer = _sdp(offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline), scrub)
+            answer = _sdp(offer({"sdp": sdp, "type": "offer", "webrtc_id": webrtc_id}, deadline), redact)
             loop.accept(answer, deadline)
             loop.await_open(deadline)
             return cls(loop, webrtc_id)
@@ -199,11 +199,11 @@ def _local_sdp(loop: WebRTCLoop, deadline: Deadline) -> str:
     return sdp
 
 
-def _sdp(answer: Answer, scrub: Callable[[str], str]) -> str:
+def _sdp(answer: Answer, redact: Callable[[str], str]) -> str:
     """The SDP in the answer to an offer, or the error it tells of."""
     if not 200 <= answer.status < 300 or refusal(answer.json) is not None:
         body = answer.json if answer.status < 400 else answer.sentence
-        raise refused(answer.status, body, scrub, retry_after=answer.retry_after, asked="offer", url=answer.url)
+        raise refused(answer.status, body, redact, retry_after=answer.retry_after, asked="offer", url=answer.url)
     sdp = answer.json.get("sdp") if isinstance(answer.json, dict) else None
     if not isinstance(sdp, str) or not sdp.strip():
         where = f" from {answer.url}" if answer.url else ""

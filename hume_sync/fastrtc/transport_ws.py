@@ -125,16 +125,16 @@ class WebSocketTransport:
         error = self._duplex.ended
         return _explained(error) if isinstance(error, ConnectionLost) else error
 
-    def _register(self, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
+    def _register(self, deadline: Deadline, most: int, redact: Callable[[str], str]) -> None:
         try:
             self._duplex.send([self._route.start], deadline)
             self._duplex.ping(Spoken(0), deadline)
         except ConnectionLost as exc:
             if from_outside(exc):
                 raise  # else what the server said before it ended is still to be received
-        self._await_pong(deadline, most, scrub)
+        self._await_pong(deadline, most, redact)
 
-    def _await_pong(self, deadline: Deadline, most: int, scrub: Callable[[str], str]) -> None:
+    def _await_pong(self, deadline: Deadline, most: int, redact: Callable[[str], str]) -> None:
         early = 0
         while not deadline.expired():  # which a server that says something all the time does not see to
             received = self._next(deadline)
@@ -142,7 +142,7 @@ class WebSocketTransport:
                 break
             if isinstance(received, Spoken):
                 return
-            if received.is_text and (error := refusal(json_or_text(received.data), scrub)) is not None:
+            if received.is_text and (error := refusal(json_or_text(received.data), redact)) is not None:
                 raise error
             self._early.append(received)
             early += len(received.data) + _PER_MESSAGE

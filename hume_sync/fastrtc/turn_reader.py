@@ -149,7 +149,7 @@ class TurnReader:
         state = self._turn.state
         _, messages, _ = self._turn.take(rested=rested)
         texts = [event.text for event in messages if isinstance(event, ErrorMessage | EndStream)]
-        told = f": the handler says {self._server.http.scrub(texts[-1])[:_SENTENCE]!r}" if texts else ""
+        told = f": the handler says {self._server.http.redact(texts[-1])[:_SENTENCE]!r}" if texts else ""
         what = "no audio came, and none will" if rested else "no audio came in time"
         cause = "" if texts else f"; {self._cause(state, messages)}"
         error = ReplyTimeout(f"{what}{told}{cause}", phase="receive", maybe_processed=True)

@@ -18,7 +18,18 @@ from .extras import loaded_numpy
 from .preload import import_optional
 from .sockets import Received, SocketStream
 
-__all__ = ["BINARY", "FINAL", "LARGE", "TEXT", "FrameReader", "FrameWriter", "LazyPart", "Part", "protocol_violation", "join_parts"]
+__all__ = [
+    "BINARY",
+    "FINAL",
+    "LARGE",
+    "TEXT",
+    "FrameReader",
+    "FrameWriter",
+    "LazyPart",
+    "Part",
+    "protocol_violation",
+    "join_parts",
+]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""

@@ -120,7 +120,7 @@ class IOThread:
         sock.settimeout(0.0)
         self._sock = sock
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else int  # received, where no poll sees it
-        self._scrub = endpoint.redact
+        self._redact = endpoint.redact
         self._parser = FrameParser(endpoint.max_message_size)
         self._surplus = surplus
         self._beat = beat
@@ -384,7 +384,7 @@ class IOThread:
                 elif opcode == PING:
                     self._pong = build_control_frame(PONG, payload)
                 elif opcode == CLOSE:
-                    end = close_error(payload, self._scrub)
+                    end = close_error(payload, self._redact)
                     self._send_close_nowait(payload[:2])
                     raise end
         finally:  # what came before the end is received before it

@@ -72,7 +72,7 @@ class WebSocket:
 
     def __init__(self, wire: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
         self._wire = wire
-        self._scrub = endpoint.redact
+        self._redact = endpoint.redact
         self._reader = FrameReader(wire, endpoint.max_message_size)
         self._writer = FrameWriter()
         self.is_quiet = wire.is_quiet  # the method itself: it is asked before each request
@@ -92,7 +92,7 @@ class WebSocket:
 
     def redact(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
-        return self._scrub(text)
+        return self._redact(text)
 
     def send(self, parts: Sequence[Part], deadline: Deadline) -> None:
         """Send one text message (UTF-8), given in parts: masked, in one frame, as one write.
@@ -156,7 +156,7 @@ class WebSocket:
             else:
                 self._wire.send_nowait(build_control_frame(PONG, said))
         elif opcode == CLOSE:
-            end = close_error(said, self._scrub)
+            end = close_error(said, self._redact)
             self._wire.send_nowait(build_control_frame(CLOSE, said[:2]))
             try:
                 raise end
@@ -353,7 +353,7 @@ def build_control_frame(opcode: int, payload: bytes) -> bytes:
     return ABNF.create_frame(payload, opcode).format()
 
 
-def close_error(payload: bytes, scrub: Callable[[str], str]) -> ConnectionLost:
+def close_error(payload: bytes, redact: Callable[[str], str]) -> ConnectionLost:
     """What a server's close frame says, as an error.
 
     Raises:
@@ -364,7 +364,7 @@ def close_error(payload: bytes, scrub: Callable[[str], str]) -> ConnectionLost:
     except websocket.WebSocketProtocolException as exc:
         raise protocol_violation(str(exc)) from None
     code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
-    reason = scrub(payload[2:].decode("utf-8", "replace"))
+    reason = redact(payload[2:].decode("utf-8", "replace"))
     why = f"{code}, {reason!r}" if reason else f"{code}"
     return ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)
 

@@ -196,7 +196,9 @@ class RequestExecutor:
             if not isinstance(exc, HumeClientException) or from_outside(exc):
                 connection.discard()
             elif self.source.policy.allows(exc) and not isinstance(exc, RequestError):
-                gate.record_failure(self, exc)  # (a reply proves that the server is there, whatever it says of a payload)
+                gate.record_failure(
+                    self, exc
+                )  # (a reply proves that the server is there, whatever it says of a payload)
             raise
         finally:
             if connection.answered:
@@ -297,7 +299,9 @@ def _send_request(
     return reply
 
 
-def _restore_window(stream: Stream, connection: Connection, source: ConnectionProvider, deadline: Deadline) -> tuple[str, bool]:
+def _restore_window(
+    stream: Stream, connection: Connection, source: ConnectionProvider, deadline: Deadline
+) -> tuple[str, bool]:
     """Replay what the connection lacks of the stream's window.
 
     Returns:
@@ -311,7 +315,9 @@ def _restore_window(stream: Stream, connection: Connection, source: ConnectionPr
         stream.window.mark_lost()
         return "cold", reset
     if plan.replay:
-        _log.debug("%s: replaying %d payloads on connection %d", source.breaker.name, len(plan.replay), connection.epoch)
+        _log.debug(
+            "%s: replaying %d payloads on connection %d", source.breaker.name, len(plan.replay), connection.epoch
+        )
     for item in plan.replay:
         _check_deadline(deadline)
         if not _replay_item(stream, item, connection, source, deadline, reset=reset):
@@ -336,7 +342,13 @@ def _check_deadline(deadline: Deadline) -> None:
 
 
 def _replay_item(
-    stream: Stream, item: WindowItem, connection: Connection, source: ConnectionProvider, deadline: Deadline, *, reset: bool
+    stream: Stream,
+    item: WindowItem,
+    connection: Connection,
+    source: ConnectionProvider,
+    deadline: Deadline,
+    *,
+    reset: bool,
 ) -> bool:
     """Send one payload of the window again and swallow its reply; False for an error reply."""
     connection.holds = None

@@ -71,7 +71,9 @@ def _serialized(landmarks: object) -> bytes:
         if _is_well_formed(faces, written):
             return written
     _raise_first_bad_value(faces)
-    return orjson.dumps([[list(map(_to_builtin, point)) for point in face] for face in faces])  # right, but for its types
+    return orjson.dumps(
+        [[list(map(_to_builtin, point)) for point in face] for face in faces]
+    )  # right, but for its types
 
 
 def _is_well_formed(faces: list[Any], written: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""LeaseQueue of a pool: whose turn it is, and which stream a lease goes on with.
+"""Leases of a pool: whose turn it is, and which stream a lease goes on with.
 
 A lease takes one of the pool's slots and does no I/O. Waiters are served in the order they came, each as soon as there
 is a slot and nobody else holds the stream it asks for. All methods expect the pool's lock to be held by the caller,

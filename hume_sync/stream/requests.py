@@ -152,7 +152,9 @@ class RequestBuilder:
     """The members behind the data, by ``raw_text``."""
 
     @classmethod
-    def create(cls, configs: object, stream_window_ms: object, max_payload_size: int, owner: str = "Socket") -> RequestBuilder:
+    def create(
+        cls, configs: object, stream_window_ms: object, max_payload_size: int, owner: str = "Socket"
+    ) -> RequestBuilder:
         """Check and write configurations.
 
         Raises:

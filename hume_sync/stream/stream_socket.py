@@ -70,7 +70,13 @@ class StreamSocket:
     __slots__ = ("__weakref__", "_close_timeout", "_closed", "_exchanges", "_models", "_source", "_timeout")
 
     def __init__(
-        self, source: SocketProvider, models: RequestBuilder, stream: Stream, *, timeout: float, close_timeout: float = 5.0
+        self,
+        source: SocketProvider,
+        models: RequestBuilder,
+        stream: Stream,
+        *,
+        timeout: float,
+        close_timeout: float = 5.0,
     ) -> None:
         self._source = source
         self._models = models

@@ -285,7 +285,7 @@ class FakeFastRTC:
         except TimeoutError:
             value = _END
         if value is _END:
-            return 500, "Internal AppConfig Error"
+            return 500, "Internal Server Error"
         return 200, json.dumps({"output": value})
 
     def _offer(self, stream: Stream, request: RequestSeen) -> tuple[int, str]:
@@ -298,10 +298,10 @@ class FakeFastRTC:
             return 200, failed("connection_already_exists")
         if refusal := self._refusal(stream, among=0):  # connections by WebSocket do not count here
             return 429 if self.knobs.refusal == "http" else 200, refusal
-        return 500, "Internal AppConfig Error"  # there is no WebRTC here
+        return 500, "Internal Server Error"  # there is no WebRTC here
 
     async def _updates(self, request: RequestSeen, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """AppConfig-sent events, until the connection ends whose outputs they are, or the client has gone."""
+        """Server-sent events, until the connection ends whose outputs they are, or the client has gone."""
         with self.noting():
             request.status = 200
         head = (

@@ -260,7 +260,7 @@ class RTCFake:
             self.told.append(message)
             self._changed.notify_all()
         text = str(message) if len(message) < 1000 else f"{len(message)} of something"
-        channel.send(log(f"AppConfig received: {text}"))
+        channel.send(log(f"Server received: {text}"))
 
     async def _listen(self, guest: Guest, track: Any) -> None:
         from aiortc.mediastreams import MediaStreamError

@@ -117,7 +117,7 @@ def test_offers_are_answered_as_told_and_then_with_500() -> None:
         assert answers == [
             (200, {"status": "failed", "meta": {}}),
             (418, "a teapot"),
-            (500, "Internal AppConfig Error"),
+            (500, "Internal Server Error"),
         ]
 
 
@@ -215,7 +215,7 @@ def test_all_readers_come_to_their_end_with_the_connection(fake: FakeFastRTC) ->
 def test_hooks_and_questions_fail_as_told() -> None:
     with FakeFastRTC(hook_status=503, latest_wait=0.01, redirect="http://elsewhere.invalid/") as fake:
         assert ask(fake.url, "POST", "/input_hook", {"webrtc_id": "x", "a": 1})[0] == 503
-        assert ask(fake.url, "GET", "/latest?webrtc_id=x") == (500, "Internal AppConfig Error")
+        assert ask(fake.url, "GET", "/latest?webrtc_id=x") == (500, "Internal Server Error")
         assert ask(fake.url, "GET", "/redirect/updates")[0] == 307
         assert ask(fake.url, "GET", "/nowhere")[0] == 404
         assert fake.hooks == [{"webrtc_id": "x", "a": 1}]

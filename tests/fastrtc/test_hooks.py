@@ -35,7 +35,7 @@ def test_the_latest_output_is_json_or_text(body: bytes, value: object) -> None:
 
 
 def test_a_server_that_waited_in_vain_for_an_output_says_500() -> None:
-    with server(says(answer(b"Internal AppConfig Error", "500 Internal AppConfig Error"))) as port:
+    with server(says(answer(b"Internal Server Error", "500 Internal AppConfig Error"))) as port:
         with pytest.raises(HookError, match="/latest answered with HTTP 500: .* Error: no output came") as caught:
             latest(http(port), "/latest", ID, Deadline(5))
     assert caught.value.status == 500

@@ -85,4 +85,4 @@ def test_a_refusal_that_repeats_it_does_not_show_it(said: str) -> None:
     ],
 )
 def test_its_values_are_taken_out_of_what_servers_say(query: str, text: str, shown: str) -> None:
-    assert AppEndpoint(host="x", port=80, path="", query=Secret(query)).scrub(text) == shown
+    assert AppEndpoint(host="x", port=80, path="", query=Secret(query)).redact(text) == shown

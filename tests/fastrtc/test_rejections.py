@@ -87,11 +87,11 @@ def test_a_reason_nobody_knows_is_named_shortly_and_on_one_line() -> None:
 
 
 def test_a_reason_is_shown_without_private_headers() -> None:
-    def scrub(text: str) -> str:
+    def redact(text: str) -> str:
         return text.replace("hush", "***")
 
-    assert "'no *** here'" in str(refusal(failed(error="no hush here"), scrub))
-    assert "'no *** here'" in str(refused(200, failed(error="no hush here"), scrub))
+    assert "'no *** here'" in str(refusal(failed(error="no hush here"), redact))
+    assert "'no *** here'" in str(refused(200, failed(error="no hush here"), redact))
 
 
 # --- answers to a handshake or an offer
@@ -192,7 +192,7 @@ def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest
         looking.release()
         return body
 
-    monkeypatch.setattr("hume_sync.net.handshake.framing", noted)
+    monkeypatch.setattr("hume_sync.net.handshake.body_reader", noted)
 
     def late(peer: Peer) -> None:
         request(peer)

@@ -42,7 +42,7 @@ def test_messages_go_over_the_data_channel_in_their_form_and_order(rtc: RTCFake,
         session.send(message)
     told = ["", "wörld", '{"event":"mark","n":1}', "[1]", b"", b"\xff", "x" * 999]
     assert [session.receive(timeout=10) for _ in told] == [
-        LogMessage(f"AppConfig received: {message!s}") for message in told
+        LogMessage(f"Server received: {message!s}") for message in told
     ]
     assert rtc.told == told
 

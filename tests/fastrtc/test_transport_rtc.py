@@ -75,7 +75,7 @@ REFUSALS: list[tuple[int, Any, type[HumeClientException]]] = [
     (401, "", AuthenticationError),
     (404, {"detail": "Not Found"}, HandshakeRejected),
     (422, {"detail": [{"msg": "Field required"}]}, HandshakeRejected),
-    (500, "Internal AppConfig Error", HandshakeRejected),
+    (500, "Internal Server Error", HandshakeRejected),
     (200, {"sdp": "", "type": "answer"}, ProtocolError),
     (200, {"sdp": 7, "type": "answer"}, ProtocolError),
     (200, {"sdp": "garbage", "type": "answer"}, ProtocolError),

@@ -897,7 +897,10 @@ def test_a_server_that_takes_nothing_for_longer_than_the_system_waits_is_alive(
 
 
 def test_limits_beyond_what_the_system_counts_are_no_limits(session: Session) -> None:
-    with session(echo, beat=Heartbeat(b"beat", interval=1e12, timeout=1e12)) as duplex, ThreadPoolExecutor(1) as threads:
+    with (
+        session(echo, beat=Heartbeat(b"beat", interval=1e12, timeout=1e12)) as duplex,
+        ThreadPoolExecutor(1) as threads,
+    ):
         threads.submit(duplex.close, 1e12).result(SOON)
         assert isinstance(end_of(duplex)[1], MisuseError)
 

@@ -127,7 +127,7 @@ class Pieces:
         view[: len(piece)] = piece
         return len(piece)
 
-    def unread(self, data: memoryview) -> None:
+    def push_back(self, data: memoryview) -> None:
         assert not self._surplus
         self._surplus = bytes(data)
 

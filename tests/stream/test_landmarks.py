@@ -147,7 +147,7 @@ def test_a_point_that_is_no_triple_is_refused_by_its_place(place: tuple[int, int
 @pytest.mark.usefixtures("_counted")
 @pytest.mark.parametrize("faces", [1, 3])
 def test_right_lists_are_looked_at_in_one_pass(faces: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_refuse_first_bad_place", None)  # what names bad places takes ten times as long
+    monkeypatch.setattr(module, "_raise_first_bad_value", None)  # what names bad places takes ten times as long
     assert json.loads(serialize_landmarks(FACES[:faces])) == FACES[:faces]
 
 

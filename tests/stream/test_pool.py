@@ -235,7 +235,7 @@ def test_a_waiter_that_gives_up_in_the_instant_of_its_grant_swallows_no_slot(
         assert pool.stats()["leases"] == 0
 
 
-@pytest.mark.parametrize("moment", ["begin", "_begin"])
+@pytest.mark.parametrize("moment", ["try_acquire", "_grant"])
 def test_an_interrupt_on_the_way_to_a_lease_leaves_nothing_behind(
     pool: StreamPool, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -299,7 +299,7 @@ def test_an_interrupt_between_shelf_and_exchange_loses_no_connection_and_no_slot
     with hume_client.pool([LanguageConfig()], max_size=1) as pool:
         if used:
             send_once(pool)
-        reached = not used or where[1] != "dialled"
+        reached = not used or where[1] != "add"
         with pool.socket() as socket:
             monkeypatch.setattr(*where, interrupted)
             if reached:

@@ -17,7 +17,7 @@ REASONS: Final = {
     404: "Not Found",
     422: "Unprocessable Content",
     429: "Too Many Requests",
-    500: "Internal AppConfig Error",
+    500: "Internal Server Error",
 }
 
 

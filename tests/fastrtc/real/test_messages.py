@@ -43,7 +43,7 @@ def test_over_webrtc_servers_answer_whatever_they_are_sent_up_to_the_size_they_s
         session.send("x" * (limit - 100))  # the answer is a little larger
         logs = [event.text for event in session.events(timeout=1) if isinstance(event, LogMessage)]
     told = ["hello", '{"type":"hello"}', "[1]", "b'\\xff'", "x" * (limit - 100)]
-    assert logs == [f"AppConfig received: {text}" for text in told]
+    assert logs == [f"Server received: {text}" for text in told]
 
 
 @pytest.mark.parametrize("message", ["hello", {"type": "hello"}, [1], b"\xff"], ids=repr)
