@@ -14,7 +14,7 @@ import attrs
 import hume_sync
 from hume_sync.stream.wav import Wav
 
-from ..emulator.support import png, tone, wav
+from ..emulator.support import png, tone, wav, webm
 
 Config = tuple[str, dict[str, Any]]
 """Name of a configuration's class, the same in both libraries, and its settings."""
@@ -149,7 +149,7 @@ REFUSED_BY_SERVER = {
             Call("send_bytes", "noise.bin"),  # E0200
             Call("send_file", "speech-half-1.wav", [("ProsodyConfig", {"granularity": "word"})]),  # E0101
             Call("send_file", "texts.txt", [("NerConfig", {})]),  # E0101
-            Call("send_file", "silence-of-no-length.wav", [BURST]),  # E0202
+            Call("send_file", "film-without-sound.webm", [BURST]),  # E0202
             Call("send_file", "wide.png"),  # E0205
             Call("send_file", "face.jpg"),  # the connection is good after all that
         ],
@@ -233,7 +233,7 @@ def make_media(directory: Path) -> Path:
         "speech-6s.wav": next(iter(speech.cut(6.0))),
         **{f"speech-half-{number}.wav": piece for number, piece in enumerate(halves, 1)},
         "silence.wav": wav(bytes(len(tone(0.5)))),
-        "silence-of-no-length.wav": wav(b""),
+        "film-without-sound.webm": webm(b"V_VP8"),
         "image.png": png(320, 200),
         "wide.png": png(3001, 10),
         "empty.txt": b"",
