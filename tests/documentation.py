@@ -88,7 +88,7 @@ def fake_application() -> FakeFastRTC:
         streams={
             "/measure": Stream(),
             "/assistant": Stream(greeting=(message("log", "response_starting"), media(level(9000, 16000)))),
-            "/transcribe": Stream(turn=lambda heard: iter([Output(f"{len(heard.audio)} samples")])),
+            "/transcribe": Stream(turn=lambda turn: iter([Output(f"{len(turn.audio)} samples")])),
         }
     )
 
