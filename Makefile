@@ -8,7 +8,7 @@ CODE = hume_sync tests benchmarks scripts setup.py
 
 SEED ?=
 
-.PHONY: demo test test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench lint clean
+.PHONY: demo test test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench lint docs clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -78,6 +78,11 @@ lint: $(VENV)/.with-lint
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
+
+# The pages in build/docs. A broken link, a public name without documentation or an example that fails is an error.
+docs: $(VENV)/.with-docs
+	REQUIRE_DOCS=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/test_readme.py tests/test_docs.py
+	$(BIN)/mkdocs build --strict --quiet
 
 $(VENV)/.with-%: setup.cfg setup.py
 	sh scripts/install.sh "$(PYTHON)" "$(VENV)" "-e .[$*]"

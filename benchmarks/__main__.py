@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from .bench import bench
@@ -14,13 +13,13 @@ from .charts import draw
 from .environments import ROOT, versions
 from .families import FAMILIES
 from .processes import BenchmarkError
-from .report import lines, summary, target_table, write_json, write_readme
+from .publish import publish
+from .report import lines, target_table, write_json
 from .results import Result, Target
 
 __all__ = ["main"]
 
 _ENVIRONMENTS = {"main": None, "hume_0_6": "hume_0_6", "clients": "clients"}
-_NAMED = ("hume", "picows", "uvloop")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="little of everything: whether it works, not how fast")
     parser.add_argument("--connects", type=int, help="TLS connects in a row (default 10000; 200 if quick)")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    parser.add_argument("--readme", action="store_true", help="write the targets' table into README.md")
+    parser.add_argument("--readme", action="store_true", help="write the figures into README.md and docs")
     options = parser.parse_args(argv)
     unknown = set(options.families) - set(FAMILIES)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if options.readme and (options.families or options.quick):
-        parser.error("README.md gets the table of a whole run, not of a part")
+        parser.error("README.md gets the figures of a whole run, not of a part")
     connects = options.connects or (200 if options.quick else 10_000)
     targets: list[Target] = []
     try:
@@ -62,17 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in target_table(targets):
         print(line)
     if options.readme:
-        write_readme(ROOT / "README.md", summary(targets, _note(options.rounds, about)))
+        publish(ROOT, options.results)
     return 0
-
-
-def _note(rounds: int, about: Mapping[str, Mapping[str, str]]) -> str:
-    """What the figures are, for who reads no more than the table."""
-    others = {name: number for each in about.values() for name, number in each.items() if name in _NAMED}
-    return (
-        f"Medians of {rounds} interleaved rounds in one run, with their spread; loopback, {os.cpu_count()} cores,"
-        f" Python {about['main']['python']}, {', '.join(f'{name} {number}' for name, number in others.items())}."
-    )
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ import attrs
 
 from .results import Result, Table, Target
 
-__all__ = ["BEGIN", "END", "lines", "summary", "target_table", "write_json", "write_readme"]
-
-BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
+__all__ = ["lines", "target_table", "write_json"]
 
 
 def lines(result: Result) -> Iterator[str]:
@@ -32,31 +30,6 @@ def target_table(targets: Sequence[Target]) -> Iterator[str]:
         for target in targets
     ]
     return _text(Table("Targets", ["work", "figure", "spread", "target", "stretch", "reached"], rows))
-
-
-def summary(targets: Sequence[Target], note: str) -> str:
-    """The table of README."""
-    head = "| work | against | figure | spread | target | stretch |\n|---|---|---|---|---|---|\n"
-    rows = "".join(
-        f"| {target.work} | {target.against} | {' | '.join(_numbers(target))} |\n"
-        for target in targets
-        if not target.detail
-    )
-    return f"{head}{rows}\n{note}\n"
-
-
-def write_readme(path: Path, table: str) -> None:
-    """Put the table between the markers; nothing else changes.
-
-    Raises:
-        ValueError: the markers are not there, once each and in order.
-    """
-    text = path.read_text("utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in after or END in before + after:
-        raise ValueError(f"{path.name} must hold {BEGIN} and, behind it, {END}, once each")
-    path.write_text(f"{before}{BEGIN}\n{table}{END}{after}", "utf-8")
 
 
 def write_json(result: Result, directory: Path, about: Mapping[str, Any]) -> None:

@@ -3,10 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from benchmarks.figures import figure
-from benchmarks.report import BEGIN, END, lines, summary, target_table, write_json, write_readme
+from benchmarks.report import lines, target_table, write_json
 from benchmarks.results import Chart, Result, Table, Target
 
 TARGETS = [
@@ -21,30 +19,6 @@ RESULT = Result(
     Chart("Text", "us", ["text"], {"ours": [28.0]}),
     ["A note."],
 )
-
-
-def test_readme_gets_a_new_table_between_its_markers_and_nothing_else_changes(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n\n{BEGIN}\nold | table\n{END}\n\nThe rest: {{}} \\1\n")
-    write_readme(readme, summary(TARGETS, "On loopback."))
-    before, rest = readme.read_text().split(BEGIN)
-    table, after = rest.split(END)
-    assert (before, after) == ("# Title\n\n", "\n\nThe rest: {} \\1\n")
-    assert "old" not in table
-    assert "| text round trip | hume | 2.5 x faster | 2-3 | 2.3 | 3.5 |" in table
-    assert "import" not in table
-    assert table.endswith("\nOn loopback.\n")
-    write_readme(readme, summary(TARGETS, "On loopback."))
-    assert readme.read_text() == before + BEGIN + table + END + after
-
-
-@pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, f"{BEGIN}{END}{BEGIN}", f"{BEGIN}{END}{END}"])
-def test_a_readme_without_its_markers_is_left_as_it_is(tmp_path: Path, text: str) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    with pytest.raises(ValueError, match="must hold"):
-        write_readme(readme, "table\n")
-    assert readme.read_text() == text
 
 
 def test_every_target_stands_beside_what_was_found_and_whether_that_is_enough() -> None:

@@ -1,4 +1,4 @@
-"""The README's application: a FastRTC handler that measures what it hears with a pool, driven by our own client."""
+"""The application of the guide to FastRTC, a handler that measures its input with a pool, driven by our own client."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ uvicorn.run = lambda app, port: run(app, port={port}, log_level="warning")
 
 @pytest.fixture
 def application(tmp_path: Path, hume_emulator: Emulator, unused_port: int) -> Iterator[str]:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    (code,) = re.findall(r"```python\n(# application: serves FastRTC\n.*?)```", readme, re.DOTALL)
+    guide = (ROOT / "docs" / "guides" / "fastrtc.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(# application: serves FastRTC\n.*?)```", guide, re.DOTALL)
     script = tmp_path / "application.py"
     script.write_text(BEFORE.format(here=str(HERE), port=unused_port) + code)
     environment = {**os.environ, "HUME_BASE_URL": hume_emulator.url, "HUME_API_KEY": "any"}
