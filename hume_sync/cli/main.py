@@ -24,7 +24,7 @@ from ..net.extras import NeedsExtra
 from ..reprs import safe_repr
 from . import fastrtc as turns
 from . import send
-from .complaints import exit_status, one_line
+from .exit_codes import exit_status, one_line
 
 __all__ = ["main"]
 

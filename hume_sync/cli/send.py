@@ -24,7 +24,7 @@ from ..stream import (
     StreamResponse,
     StreamSocket,
 )
-from .complaints import exit_status, one_line
+from .exit_codes import exit_status, one_line
 from .inputs import MODELS, Configs, Input, Payload, file_input, piped_input, text_input
 from .report import JsonLines, Report, Table
 

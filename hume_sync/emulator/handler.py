@@ -5,13 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from .audio_window import AudioWindow, WindowView
 from .faults import PayloadError
 from .knobs import Knobs
-from .media import AUDIO_MODELS, read_media
 from .models import FaceRegistry, PredictionInput, predict
-from .requests import Request, echo_of, load, parse
+from .payloads import AUDIO_MODELS, read_media
+from .schema import Request, echo_of, load, parse
 from .scores import hex_id
-from .window import AudioWindow, WindowView
 
 Reply = dict[str, Any]
 

@@ -16,14 +16,14 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from ..reprs import safe_repr
+from .audio_window import WindowView
 from .clips import digest
 from .faults import WARNING_TEXTS, PayloadError
 from .knobs import Knobs
-from .media import Media
 from .names import DESCRIPTIONS, EMOTIONS, FACS, LANGUAGE_EMOTIONS, SENTIMENT, TOXICITY
-from .requests import Request
+from .payloads import Media
+from .schema import Request
 from .scores import content_key, distribution, fractions, scores
-from .window import WindowView
 
 Answer = dict[str, Any]
 

@@ -19,10 +19,10 @@ from attrs import fields
 from websockets.asyncio.server import Server
 
 from ..reprs import safe_repr
-from .connection import Acceptor
+from .acceptor import Acceptor
 from .journal import Journal
 from .knobs import Knobs, is_close_code
-from .scripted import Refusal, ScriptedFaults
+from .scripted_faults import Refusal, ScriptedFaults
 
 _GRACE = 0.5  # seconds that clients have to answer the close frame when the server ends
 _ANSWER = 5.0  # seconds that the loop may take to do what another thread asked of it

@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from hume_sync.emulator import Emulator, Journal, Knobs
-from hume_sync.emulator.connection import Acceptor
-from hume_sync.emulator.scripted import ScriptedFaults
+from hume_sync.emulator.acceptor import Acceptor
+from hume_sync.emulator.scripted_faults import ScriptedFaults
 
 from .support import request, tone, wav
 

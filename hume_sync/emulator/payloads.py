@@ -25,7 +25,7 @@ from .faults import UNPARSED_MEDIA, PayloadError
 from .images import JPEG, PNG, image_size
 from .knobs import Knobs
 from .lengths import read_lengths
-from .wav import is_wav, read_wav
+from .wav_decoder import is_wav, read_wav
 
 Kind = Literal["audio", "video", "image", "text", "facemesh"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hume_sync.emulator.faults import PayloadError
-from hume_sync.emulator.requests import FaceOptions, LanguageOptions, Request, echo_of, load, parse
+from hume_sync.emulator.schema import FaceOptions, LanguageOptions, Request, echo_of, load, parse
 
 
 def _fault(value: Any) -> PayloadError:

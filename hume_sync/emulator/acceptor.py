@@ -25,7 +25,7 @@ from .faults import PayloadError
 from .handler import Session
 from .journal import ConnectionEnded, HandshakeSeen, Journal
 from .knobs import Knobs
-from .scripted import Refusal, ScriptedFaults, TokenBucket
+from .scripted_faults import Refusal, ScriptedFaults, TokenBucket
 
 EMULATOR_HEADER: Final = "X-Hume-Emulator"
 """Carried, with the value 1, by the answer to every handshake."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hume_sync.emulator.scripted import Refusal, ScriptedFaults, TokenBucket
+from hume_sync.emulator.scripted_faults import Refusal, ScriptedFaults, TokenBucket
 
 
 def test_refusals_and_failures_are_taken_in_the_order_they_were_asked_for() -> None:

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import pytest
 
+from hume_sync.emulator.audio_window import AudioWindow, WindowView
 from hume_sync.emulator.clips import Clip, PcmFormat
-from hume_sync.emulator.window import AudioWindow, WindowView
 
 from .support import tone
 

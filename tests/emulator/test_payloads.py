@@ -9,7 +9,7 @@ import pytest
 
 from hume_sync.emulator.faults import PayloadError
 from hume_sync.emulator.knobs import Knobs
-from hume_sync.emulator.media import Media, read_media
+from hume_sync.emulator.payloads import Media, read_media
 from tests.audiofiles import encoded
 
 from .support import avi, b64, face, flac, jpeg, mp4, png, tone, wav, webm
