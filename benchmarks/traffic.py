@@ -1,6 +1,6 @@
 """What the soak's threads do with a pool, and how they know which reply is right.
 
-Every expected reply comes from `hume_sync.emulator.handler.Session`, fed with exactly the payloads that a reply has
+Every expected reply comes from `hume_sync.emulator.handler.RequestHandler`, fed with exactly the payloads that a reply has
 accepted: a server on which nothing ever went wrong.
 """
 
@@ -30,7 +30,7 @@ from hume_sync import (
     StreamResponse,
     StreamSocket,
 )
-from hume_sync.emulator.handler import Session
+from hume_sync.emulator.handler import RequestHandler
 from hume_sync.emulator.knobs import Knobs
 
 __all__ = ["TIMEOUT", "WINDOW_MS", "Tally", "Traffic"]
@@ -87,7 +87,7 @@ class Hearing:
     """What a server on which nothing went wrong has heard of one stream. Guarded by the lease of that stream."""
 
     def __init__(self, knobs: Knobs) -> None:
-        self._session = Session(knobs)
+        self._session = RequestHandler(knobs)
 
     def judge(self, wav: bytes, reply: StreamResponse) -> str | None:
         """What is wrong with the reply to a payload, if anything is. It was accepted in any case."""
@@ -151,7 +151,7 @@ class Traffic:
                 if reply is None:
                     continue
                 got = [part["text"] for part in reply["language"]["predictions"]]
-                right = Session(self._knobs).handle(_request(text, {"language": {}}, raw_text=True))
+                right = RequestHandler(self._knobs).handle(_request(text, {"language": {}}, raw_text=True))
                 self._judge(got == words and reply["language"] == right["language"], "text", f"{words} got {got}")
 
     def _facemesh(self, chance: random.Random) -> None:
@@ -237,11 +237,11 @@ def _face_mesh(offset: int, knobs: Knobs) -> tuple[list[Any], Any]:
     (face,) = orjson.loads((files("hume_sync") / "data" / "facemesh.json").read_bytes())
     landmarks = [[[x + offset, y, z] for x, y, z in face]]
     data = b64encode(orjson.dumps(landmarks)).decode()
-    return landmarks, Session(knobs).handle(_request(data, {"facemesh": {}}))["facemesh"]
+    return landmarks, RequestHandler(knobs).handle(_request(data, {"facemesh": {}}))["facemesh"]
 
 
 def _image(number: int, knobs: Knobs) -> tuple[bytes, Any]:
     """More than a socket's buffers hold, so that a fault can come while it is being sent."""
     head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 640, 480)
     image = head + random.Random(number).randbytes(2**20)
-    return image, Session(knobs).handle(_request(b64encode(image).decode(), {"face": {}}))["face"]
+    return image, RequestHandler(knobs).handle(_request(b64encode(image).decode(), {"face": {}}))["face"]

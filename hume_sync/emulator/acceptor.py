@@ -1,4 +1,4 @@
-"""The server's side of the network: handshakes, frames, time-outs and cuts, all on one event loop."""
+"""The network side of the server: handshakes, frames, timeouts and disconnects, all on one event loop."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from websockets.protocol import Event
 
 from ..reprs import safe_repr
 from .faults import PayloadError
-from .handler import Session
+from .handler import RequestHandler
 from .journal import ConnectionEnded, HandshakeSeen, Journal
 from .knobs import Knobs
-from .scripted_faults import Refusal, ScriptedFaults, TokenBucket
+from .scripted_faults import Rejection, ScriptedFaults, TokenBucket
 
 EMULATOR_HEADER: Final = "X-Hume-Emulator"
-"""Carried, with the value 1, by the answer to every handshake."""
+"""Response header of every handshake; its value is 1."""
 PATH: Final = "/v0/stream/models"
 
 _KEY_HEADER: Final = "X-Hume-Api-Key"
-_CLOSE_SECONDS: Final = 1.0  # how long a peer may take to answer a close frame
+_CLOSE_TIMEOUT: Final = 1.0  # seconds for a peer to answer a close frame
 _BACKLOG: Final = 1024
-_TURNS: Final = 5  # of the loop, until a connection accepted a moment ago can be cut and is gone
+_ABORT_ITERATIONS: Final = 5  # of the event loop, until a connection accepted just now can be aborted and has ended
 
 _log = logging.getLogger(__name__)
 
@@ -42,25 +42,32 @@ _log = logging.getLogger(__name__)
 @safe_repr
 @frozen
 class HandshakePolicy:
-    """Decides who is let in; ``keys`` None means any key that is not empty."""
+    """The rules by which a handshake is accepted or rejected.
+
+    Attributes:
+        knobs: The settings of the server.
+        keys: The accepted API keys; None accepts any key that is not empty.
+        faults: Rejections requested in advance.
+        rate: The limit of handshakes per second, or None.
+    """
 
     knobs: Knobs
     keys: frozenset[str] | None = field(repr=False)
-    script: ScriptedFaults
+    faults: ScriptedFaults
     rate: TokenBucket | None
 
-    def refusal(self, request: Request, open_connections: int) -> Refusal | None:
-        """Return why a handshake is refused, None if it is let in."""
-        busy = Refusal(429, self.knobs.retry_after)
-        if asked_for := self.script.next_refusal():
-            return asked_for
+    def check(self, request: Request, open_connections: int) -> Rejection | None:
+        """Return the rejection of a handshake, or None to accept it."""
+        busy = Rejection(429, self.knobs.retry_after)
+        if scripted := self.faults.next_rejection():
+            return scripted
         if not urlsplit(request.path).path.endswith(PATH):
-            return Refusal(404)
-        if not self._knows(self._key(request)):
-            return Refusal(401)
+            return Rejection(404)
+        if not self._is_known(self._key(request)):
+            return Rejection(401)
         if self.knobs.max_connections is not None and open_connections >= self.knobs.max_connections:
             return busy
-        if self.rate is not None and not self.rate.passes():
+        if self.rate is not None and not self.rate.try_acquire():
             return busy
         return None
 
@@ -71,65 +78,74 @@ class HandshakePolicy:
         found = (query[name][0] for name in self.knobs.query_key_names if name in query)
         return next(found, None)
 
-    def _knows(self, key: str | None) -> bool:
+    def _is_known(self, key: str | None) -> bool:
         if self.keys is not None:
             return key in self.keys
         return self.knobs.anonymous if key is None else bool(key)
 
 
 class EmulatorConnection(ServerConnection):
-    """A connection that knows its number and when its peer last sent a ping."""
+    """A server connection with a number, the time of the last ping received, and a callback at its end."""
 
-    number = 0  # from 1, once a handshake has arrived
-    pinged_at = -math.inf  # the loop's time
+    number = 0  # counts from 1; set when the handshake arrives
+    last_ping_at = -math.inf  # in the time of the event loop
     on_end: Callable[[EmulatorConnection], None] | None = None
 
     def process_event(self, event: Event) -> None:
-        """Note pings, which the library answers without telling."""
+        """Record the time of a ping, which the library answers by itself."""
         if isinstance(event, Frame) and event.opcode is Opcode.PING:
-            self.pinged_at = self.loop.time()
+            self.last_ping_at = self.loop.time()
         super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that the connection has ended, whoever ended it."""
+        """Call `on_end`, whichever side ended the connection."""
         super().connection_lost(exc)
         if self.on_end is not None:
             self.on_end(self)
 
-    def cut(self) -> None:
-        """End the connection at once, with no close frame and nothing more sent."""
+    def abort(self) -> None:
+        """End the connection at once, without a close frame and without sending buffered data."""
         self.transport.abort()
 
-    async def cut_after_sending(self) -> None:
-        """End the connection with no close frame, once all replies are out."""
+    async def close_transport(self) -> None:
+        """End the connection without a close frame, after sending buffered replies."""
         self.transport.close()
         await self.wait_closed()
 
 
 class Acceptor:
-    """Serves one address; to be used on one event loop."""
+    """The listener of one address and the connections it has accepted. Use it on one event loop."""
 
-    def __init__(self, knobs: Knobs, keys: frozenset[str] | None, *, script: ScriptedFaults, journal: Journal) -> None:
+    def __init__(self, knobs: Knobs, keys: frozenset[str] | None, *, faults: ScriptedFaults, journal: Journal) -> None:
         rate = knobs.handshakes_per_second
-        gate = None if rate is None else TokenBucket(rate, asyncio.get_running_loop().time)
-        self._gatekeeper = HandshakePolicy(knobs, keys, script, gate)
+        bucket = None if rate is None else TokenBucket(rate, asyncio.get_running_loop().time)
+        self._policy = HandshakePolicy(knobs, keys, faults, bucket)
         self._knobs = knobs
-        self._script = script
+        self._faults = faults
         self._journal = journal
         self._numbers = itertools.count(1)
-        self._wires: set[EmulatorConnection] = set()  # every TCP connection
-        self._open: set[EmulatorConnection] = set()  # those that were let in
+        self._connections: set[EmulatorConnection] = set()  # all TCP connections
+        self._accepted: set[EmulatorConnection] = set()  # those whose handshake was accepted
         self._closing: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> Server:
-        """Start to serve; raises OSError if the address cannot be bound."""
-        front = self
+        """Start listening.
+
+        Args:
+            host: The address to listen on.
+            port: The port; 0 picks a free one.
+            tls: The TLS settings, or None for plain TCP.
+
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        acceptor = self
 
         class Connection(EmulatorConnection):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
-                self.on_end = front._ended
-                front._wires.add(self)
+                self.on_end = acceptor._on_end
+                acceptor._connections.add(self)
 
         return await serve(
             self._serve,
@@ -138,52 +154,52 @@ class Acceptor:
             ssl=tls,
             backlog=_BACKLOG,
             create_connection=Connection,
-            process_request=self._admit,
-            process_response=self._record,
+            process_request=self._check_handshake,
+            process_response=self._record_handshake,
             logger=_library_log(),
             compression="deflate" if self._knobs.compression else None,
             max_size=self._knobs.max_message_size,
             ping_interval=self._knobs.ping_interval,
-            close_timeout=_CLOSE_SECONDS,
+            close_timeout=_CLOSE_TIMEOUT,
         )
 
     async def drop(self, code: int | None) -> None:
-        """Cut every connection that was let in, or send it a close frame with ``code``."""
-        for wire in tuple(self._open):
+        """Abort every accepted connection, or send each a close frame with ``code``."""
+        for connection in tuple(self._accepted):
             if code is None:
-                wire.cut()
+                connection.abort()
             else:
-                task = asyncio.create_task(wire.close(code))
+                task = asyncio.create_task(connection.close(code))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
-        await asyncio.sleep(0)  # the close frames are written, the cuts are made
+        await asyncio.sleep(0)  # let the close frames be written and the aborts happen
 
-    async def cut_all(self) -> None:
-        """Cut everything, handshakes on their way included."""
-        for _ in range(_TURNS):
-            for wire in tuple(self._wires):
-                wire.cut()
+    async def abort_all(self) -> None:
+        """Abort all TCP connections, including those still in their handshake."""
+        for _ in range(_ABORT_ITERATIONS):
+            for connection in tuple(self._connections):
+                connection.abort()
             await asyncio.sleep(0)
 
     # --- handshakes --------------------------------------------------------------------------------------
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
         assert isinstance(connection, EmulatorConnection)
         connection.number = next(self._numbers)
-        refusal = self._gatekeeper.refusal(request, len(self._open))
-        if refusal is None:
+        rejection = self._policy.check(request, len(self._accepted))
+        if rejection is None:
             return None
-        status = HTTPStatus(refusal.status)
+        status = HTTPStatus(rejection.status)
         response = connection.respond(status, f"{status.phrase}\n")
-        if refusal.retry_after is not None:
-            response.headers["Retry-After"] = f"{refusal.retry_after:g}"
+        if rejection.retry_after is not None:
+            response.headers["Retry-After"] = f"{rejection.retry_after:g}"
         return response
 
-    def _record(self, connection: ServerConnection, request: Request, response: Response) -> None:
+    def _record_handshake(self, connection: ServerConnection, request: Request, response: Response) -> None:
         assert isinstance(connection, EmulatorConnection)
         response.headers[EMULATOR_HEADER] = "1"
         if response.status_code == 101:
-            self._open.add(connection)
+            self._accepted.add(connection)
         self._journal.add_handshake(
             HandshakeSeen(
                 connection=connection.number,
@@ -195,85 +211,85 @@ class Acceptor:
             )
         )
 
-    def _ended(self, wire: EmulatorConnection) -> None:
-        self._wires.discard(wire)
-        if wire in self._open:
-            self._open.discard(wire)
-            self._journal.add_end(ConnectionEnded(wire.number, wire.close_code or 1006))
+    def _on_end(self, connection: EmulatorConnection) -> None:
+        self._connections.discard(connection)
+        if connection in self._accepted:
+            self._accepted.discard(connection)
+            self._journal.add_end(ConnectionEnded(connection.number, connection.close_code or 1006))
 
     # --- requests ----------------------------------------------------------------------------------------
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert isinstance(connection, EmulatorConnection)
         try:
-            await self._converse(connection, Session(self._knobs, connection.number))
+            await self._handle_requests(connection, RequestHandler(self._knobs, connection.number))
         except ConnectionClosed:
             return
 
-    async def _converse(self, wire: EmulatorConnection, session: Session) -> None:
+    async def _handle_requests(self, connection: EmulatorConnection, handler: RequestHandler) -> None:
         knobs = self._knobs
-        born = active = wire.loop.time()
+        opened_at = active_at = connection.loop.time()
         replies = 0
         while True:
             if replies == knobs.drop_after:
-                await wire.cut_after_sending()
+                await connection.close_transport()
                 return
-            raw = await self._next(wire, born, active)
+            raw = await self._receive(connection, opened_at, active_at)
             if raw is None:
                 return
-            reply = self._reply(session, raw)
-            self._journal.add_request(wire.number, raw, reply.get("code"), session.heard)
-            if await _gone_within(wire, knobs.latency):
+            reply = self._reply(handler, raw)
+            self._journal.add_request(connection.number, raw, reply.get("code"), handler.audio_span)
+            if await _ended_within(connection, knobs.latency):
                 return
-            await wire.send(orjson.dumps(reply).decode())
+            await connection.send(orjson.dumps(reply).decode())
             replies += 1
-            active = wire.loop.time()
-            if session.close_code is not None:
-                await wire.close(session.close_code, "Too many identical errors")
+            active_at = connection.loop.time()
+            if handler.close_code is not None:
+                await connection.close(handler.close_code, "Too many identical errors")
                 return
 
-    def _reply(self, session: Session, raw: str | bytes) -> dict[str, Any]:
+    def _reply(self, handler: RequestHandler, raw: str | bytes) -> dict[str, Any]:
         try:
-            return session.handle(raw, failure=self._script.next_failure())
-        except Exception:  # noqa: BLE001 - a fault of ours is answered as one of the service, and logged
-            _log.exception("The emulator has a fault of its own")
-            return session.handle(raw, failure=PayloadError("I0100", "Internal fault of the emulator"))
+            return handler.handle(raw, failure=self._faults.next_error())
+        except Exception:  # noqa: BLE001 - answer a bug of the emulator as an internal error of the service, and log it
+            _log.exception("internal error in the emulator")
+            return handler.handle(raw, failure=PayloadError("I0100", "Internal fault of the emulator"))
 
-    async def _next(self, wire: EmulatorConnection, born: float, active: float) -> str | bytes | None:
-        """Return the next frame; None once the connection was closed for being idle or too old."""
+    async def _receive(self, connection: EmulatorConnection, opened_at: float, active_at: float) -> str | bytes | None:
+        """Return the next frame, or None after closing an idle or expired connection."""
         knobs = self._knobs
-        death = math.inf if knobs.max_lifetime is None else born + knobs.max_lifetime
+        expires_at = math.inf if knobs.max_lifetime is None else opened_at + knobs.max_lifetime
         while True:
-            sleep = math.inf if knobs.idle_timeout is None else active + knobs.idle_timeout
-            deadline = min(death, sleep)
+            idle_at = math.inf if knobs.idle_timeout is None else active_at + knobs.idle_timeout
+            deadline = min(expires_at, idle_at)
             try:
                 async with asyncio.timeout_at(None if math.isinf(deadline) else deadline):
-                    return await wire.recv()
+                    return await connection.recv()
             except TimeoutError:
-                if knobs.pings_count_as_activity and sleep < death and wire.pinged_at > active:
-                    active = wire.pinged_at
+                if knobs.pings_count_as_activity and idle_at < expires_at and connection.last_ping_at > active_at:
+                    active_at = connection.last_ping_at
                     continue
-            if death <= sleep:
-                await wire.close(knobs.lifetime_close_code, "Maximum lifetime reached")
+            if expires_at <= idle_at:
+                await connection.close(knobs.lifetime_close_code, "Maximum lifetime reached")
             else:
-                await wire.close(knobs.idle_close_code, "Idle for too long")
+                await connection.close(knobs.idle_close_code, "Idle for too long")
             return None
 
 
-async def _gone_within(wire: EmulatorConnection, seconds: float) -> bool:
-    """Wait so long; return whether the connection ended meanwhile."""
+async def _ended_within(connection: EmulatorConnection, seconds: float) -> bool:
+    """Wait for ``seconds``, and return whether the connection ended meanwhile."""
     if not seconds:
         return False
     try:
         async with asyncio.timeout(seconds):
-            await wire.wait_closed()
+            await connection.wait_closed()
     except TimeoutError:
         return False
     return True
 
 
 def _library_log() -> logging.Logger:
-    """Return a logger that stays silent: the library's would record headers, and the key with them."""
+    """Return a logger that records nothing: the library logs headers, and so the key."""
     silent = logging.getLogger(f"{__name__}.library")
     silent.setLevel(logging.CRITICAL)
     return silent

@@ -1,4 +1,4 @@
-"""Faults asked for in advance, and the gate that handshakes pass."""
+"""Faults scheduled in advance, and the rate limit of handshakes."""
 
 from __future__ import annotations
 
@@ -14,44 +14,49 @@ from .faults import PayloadError
 
 @safe_repr
 @frozen
-class Refusal:
-    """A handshake answered by an HTTP status, and the seconds of a Retry-After header."""
+class Rejection:
+    """An HTTP status that rejects a handshake, and the seconds of its Retry-After header."""
 
     status: int
     retry_after: float | None = None
 
 
 class ScriptedFaults:
-    """Refusals and errors waiting for the next handshakes and requests, first come first; thread-safe."""
+    """A thread-safe queue of rejections and errors for the next handshakes and requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._refusals: deque[Refusal] = deque()
-        self._failures: deque[tuple[str, str]] = deque()
+        self._rejections: deque[Rejection] = deque()
+        self._errors: deque[tuple[str, str]] = deque()
 
-    def refuse(self, refusal: Refusal, times: int) -> None:
-        """Refuse the next ``times`` handshakes."""
+    def add_rejection(self, rejection: Rejection, times: int) -> None:
+        """Reject the next ``times`` handshakes."""
         with self._lock:
-            self._refusals.extend([refusal] * times)
+            self._rejections.extend([rejection] * times)
 
-    def fail(self, code: str, text: str, times: int) -> None:
-        """Answer the next ``times`` requests by an error."""
+    def add_error(self, code: str, text: str, times: int) -> None:
+        """Answer the next ``times`` requests with an error."""
         with self._lock:
-            self._failures.extend([(code, text)] * times)
+            self._errors.extend([(code, text)] * times)
 
-    def next_refusal(self) -> Refusal | None:
-        """Take the refusal of this handshake, if there is one."""
+    def next_rejection(self) -> Rejection | None:
+        """Remove and return the rejection for this handshake, or None."""
         with self._lock:
-            return self._refusals.popleft() if self._refusals else None
+            return self._rejections.popleft() if self._rejections else None
 
-    def next_failure(self) -> PayloadError | None:
-        """Take the error of this request, if there is one."""
+    def next_error(self) -> PayloadError | None:
+        """Remove and return the error for this request, or None."""
         with self._lock:
-            return PayloadError(*self._failures.popleft()) if self._failures else None
+            return PayloadError(*self._errors.popleft()) if self._errors else None
 
 
 class TokenBucket:
-    """Lets so many through per second: a bucket of tokens, at least one, full at first. For one thread."""
+    """A rate limit, for use by one thread. The bucket holds at least one token and starts full.
+
+    Args:
+        per_second: Tokens added each second.
+        clock: Returns the time in seconds.
+    """
 
     def __init__(self, per_second: float, clock: Callable[[], float]) -> None:
         self._per_second = per_second
@@ -60,8 +65,8 @@ class TokenBucket:
         self._tokens = self._room
         self._filled_at = clock()
 
-    def passes(self) -> bool:
-        """Take a token if there is one."""
+    def try_acquire(self) -> bool:
+        """Take a token, and return whether there was one."""
         now = self._clock()
         self._tokens = min(self._room, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
