@@ -381,7 +381,7 @@ def test_too_long_audio_that_is_not_cut_says_what_to_do(
     assert main(["send", path]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"hume-sync: {path}: hume(E0203): ")
-    assert line.endswith("; only WAV audio is cut: convert it to WAV")
+    assert line.endswith("; only WAV audio is split: convert it to WAV")
 
 
 def test_with_keep_going_the_others_are_sent(
@@ -539,7 +539,9 @@ def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.Captur
 
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_without_the_extra_the_command_says_what_is_missing(command: str) -> None:
-    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main; sys.exit(main.main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main;sys.exit(main.main(sys.argv[1:]))"
+    )
     done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.cli.documents import looks_like_json, other_than_prose, read_landmarks, tidied
+from hume_sync.cli.documents import detect_non_prose, looks_like_json, normalize_newlines, read_landmarks
 from hume_sync.stream.landmarks import serialize_landmarks
 
 from .stream.support import SPEECH
@@ -102,7 +102,7 @@ def test_what_was_meant_as_json_is_never_a_text(text: str) -> None:
 @pytest.mark.parametrize("text", PROSE)
 def test_prose_may_begin_with_any_mark(text: str) -> None:
     assert not looks_like_json(text)
-    assert other_than_prose(text) is None
+    assert detect_non_prose(text) is None
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_prose_may_begin_with_any_mark(text: str) -> None:
     ],
 )
 def test_texts_that_are_no_prose_are_named(text: str, name: str) -> None:
-    assert other_than_prose(text) == name
+    assert detect_non_prose(text) == name
 
 
 def test_a_text_files_line_ends_are_made_the_same() -> None:
-    assert tidied("a\r\nb\rc\n\n") == "a\nb\nc"
-    assert tidied("  a  ") == "  a  "
+    assert normalize_newlines("a\r\nb\rc\n\n") == "a\nb\nc"
+    assert normalize_newlines("  a  ") == "  a  "

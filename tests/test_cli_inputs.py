@@ -16,7 +16,7 @@ from hume_sync import (
     ModelConfigBase,
     ProsodyConfig,
 )
-from hume_sync.cli.inputs import LIMIT, MODELS, Configs, Payload, file_input, piped_input, text_input
+from hume_sync.cli.inputs import MODELS, PAYLOAD_LIMIT, Configs, Payload, file_input, piped_input, text_input
 from hume_sync.stream.wav import Wav
 
 from .audiofiles import chunk, encoded, fmt, riff
@@ -278,12 +278,12 @@ def test_a_wav_file_that_was_cut_off_in_its_head_is_refused_by_its_name(tmp_path
 
 def test_only_wav_may_be_larger_than_a_payload(tmp_path: Path) -> None:
     for name, head in (
-        ("large.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", LIMIT + 1), size=LIMIT + 100)),
+        ("large.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", PAYLOAD_LIMIT + 1), size=PAYLOAD_LIMIT + 100)),
         ("large.mp3", b"ID3\x04"),
     ):
         with (tmp_path / name).open("wb") as file:
             file.write(head)
-            file.truncate(LIMIT + 1000)
+            file.truncate(PAYLOAD_LIMIT + 1000)
     assert next(file_input(str(tmp_path / "large.wav")).payloads()).part == "0.0-5.0 s"
-    with pytest.raises(InputError, match=rf"large\.mp3 holds {LIMIT + 1000} bytes: only WAV audio is cut"):
+    with pytest.raises(InputError, match=rf"large\.mp3 holds {PAYLOAD_LIMIT + 1000} bytes: only WAV audio is split"):
         next(file_input(str(tmp_path / "large.mp3")).payloads())

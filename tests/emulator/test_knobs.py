@@ -33,8 +33,8 @@ from hume_sync.emulator.knobs import Knobs, is_close_code
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(setting: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=knob):
-        Knobs(**{knob: value})
+    with pytest.raises(ValueError, match=setting):
+        Knobs(**{setting: value})
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_a_value_out_of_range_is_refused_by_name(setting: str, value: Any) -> No
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_by_name(setting: str, value: Any) -> None:
-    with pytest.raises(TypeError, match=knob):
-        Knobs(**{knob: value})
+    with pytest.raises(TypeError, match=setting):
+        Knobs(**{setting: value})
 
 
 @pytest.mark.parametrize("setting", ["idle_timeout", "max_lifetime", "drop_after", "max_connections", "retry_after"])
 def test_none_switches_a_limit_off(setting: str) -> None:
-    off: dict[str, Any] = {knob: None}
-    assert getattr(Knobs(**off), knob) is None
+    off: dict[str, Any] = {setting: None}
+    assert getattr(Knobs(**off), setting) is None
 
 
 def test_the_defaults_are_those_of_the_service_as_far_as_known() -> None:
