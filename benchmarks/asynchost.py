@@ -117,8 +117,9 @@ class AsyncHost:
             cores = (time.process_time() - processor) / wall
             for connection in opened:
                 await connection.close()
-            settle(checkers)
-            return {"rate": sum(task.result() for task in tasks), "cores": cores, "wall": wall}
+            connections = len(settle(checkers))
+            rate = sum(task.result() for task in tasks)
+            return {"rate": rate, "cores": cores, "wall": wall, "connections": connections}
 
         return self._runner.run(work())
 

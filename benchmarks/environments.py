@@ -39,6 +39,7 @@ _HUME, _OTHERS = "hume_0_6", "clients"
 CLIENTS = {
     "ours": Program(None, "benchmarks.clients.ours", "pooled"),
     "ours, no numpy": Program(None, "benchmarks.clients.ours", "pooled", numpy=False),
+    "ours, lease each": Program(None, "benchmarks.clients.ours", "leasing"),
     "ours, own socket": Program(None, "benchmarks.clients.ours", "single"),
     "floor": Program(None, "benchmarks.clients.floor", "requests"),
     "wire": Program(None, "benchmarks.clients.floor", "wire"),

@@ -124,10 +124,10 @@ class Host:
         for worker in workers:
             worker.join()
         wall = time.perf_counter() - begun[0]
+        cores = (time.process_time() - processor) / wall
         if failures:
             raise next((exc for exc in failures if not isinstance(exc, threading.BrokenBarrierError)), failures[0])
-        settle(checkers)
-        return {"rate": sum(rates), "cores": (time.process_time() - processor) / wall, "wall": wall}
+        return {"rate": sum(rates), "cores": cores, "wall": wall, "connections": len(settle(checkers))}
 
     def fresh(self, base: str, case: str, times: int) -> list[float]:
         """Seconds of each of so many connections: open, one call, close."""
