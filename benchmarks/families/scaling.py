@@ -29,14 +29,19 @@ _LEASED = "32 threads, 20 ms think time, one face and a lease for each request"
 
 @attrs.frozen
 class _Cell:
-    """The figures of one client with one number of threads."""
+    """The figures of one client with one number of threads.
+
+    Attributes:
+        rate: Requests per second.
+        cores: CPU cores used by the client.
+        server: CPU cores used by the server.
+        call: Seconds of the client's CPU time for each request.
+    """
 
     rate: Figure
     cores: Figure
     server: Figure
-    """Cores that the server used."""
     call: Figure
-    """Seconds of the client's CPU time for each request."""
 
 
 def run(bench: Bench) -> Result:
