@@ -32,8 +32,8 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
 from hume_sync.stream.connection import Connection
 
+from .faults import EMULATOR_SEED, FAULTS, REFUSED
 from .traffic import TIMEOUT, WINDOW_MS, Tally, Traffic
-from .weather import EMULATOR_SEED, FAULTS, REFUSED
 
 __all__ = ["main"]
 
@@ -125,7 +125,7 @@ class Client(HumeStreamClient):
 
 
 @contextlib.contextmanager
-def bad_weather(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def faulty_server(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Run the server and the proxy in a separate process.
 
     Args:
@@ -135,7 +135,7 @@ def bad_weather(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
         The port, and a dict of the injected faults that is filled at the end.
     """
     played: dict[str, Any] = {}
-    command = [sys.executable, "-m", "benchmarks.weather", str(seed)]
+    command = [sys.executable, "-m", "benchmarks.faults", str(seed)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -241,7 +241,7 @@ def soak(options: Options) -> Outcome:
     hook = sys.unraisablehook
     sys.unraisablehook = lambda what: complaints.append(f"{what.exc_value!r} in {what.object!r}")
     try:
-        with warnings.catch_warnings(), bad_weather(options.seed) as (port, played):
+        with warnings.catch_warnings(), faulty_server(options.seed) as (port, played):
             warnings.simplefilter("error")
             before = Snapshot.take()
             began = time.monotonic()

@@ -83,15 +83,15 @@ class Tally:
             self.examples.append(text[:300])
 
 
-class Hearing:
+class ExpectedAudio:
     """The audio of one stream as a server without faults has received it. Guarded by the lease of that stream."""
 
     def __init__(self, knobs: Knobs) -> None:
-        self._session = RequestHandler(knobs)
+        self._handler = RequestHandler(knobs)
 
     def judge(self, wav: bytes, reply: StreamResponse) -> str | None:
         """Return what is wrong with the reply to a payload, or None. The payload was accepted in any case."""
-        before = copy.copy(self._session)  # its audio is immutable
+        before = copy.copy(self._handler)  # its audio is immutable
         if reply.window_state == "cold":
             self.reset()
         (scores, times), (got_scores, got_times) = self._right(wav), _audio_parts(reply)
@@ -100,20 +100,20 @@ class Hearing:
             off = times[0] - got_times[0] if reply.clock_offset is None else 0.0
             near = all(abs(a - b - off) < _TOLERANCE for a, b in zip(times, got_times, strict=True))
             return None if near else f"audio, other times: {got_times} for {times}"
-        after, self._session = self._session, before
+        after, self._handler = self._handler, before
         self.reset()
         if self._right(wav)[0] == got_scores:  # keep the handler without context, to compare later replies
             return "audio, context lost and not reported"
-        self._session = after
+        self._handler = after
         return "audio, other scores"
 
     def reset(self) -> None:
         """Drop the context; the clock keeps running."""
-        self._session.handle('{"reset_stream":true}')
+        self._handler.handle('{"reset_stream":true}')
 
     def _right(self, wav: bytes) -> tuple[list[Any], list[float]]:
         models: dict[str, Any] = {"burst": {}, "prosody": {}}
-        return _audio_parts(self._session.handle(_request(b64encode(wav).decode(), models)))
+        return _audio_parts(self._handler.handle(_request(b64encode(wav).decode(), models)))
 
 
 class Traffic:
@@ -125,7 +125,7 @@ class Traffic:
         self._knobs = knobs
         self._seed = seed
         self._numbers = itertools.count()  # `next` on it is atomic
-        self._hearings = [Hearing(knobs) for _ in range(_KEYS)]
+        self._expected = [ExpectedAudio(knobs) for _ in range(_KEYS)]
         self._faces = [_face_mesh(offset, knobs) for offset in range(4)]
         self._images = [_image(number, knobs) for number in range(2)]
 
@@ -169,29 +169,29 @@ class Traffic:
             self._judge(reply["face"] == right, "image", "other scores")
 
     def _audio(self, chance: random.Random) -> None:
-        hearing = Hearing(self._knobs)
+        expected = ExpectedAudio(self._knobs)
         with self._pool.socket() as socket:
             for _ in range(chance.randint(2, 6)):
-                self._send_audio(socket, hearing, chance)
+                self._send_audio(socket, expected, chance)
 
     def _audio_by_key(self, chance: random.Random) -> None:
         key = chance.randrange(_KEYS)
         with self._pool.socket(stream=f"call {key}") as socket:
             if chance.random() < 0.03:
-                self._hearings[key].reset()  # it is reset even if the call fails
+                self._expected[key].reset()  # it is reset even if the call fails
                 if self._call(socket.reset_stream) is not None:
                     self.tally.add("right")
             for _ in range(chance.randint(1, 2)):
-                self._send_audio(socket, self._hearings[key], chance)
+                self._send_audio(socket, self._expected[key], chance)
 
-    def _send_audio(self, socket: StreamSocket, hearing: Hearing, chance: random.Random) -> None:
+    def _send_audio(self, socket: StreamSocket, expected: ExpectedAudio, chance: random.Random) -> None:
         wav = _wav(chance.randbytes(int(chance.choice(_LENGTHS) * _RATE) * 2))
         reply = self._call(lambda: socket.send_media(wav, _AUDIO))
         if reply is None:
             return
         self.tally.add(f"window {reply.window_state}")
         self.tally.add("window of unknown time", reply.clock_offset is None)
-        wrong = hearing.judge(wav, reply)
+        wrong = expected.judge(wav, reply)
         kind, _, detail = (wrong or "").partition(":")
         self._judge(wrong is None, kind, f"window {reply.window_state}, attempt {reply.attempts},{detail}")
 

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_half_a_minute_of_bad_weather() -> None:
+def test_the_soak_passes_with_frequent_faults() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.4", "--least", "3"],
         cwd=Path(__file__).parents[2],

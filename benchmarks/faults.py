@@ -1,6 +1,6 @@
 """The server of the soak test: a local server behind a fault proxy, in a separate process.
 
-``python -m benchmarks.weather SEED`` prints the port, injects faults until standard input is closed, and then prints
+``python -m benchmarks.faults SEED`` prints the port, injects faults until standard input is closed, and then prints
 the number of each fault as a line of JSON.
 """
 
@@ -180,7 +180,7 @@ FAULTS: dict[str, tuple[int, Fault]] = {
 }
 
 
-class Forecast:
+class FaultPlan:
     """A seeded plan of faults with the probabilities of `SHARES`, dealt from shuffled packs so that all occur."""
 
     def __init__(self, seed: int) -> None:
@@ -208,17 +208,17 @@ class Forecast:
 
 def main() -> None:
     """Serve until standard input is closed."""
-    forecast = Forecast(int(sys.argv[1]))
-    with Emulator(seed=EMULATOR_SEED) as emulator, FaultProxy(("127.0.0.1", emulator.port), forecast) as proxy:
+    plan = FaultPlan(int(sys.argv[1]))
+    with Emulator(seed=EMULATOR_SEED) as emulator, FaultProxy(("127.0.0.1", emulator.port), plan) as proxy:
 
         def server_gone(peer: Peer) -> bool:
             proxy.go_away(_OUTAGE)
             return False
 
-        forecast.server_gone = server_gone
+        plan.server_gone = server_gone
         print(proxy.port, flush=True)
         sys.stdin.read()
-        print(json.dumps({"exchanges": forecast.exchanges, "played": forecast.played}), flush=True)
+        print(json.dumps({"exchanges": plan.exchanges, "played": plan.played}), flush=True)
 
 
 if __name__ == "__main__":
