@@ -8,7 +8,7 @@ CODE = hume_sync tests benchmarks scripts setup.py
 
 SEED ?=
 
-.PHONY: demo test test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench lint clean
+.PHONY: demo test test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench dist lint clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -74,6 +74,15 @@ bench: $(VENV)/.with-bench .peers/hume_0_6/.installed .peers/clients/.installed
 	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
 	touch $@
 
+# Builds wheel and sdist from the tracked files, and checks them: metadata, contents, and the demo in an environment with
+# nothing but the wheel.
+dist: .venv-dist/.installed
+	.venv-dist/bin/python scripts/dist.py
+
+.venv-dist/.installed: scripts/dist.txt
+	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
+	touch $@
+
 lint: $(VENV)/.with-lint
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
@@ -89,4 +98,4 @@ $(VENV)/.with-%: setup.cfg setup.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* .peers build *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .peers build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
