@@ -47,7 +47,7 @@ def _no_hume_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_interrupts() -> Iterator[None]:
-    """Whatever started the tests may ignore it, as shells do for what they run in the background."""
+    """Handle SIGINT: a shell that runs the tests in the background makes them ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -165,7 +165,7 @@ def is_beyond(where: traceback.FrameSummary | None) -> bool:
     return where is not None and where.name == "__exit__" and (where.line or "").startswith(("def ", "self, kind"))
 
 
-# --- what is struck
+# --- scenarios
 
 
 class Scenario:

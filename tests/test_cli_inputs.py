@@ -62,9 +62,7 @@ def kinds(name: str, data: bytes) -> list[type[ModelConfigBase]]:
         ("story.log", "Grüße".encode("utf-8-sig"), [LanguageConfig]),
     ],
 )
-def test_models_are_chosen_by_what_an_input_holds(
-    name: str, data: bytes, expected: list[type[ModelConfigBase]]
-) -> None:
+def test_models_are_chosen_by_the_media_type(name: str, data: bytes, expected: list[type[ModelConfigBase]]) -> None:
     assert kinds(name, data) == expected
 
 
@@ -147,7 +145,7 @@ def test_a_file_is_refused_for_the_same(tmp_path: Path, name: str, data: bytes, 
         ("mesh.json", MESH, "language"),
     ],
 )
-def test_whoever_names_the_models_knows_better(name: str, data: bytes, model: str) -> None:
+def test_named_models_override_the_detected_type(name: str, data: bytes, model: str) -> None:
     assert payloads(name, data, [MODELS[model]])[0].configs == [MODELS[model]]
 
 
@@ -164,9 +162,7 @@ def test_whoever_names_the_models_knows_better(name: str, data: bytes, model: st
         ("head.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", 0xFFFFFFFF)), "prosody"),
     ],
 )
-def test_what_is_certainly_wrong_is_refused_whatever_models_are_named(
-    tmp_path: Path, name: str, data: bytes, model: str
-) -> None:
+def test_named_models_do_not_permit_invalid_media(tmp_path: Path, name: str, data: bytes, model: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=re.escape(name)):
         next(file_input(str(tmp_path / name), [MODELS[model]]).payloads())
@@ -208,7 +204,7 @@ def test_a_text_is_the_same_however_its_file_is_written(data: bytes) -> None:
     assert sent(payloads("letter.txt", data)).texts == ["What a day!\nOh no."]
 
 
-def test_a_text_given_as_such_is_never_taken_for_anything_else() -> None:
+def test_text_input_is_always_text() -> None:
     (payload,) = text_input("[1]").payloads()
     assert payload.configs == (LanguageConfig(),)
     assert sent([payload]).texts == ["[1]"]
@@ -245,7 +241,7 @@ class Pipe(io.RawIOBase):
 
 def test_a_pipe_is_checked_before_it_is_read_to_its_end_and_nothing_is_read_twice() -> None:
     endless = Pipe(riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", 0xFFFFFFFF)))
-    piped = piped_input(endless, "-")  # type: ignore[arg-type]  # it is read, and no more
+    piped = piped_input(endless, "-")  # type: ignore[arg-type]  # only its read methods are used
     next(piped.payloads()).check()
     assert endless.count < 6 * 32_000
     parts = piped.payloads()

@@ -110,7 +110,7 @@ def replies(data: bytes) -> Script:
     return upgraded(script)
 
 
-def says_goodbye(peer: Peer) -> None:
+def sends_close_frame(peer: Peer) -> None:
     peer.send_close(1008, f"no such key {KEY}")
     peer.wait_gone()
 
@@ -129,7 +129,7 @@ PHASES: dict[str, Script] = {
     "mute after the upgrade": upgraded(UNTIL_GONE),
     "reset after the upgrade": upgraded(Peer.reset),
     "closed after the upgrade": upgraded(lambda _: None),
-    "goodbye": upgraded(says_goodbye),
+    "close frame": upgraded(sends_close_frame),
     "no JSON": replies(ECHO),
     "an error": replies(b'{"error":"' + ECHO + b'","code":"E0101"}'),
     "a fault of the server": replies(b'{"error":"' + ECHO + b'","code":"I0100"}'),

@@ -1,4 +1,4 @@
-"""A web application as people write them: a pool at module level, used by whatever thread serves the request."""
+"""A typical web application: a pool at module level, used by all threads that serve requests."""
 
 from __future__ import annotations
 
