@@ -230,7 +230,7 @@ def test_a_client_that_pings_and_asks_nothing_is_closed_as_idle_in_the_end(count
 
 
 class _Silent:
-    """A wire on which a ping came after the last request, and then, if waited for again, a request."""
+    """A connection with a ping after the last request, and a request at the second call of `recv`."""
 
     closed_with = 0
 

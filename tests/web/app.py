@@ -17,7 +17,7 @@ pool = client.pool([LanguageConfig()], max_size=MAX_SIZE, timeout=20)
 
 
 def app(environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
-    """Measure the text of the query; answer with its words, and with how this process fares."""
+    """Measure the text of the query; answer with its words, and the statistics of this process's pool."""
     (text,) = parse_qs(environ["QUERY_STRING"])["text"]
     with pool.socket() as socket:
         reply = socket.send_text(text)

@@ -1,4 +1,4 @@
-"""A short soak: that it runs, and what it must find even in half a minute."""
+"""A short run of the soak test."""
 
 from __future__ import annotations
 
