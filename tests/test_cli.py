@@ -38,7 +38,7 @@ def server(hume_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator
 
 
 def rows(output: str) -> list[list[str]]:
-    """Table lines as their columns."""
+    """Return the lines of a table as lists of their columns."""
     return [re.split(r" {2,}", line) for line in output.splitlines()]
 
 
@@ -332,7 +332,7 @@ def test_standard_input_is_read_once(server: Emulator, capsys: pytest.CaptureFix
 
 @pytest.fixture
 def fail_after(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the server object to what comes behind so many replies."""
+    """Make the server answer with errors after a number of replies."""
 
     def fail(count: int) -> None:
         reply, replies = Table.reply, iter(range(1, 1000))

@@ -229,7 +229,7 @@ def test_a_reply_is_written_even_if_the_output_is_not_read(fake: FakeFastRTC, qu
 
 
 def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on standard error, behind the status."""
+    """Return the exit status and the only line on standard error."""
     command = [argument.replace("URL", fake.url).replace("WAV", question) for argument in arguments]
     status = cli.main(["fastrtc", command[0], *RATES, *command[1:]])
     printed = capsys.readouterr()

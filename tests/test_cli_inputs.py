@@ -28,7 +28,7 @@ VIDEO = [FaceConfig, *AUDIO]
 
 
 def payloads(name: str, data: bytes, configs: Configs | None = None) -> list[Payload]:
-    """What a pipe of that name would give."""
+    """Return the payloads of a pipe with that name."""
     found = list(piped_input(io.BytesIO(data), name, configs).payloads())
     for payload in found:
         payload.check()
@@ -169,7 +169,7 @@ def test_named_models_do_not_permit_invalid_media(tmp_path: Path, name: str, dat
 
 
 class Sent:
-    """A sender that remembers."""
+    """A sender that records what is sent."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -223,7 +223,7 @@ def test_speech_is_cut_and_each_part_named_by_its_seconds(tmp_path: Path) -> Non
 
 
 class Pipe(io.RawIOBase):
-    """The beginning of a WAV file without end, and how much of it was read."""
+    """An endless WAV file that counts the bytes read."""
 
     def __init__(self, head: bytes) -> None:
         self._head = head

@@ -139,12 +139,12 @@ def _failed(exc: HumeClientException) -> Outcome:
 
 
 def without_payload_id(members: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A request or reply of ours, without the one member that the official clients do not send."""
+    """Return a request or reply of ours without the member that the official clients do not send."""
     return None if members is None else {name: value for name, value in members.items() if name != "payload_id"}
 
 
 def decoded(request: RequestSeen) -> Any:
-    """The landmarks in a request, sent as base64."""
+    """Return the landmarks of a request, which are sent as base64."""
     assert request.data is not None
     return json.loads(b64decode(request.data, validate=True))
 
@@ -168,7 +168,7 @@ def asks_for_job_details(call: Call) -> bool:
 def each(
     sockets: Mapping[str, Socket], among: Collection[str] | None = None, *, of: Callable[[Call], bool] = lambda _: True
 ) -> pytest.MarkDecorator:
-    """Parametrise a test by the places of the calls in the play; ``among`` names sockets, ``of`` picks calls."""
+    """Parametrise a test by the indexes of the calls in a scenario; ``among`` names sockets, ``of`` selects calls."""
     places = [(name, call) for name, socket in sockets.items() for call in socket.calls]
     chosen = [
         pytest.param(place, id=f"{name}: {call}")
