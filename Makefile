@@ -1,14 +1,14 @@
-# The whole set-up: a virtual environment in .venv, made anew only when setup.cfg has changed.
+# The setup is a virtual environment in .venv, which is updated only after a change of setup.cfg.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# tests at one time: some wait more than they work
+# Parallel test processes; many tests wait most of their time.
 WORKERS ?= 3
 CODE = hume_sync tests benchmarks scripts setup.py
 
 SEED ?=
 
-.PHONY: demo test test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench lint docs clean
+.PHONY: demo test test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench dist docs lint clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -19,20 +19,20 @@ test: $(VENV)/.with-test
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# The same tests where the machine has just started, and where it has run for ten years; in a random order, which is
-# printed and can be repeated: make test-clocks SEED=12345. Needs Linux, and is skipped where it is not permitted.
+# The same tests with the clocks of a machine that has just started, and of one that has run for ten years. Their random
+# order is printed and can be repeated: make test-clocks SEED=12345. Needs Linux; skipped without the permission.
 test-clocks: $(VENV)/.with-test
 	@seed=$(SEED); seed=$${seed:-$$($(BIN)/python -c 'import random; print(random.randrange(10**6))')}; \
 	echo "repeat this order: make test-clocks SEED=$$seed"; \
 	$(BIN)/python scripts/clocks.py $(BIN)/python -m pytest -q -n $(WORKERS) --shuffle "$$seed" </dev/null
 
-# The official clients against the local server, each in an environment of its own: their requirements exclude
-# each other's. Made anew only when those have changed.
+# The official clients against the local server, each in a separate environment because their requirements conflict.
+# An environment is updated only after a change of its requirements.
 test-peers: $(VENV)/.with-test .peers/hume_0_6/.installed .peers/hume_0_13/.installed
 	$(BIN)/python -m pytest -m peers tests/peers
 
-# Real FastRTC servers, each version in an environment of its own (about 1 GB). Where this machine has no address but
-# loopback, WebRTC is skipped: scripts/loopback_alias.sh adds one.
+# Real FastRTC servers, each version in a separate environment (about 1 GB). WebRTC is skipped on a machine without any
+# address but loopback; scripts/loopback_alias.sh adds one.
 FASTRTC = 0.0.25 0.0.30 0.0.34
 
 test-fastrtc: $(VENV)/.with-test-fastrtc $(FASTRTC:%=.peers/fastrtc-%/.installed)
@@ -42,11 +42,11 @@ test-fastrtc: $(VENV)/.with-test-fastrtc $(FASTRTC:%=.peers/fastrtc-%/.installed
 	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
 	touch $@
 
-# Web servers, and long runs.
+# Tests of web servers, and long runs.
 test-slow: $(VENV)/.with-slow
 	$(BIN)/python -m pytest -m slow -n $(WORKERS)
 
-# The lowest versions setup.cfg allows.
+# The tests with the lowest versions that setup.cfg allows.
 test-lowest: .venv-lowest/.with-test
 	.venv-lowest/bin/python -m pytest -q -n $(WORKERS)
 
@@ -56,7 +56,7 @@ test-lowest: .venv-lowest/.with-test
 	sh scripts/install.sh "$(PYTHON)" .venv-lowest "-c .venv-lowest.txt -e .[test]"
 	touch $@
 
-# Every supported Python that is installed, but for the one that make test uses.
+# The tests on each supported Python that is installed, except the one that `make test` uses.
 test-pythons:
 	@sh scripts/pythons.sh | while read -r version python; do \
 	    [ "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != $$version ] || continue; \
@@ -64,8 +64,8 @@ test-pythons:
 	    .venv-$$version/bin/python -m pytest -q -n $(WORKERS) </dev/null || exit 1; \
 	done
 
-# Beside the official client, others and a raw socket, each in an environment of its own. BENCH: families and options,
-# as in `make bench BENCH="roundtrip --quick"`.
+# Benchmarks against the official client, other clients and a raw socket, each in a separate environment. BENCH sets
+# families and options: make bench BENCH="roundtrip --quick".
 bench: $(VENV)/.with-bench .peers/hume_0_6/.installed .peers/clients/.installed
 	$(BIN)/python -m pytest -q -m "" tests/benchmarks
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -74,10 +74,20 @@ bench: $(VENV)/.with-bench .peers/hume_0_6/.installed .peers/clients/.installed
 	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
 	touch $@
 
+# Builds wheel and sdist from the tracked files, and checks them: metadata, contents, and the demo in an environment with
+# nothing but the wheel.
+dist: .venv-dist/.installed
+	.venv-dist/bin/python scripts/dist.py
+
+.venv-dist/.installed: scripts/dist.txt
+	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
+	touch $@
+
 lint: $(VENV)/.with-lint
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/python scripts/words.py
 
 # The pages in build/docs. A broken link, a public name without documentation or an example that fails is an error.
 docs: $(VENV)/.with-docs
@@ -93,4 +103,4 @@ $(VENV)/.with-%: setup.cfg setup.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* .peers build *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .peers build dist *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

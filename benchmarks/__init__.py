@@ -1,1 +1,1 @@
-"""Long runs and measurements; not part of the package."""
+"""Benchmarks and long runs. They are not part of the package."""

@@ -1,4 +1,4 @@
-"""The benchmarks: ``python -m benchmarks [FAMILY ...] [--rounds N] [--quick] [--connects N] [--readme]``."""
+"""Run the benchmarks: ``python -m benchmarks [FAMILY ...] [--rounds N] [--quick] [--connects N] [--readme]``."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ENVIRONMENTS = {"main": None, "hume_0_6": "hume_0_6", "clients": "clients"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command and return its exit status."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"of {', '.join(FAMILIES)}; default: all")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="little of everything: whether it works, not how fast")
+    parser.add_argument("--quick", action="store_true", help="run little of everything, to check that it works")
     parser.add_argument("--connects", type=int, help="TLS connects in a row (default 10000; 200 if quick)")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--readme", action="store_true", help="write the figures into README.md and docs")
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if options.readme and (options.families or options.quick):
-        parser.error("README.md gets the figures of a whole run, not of a part")
+        parser.error("--readme needs a complete run")
     connects = options.connects or (200 if options.quick else 10_000)
     targets: list[Target] = []
     try:

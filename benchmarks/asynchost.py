@@ -1,4 +1,4 @@
-"""What a worker does with a client on asyncio: the measuring loops run inside its event loop."""
+"""The measurements of a client on asyncio. The measuring loops run inside its event loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AsyncConnection(Protocol):
     """An open connection of a client."""
 
     def caller(self, case: Case) -> Callable[[], Awaitable[Mapping[str, Any]]]:
-        """What sends the case and returns the parsed reply: all the work, from the caller's values to a dict."""
+        """Return a function that sends the case and returns the parsed reply, from the caller's values to a dict."""
 
     async def close(self) -> None:
         """Close it, as a user of this client would."""
@@ -32,11 +32,11 @@ class AsyncClient(Protocol):
     """An adapter of one client."""
 
     async def connect(self, url: str, model: str) -> AsyncConnection:
-        """Open a connection for that model's requests."""
+        """Open a connection for requests of a model."""
 
 
 class AsyncHost:
-    """Runs the cases with one client. The methods are `Host`'s."""
+    """A runner of the cases with one client on asyncio. It has the methods of `Host`."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class AsyncHost:
         self._open: dict[str, tuple[AsyncConnection, Callable[[], Awaitable[Mapping[str, Any]]], Checker]] = {}
 
     def verify(self, base: str, case: str) -> None:
-        """Prove that what arrives is what is meant."""
+        """Check that the server receives exactly the case."""
 
         async def work() -> None:
             opened = await self._client.connect(url_of(base, case, "verify"), self._cases[case].model)
@@ -69,7 +69,7 @@ class AsyncHost:
         self._open[case] = (opened, opened.caller(self._cases[case]), checker)
 
     def run(self, case: str, times: int) -> dict[str, Any]:
-        """Seconds of each of so many calls in a row, and of the processor."""
+        """Make ``times`` calls in a row; return the seconds of each, and the CPU seconds of all."""
 
         async def work() -> dict[str, Any]:
             _, call, checker = self._open[case]
@@ -85,11 +85,11 @@ class AsyncHost:
         return self._runner.run(work())
 
     def close(self, case: str) -> None:
-        """Close that connection."""
+        """Close the connection of this case."""
         self._runner.run(self._open.pop(case)[0].close())
 
     def drive(self, base: str, case: str, threads: int, seconds: float, think: float) -> Rate:
-        """Calls a second of tasks that call all the time, each on a connection of its own."""
+        """Return the calls per second of tasks that each call in a loop, on separate connections."""
         url, wanted = url_of(base, case, "measure", think), self._cases[case]
 
         async def call_until(opened: AsyncConnection, checker: Checker, begun: float) -> float:
@@ -117,13 +117,14 @@ class AsyncHost:
             cores = (time.process_time() - processor) / wall
             for connection in opened:
                 await connection.close()
-            settle(checkers)
-            return {"rate": sum(task.result() for task in tasks), "cores": cores, "wall": wall}
+            connections = len(settle(checkers))
+            rate = sum(task.result() for task in tasks)
+            return {"rate": rate, "cores": cores, "wall": wall, "connections": connections}
 
         return self._runner.run(work())
 
     def fresh(self, base: str, case: str, times: int) -> list[float]:
-        """Seconds of each of so many connections: open, one call, close."""
+        """Open, call and close ``times`` connections; return the seconds of each."""
         url, wanted = url_of(base, case), self._cases[case]
 
         async def work() -> list[float]:
@@ -142,7 +143,7 @@ class AsyncHost:
         return self._runner.run(work())
 
     def hold(self, base: str, case: str, count: int) -> float:
-        """Bytes per idle connection: open so many, use each twice, and look."""
+        """Return the bytes per idle connection, after opening ``count`` of them and using each twice."""
         wanted = self._cases[case]
 
         async def used() -> AsyncConnection:
@@ -153,7 +154,7 @@ class AsyncHost:
             return opened
 
         async def work() -> float:
-            held = [await used()]  # what the first one loads is not the connections'
+            held = [await used()]  # not measured: it loads what all connections share
             before = proportional_size()
             held += [await used() for _ in range(count)]
             size = (proportional_size() - before) / count
@@ -164,7 +165,7 @@ class AsyncHost:
         return self._runner.run(work())
 
     def end(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         for case in list(self._open):
             self.close(case)
         self._runner.close()

@@ -1,4 +1,4 @@
-"""What every family is given: how thorough to be, the server, and workers."""
+"""The context of a run: its options, its server and its workers."""
 
 from __future__ import annotations
 
@@ -18,57 +18,72 @@ __all__ = ["Bench", "bench"]
 
 @attrs.frozen
 class Bench:
-    """One run."""
+    """A run of the benchmarks.
+
+    Attributes:
+        rounds: How often each measurement is repeated.
+        quick: Whether to run little of everything; the figures then mean nothing.
+        connects: How many TLS connections to make in a row.
+        directory: The directory of its temporary files.
+    """
 
     rounds: int
     quick: bool
-    """Little of everything, to see that it works; the figures are worth nothing."""
     connects: int
     directory: Path
 
     def few(self, count: int) -> int:
-        """That many; or a tenth of it, in a quick run."""
+        """Return the count, or a tenth of it in a quick run."""
         return max(2, count // 10) if self.quick else count
 
     @property
     def authority(self) -> Path:
-        """The server's certificate authority."""
+        """Return the file of the server's certificate authority."""
         return self.directory / "authority.pem"
 
     @property
     def authorities(self) -> Path:
-        """The system's certificate authorities, and the server's."""
+        """Return the file of the system's certificate authorities and the server's."""
         return self.directory / "authorities.pem"
 
     @property
     def core(self) -> int:
-        """The core that client and server share where one of them always waits for the other.
+        """Return the core that client and server share in measurements where one always waits for the other.
 
-        On two cores it is chance whether the kernel wakes a process on its own core or on the other; on virtual
-        machines the latter takes longer than all that is to be measured.
+        With two cores, the kernel wakes a process on its own core or on the other at random. On virtual machines, the
+        latter takes longer than the work to be measured.
         """
         return max(os.sched_getaffinity(0))
 
     def server(self, processes: int, *, tls: bool = False, core: int | None = None) -> Server:
-        """A server of this run."""
+        """Start a server.
+
+        Args:
+            processes: How many connections it can serve at the same time.
+            tls: Whether to serve TLS.
+            core: The core to run on; None for any.
+        """
         return Server(processes, self._certificate() if tls else None, core)
 
     @contextlib.contextmanager
     def workers(
         self, names: Sequence[str], trusted: Path | None = None, core: int | None = None
     ) -> Iterator[dict[str, Worker]]:
-        """A worker for each of these clients. They live as long as the ``with`` block; one at a time is at work.
+        """Start a worker for each client, for the length of a ``with`` block.
 
         Args:
-            names: of the clients.
-            trusted: the certificate authorities, where the server has a certificate.
-            core: the one they run on; None: any.
+            names: The names of the clients.
+            trusted: The file of the trusted certificate authorities, for a server with TLS.
+            core: The core to run on; None for any.
+
+        Yields:
+            The workers by the name of their client.
         """
         with contextlib.ExitStack() as stack:
             yield {name: stack.enter_context(Worker(name, self.directory, trusted, core)) for name in names}
 
     def _certificate(self) -> tuple[Path, Path]:
-        """A certificate for this machine, and files of those who say so."""
+        """Return the files of a certificate for this machine and of its key."""
         import trustme  # noqa: PLC0415 - an extra
 
         cert, key = self.directory / "cert.pem", self.directory / "key.pem"
@@ -86,6 +101,6 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(*, rounds: int, quick: bool, connects: int) -> Iterator[Bench]:
-    """A run, and its files, which are gone after it."""
+    """Make the context of a run, whose temporary files are deleted afterwards."""
     with tempfile.TemporaryDirectory() as directory:
         yield Bench(rounds, quick, connects, Path(directory))

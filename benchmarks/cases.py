@@ -1,4 +1,4 @@
-"""What is sent: the same to every client, in every environment. Standard library alone; chance has a seed."""
+"""The requests of the benchmarks, the same for every client. They need only the standard library, and are seeded."""
 
 from __future__ import annotations
 
@@ -14,31 +14,36 @@ Landmarks = list[list[list[float]]]
 POINTS, _AXES = 478, 3
 FILE_SIZE = 1_000_000
 _SEED = 20_260_614
-_TEXT = "I can hardly believe it, we won the cup! Nobody had thought of us, and now look at this: what a day."
+_TEXT = "I can hardly believe it, we won the cup! No one thought we would, and now look at this: what a day."
 
 CASES = ("text", "facemesh-1", "facemesh-10", "facemesh-100", "file")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of request."""
+    """A kind of request.
+
+    Attributes:
+        name: The name of the case.
+        model: The model that is asked for.
+        faces: The number of faces in the reply, which sets its size.
+        value: The text, the landmarks as nested lists, or the path of the file.
+    """
 
     name: str
     model: str
     faces: int
-    """Of the reply: it has the size of so many faces' scores."""
     value: Any
-    """The text, the landmarks as nested lists, or the path of the file."""
 
 
 def landmarks(faces: int) -> Landmarks:
-    """Random doubles: their texts are as long as those of what a camera's faces give."""
+    """Return random landmarks, whose numbers have as many digits as those of real faces."""
     chance = random.Random(_SEED + faces)
     return [[[chance.random() for _ in range(_AXES)] for _ in range(POINTS)] for _ in range(faces)]
 
 
 def make(name: str, directory: Path) -> Case:
-    """The case of that name; a file is written into the directory, once."""
+    """Return the case of that name. Its file is written into the directory, once."""
     if name == "text":
         return Case(name, "language", 1, _TEXT)
     if name == "file":
@@ -51,13 +56,13 @@ def make(name: str, directory: Path) -> Case:
 
 
 def url_of(base: str, name: str, mode: str = "measure", think: float = 0.0) -> str:
-    """Where the server plays a case: how it is to answer stands in the path, which every client can set.
+    """Return the URL of a case. The path tells the server how to answer, because every client can set it.
 
     Args:
-        base: the server.
-        name: of the case.
-        mode: "measure", "verify" or "wrong", as the server knows them.
-        think: seconds it waits before it replies.
+        base: The URL of the server.
+        name: The name of the case.
+        mode: The mode of the server: "measure", "verify" or "wrong".
+        think: Seconds that the server waits before it replies.
     """
     model, _, faces = name.partition("-")
     model = {"text": "language", "file": "face"}.get(model, model)

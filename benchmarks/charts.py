@@ -1,4 +1,4 @@
-"""One SVG a family; the same numbers give the same file."""
+"""Draw an SVG for each family. The same numbers give the same file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["draw"]
 
 
 def draw(chart: Chart, path: Path) -> None:
-    """Write the chart."""
+    """Write a chart as SVG."""
     import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 

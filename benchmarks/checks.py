@@ -1,4 +1,4 @@
-"""Whether a reply is the one to its request. Standard library alone: it runs beside every client."""
+"""Check that each reply belongs to its request. Only the standard library, as it runs in every environment."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from .cases import Case
 
 __all__ = ["Checker", "WrongReply", "check_receipt", "settle"]
 
-_ID_DIGITS = 12  # by so much may a request be longer than the first one, where it carries a number of its own
+_ID_DIGITS = 12  # a request with a payload id may be longer than the first one by this many characters
 
 
 class WrongReply(Exception):
-    """A client returned something else than the reply to its request."""
+    """Raised when a client returned something else than the reply to its request."""
 
 
 def check_receipt(case: Case, reply: Mapping[str, Any]) -> int:
-    """Compare what the server has read with what was meant; returns the length of the request."""
+    """Compare what the server has read with the case; return the length of the request.
+
+    Raises:
+        WrongReply: They differ.
+    """
     meant = receipts.expected(case)
     if reply.get("receipt") != meant:
         raise WrongReply(f"sent {meant}, but the server says {dict(reply)!s:.300}")
@@ -26,21 +30,27 @@ def check_receipt(case: Case, reply: Mapping[str, Any]) -> int:
 
 
 class Checker:
-    """The expectations of one caller.
+    """A check of the replies to one caller.
 
     Args:
-        case: what is sent.
-        length: of the request, as the server counted it when the case was verified.
+        case: The case that is sent.
+        length: The length of the request, as counted by the server when the case was verified.
+
+    Attributes:
+        seen: The connection and the number of each reply.
     """
 
     def __init__(self, case: Case, length: int) -> None:
         self._case = case
         self._length = length
         self.seen: list[tuple[str, int]] = []
-        """Connection and number of each reply."""
 
     def check(self, reply: Mapping[str, Any]) -> None:
-        """Raise unless this is a reply to such a request."""
+        """Check that this is a reply to a request of the case.
+
+        Raises:
+            WrongReply: It is not.
+        """
         try:
             good = (
                 0 <= reply["received"] - self._length <= _ID_DIGITS
@@ -53,7 +63,11 @@ class Checker:
             raise WrongReply(f"no reply to this request: {reply!s:.100}")
 
     def check_next(self, reply: Mapping[str, Any]) -> None:
-        """Raise unless this is the reply to the next request of the same connection."""
+        """Check that this is the reply to the next request of the same connection.
+
+        Raises:
+            WrongReply: It is not.
+        """
         self.check(reply)
         connection, number = self.seen.pop()
         last = self.seen.pop() if self.seen else (connection, 0)
@@ -63,9 +77,15 @@ class Checker:
 
 
 def settle(checkers: Iterable[Checker]) -> dict[str, int]:
-    """Raise unless all callers together have had every reply of each connection once; returns how many each had.
+    """Check that the callers together received every reply of each connection once.
 
-    (Threads that share a pool may share its connections: what one of them sees has gaps.)
+    Threads that share a pool may share its connections, so the replies of one thread can have gaps.
+
+    Returns:
+        The number of replies on each connection.
+
+    Raises:
+        WrongReply: A reply is missing or was received twice.
     """
     numbers: dict[str, list[int]] = {}
     for checker in checkers:

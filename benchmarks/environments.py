@@ -1,4 +1,4 @@
-"""Which client is measured in which environment, and what is installed there."""
+"""The environments of the clients, and what is installed there."""
 
 from __future__ import annotations
 
@@ -24,14 +24,19 @@ _PACKAGES = (
 
 @attrs.frozen
 class Program:
-    """What a worker runs."""
+    """The program of a worker.
+
+    Attributes:
+        environment: The name of its environment; None for that of this process.
+        module: The module to import.
+        factory: The function of the module that makes the host.
+        numpy: Whether numpy may be imported.
+    """
 
     environment: str | None
-    """None: that of this process."""
     module: str
     factory: str
     numpy: bool = True
-    """Whether it may be imported."""
 
 
 _HUME, _OTHERS = "hume_0_6", "clients"
@@ -39,6 +44,7 @@ _HUME, _OTHERS = "hume_0_6", "clients"
 CLIENTS = {
     "ours": Program(None, "benchmarks.clients.ours", "pooled"),
     "ours, no numpy": Program(None, "benchmarks.clients.ours", "pooled", numpy=False),
+    "ours, lease each": Program(None, "benchmarks.clients.ours", "leasing"),
     "ours, own socket": Program(None, "benchmarks.clients.ours", "single"),
     "floor": Program(None, "benchmarks.clients.floor", "requests"),
     "wire": Program(None, "benchmarks.clients.floor", "wire"),
@@ -52,14 +58,14 @@ CLIENTS = {
     "serialization of hume": Program(_HUME, "benchmarks.probes.hume_serialization", "probe"),
     "overhead": Program(None, "benchmarks.probes.overhead", "probe"),
 }
-"""By the name under which each is reported."""
+"""The clients by the names in the reports."""
 
 
 def python_of(environment: str | None) -> Path:
-    """The interpreter of an environment.
+    """Return the interpreter of an environment.
 
     Raises:
-        FileNotFoundError: it has not been built.
+        FileNotFoundError: The environment has not been built.
     """
     if environment is None:
         return Path(sys.executable)
@@ -71,12 +77,12 @@ def python_of(environment: str | None) -> Path:
 
 @lru_cache
 def site_packages(environment: str | None) -> str:
-    """Where an environment's packages are."""
+    """Return the directory of an environment's packages."""
     return _output(environment, "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Environment variables for a child: nothing of this process's settings that a client would obey."""
+    """Return the environment variables of a child process, without settings that would affect a client."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -86,7 +92,7 @@ def child_environment(**extra: str) -> dict[str, str]:
 
 
 def versions(environment: str | None) -> dict[str, str]:
-    """What is installed in an environment, of what matters here; and its Python."""
+    """Return the versions of Python and of the relevant packages in an environment."""
     code = (
         "import importlib.metadata as m, json, platform, sys\n"
         "found = {'python': platform.python_version()}\n"

@@ -1,4 +1,4 @@
-"""Figures: medians of rounds, and ratios taken inside a round, where both had the same weather."""
+"""Medians over rounds, and ratios within a round, in which both values had the same conditions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Figure", "difference", "figure", "percentile", "ratio"]
 
 @attrs.frozen
 class Figure:
-    """One number of a run: the median over its rounds, with the lowest and the highest."""
+    """A figure of a run: the median, lowest and highest value of its rounds."""
 
     median: float
     low: float
@@ -20,26 +20,26 @@ class Figure:
     rounds: tuple[float, ...]
 
     def scaled(self, factor: float) -> Figure:
-        """The same in another unit."""
+        """Return the figure in another unit."""
         return figure([value * factor for value in self.rounds])
 
 
 def figure(rounds: Sequence[float]) -> Figure:
-    """The figure of these rounds."""
+    """Return the figure of the values of all rounds."""
     return Figure(median(rounds), min(rounds), max(rounds), tuple(rounds))
 
 
 def ratio(above: Figure, below: Figure) -> Figure:
-    """The ratio of two figures of the same rounds: taken in each round, so what befell a round befell both."""
+    """Return the ratio of two figures, taken within each round, so disturbances affect both values alike."""
     return figure([a / b for a, b in zip(above.rounds, below.rounds, strict=True)])
 
 
 def difference(greater: Figure, smaller: Figure) -> Figure:
-    """The difference of two figures of the same rounds, taken in each round."""
+    """Return the difference of two figures, taken within each round."""
     return figure([a - b for a, b in zip(greater.rounds, smaller.rounds, strict=True)])
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of them lies: one that was seen, none between two."""
+    """Return the smallest measured value that at least ``share`` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,4 +1,4 @@
-"""As much of HTTP and WebSocket as server and floor need: the upgrade, and frames of any length."""
+"""The parts of HTTP and WebSocket that the server and the floor need: the handshake, and frames of any length."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 _MASKED = 0x80
 _FINAL = 0x80
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
-_NONCE = b"YmVuY2htYXJrcyBrZXkhIQ=="  # any 16 bytes: it proves nothing on loopback
+_NONCE = b"YmVuY2htYXJrcyBrZXkhIQ=="  # any 16 bytes will do on loopback
 
 
 def header(length: int, *, opcode: int = TEXT, masked: bool = False) -> bytes:
-    """The header of a final frame; a masked one gets a key of zeros, so the payload goes as it is."""
+    """Return the header of a final frame. The masking key is zero, so the payload is sent unchanged."""
     bit, key = (_MASKED, b"\0\0\0\0") if masked else (0, b"")
     if length < 126:
         return bytes((_FINAL | opcode, bit | length)) + key
@@ -28,12 +28,12 @@ def header(length: int, *, opcode: int = TEXT, masked: bool = False) -> bytes:
 
 
 def accept_key(key: bytes) -> bytes:
-    """What a server answers to a client's key."""
+    """Return the server's answer to a client's key."""
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
 def read_head(sock: socket.socket) -> bytes:
-    """Lines up to the empty one. Neither side speaks before it has read the other's head, so nothing comes behind."""
+    """Read an HTTP head. Neither side sends more before it has read the other's head, so nothing follows it."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         data = sock.recv(8192)
@@ -44,7 +44,7 @@ def read_head(sock: socket.socket) -> bytes:
 
 
 def upgrade(sock: socket.socket, host: str, path: str) -> None:
-    """Make a WebSocket of a connected socket."""
+    """Do the client's side of a WebSocket handshake on a connected socket."""
     sock.sendall(
         f"GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: {_NONCE.decode()}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()

@@ -1,4 +1,4 @@
-"""What a worker does with a blocking client. `AsyncHost` in `asynchost` does the same with one on asyncio."""
+"""The measurements of a blocking client. `AsyncHost` in `asynchost` is the same for asyncio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Connection(Protocol):
     """An open connection of a client."""
 
     def caller(self, case: Case) -> Callable[[], Mapping[str, Any]]:
-        """What sends the case and returns the parsed reply: all the work, from the caller's values to a dict."""
+        """Return a function that sends the case and returns the parsed reply, from the caller's values to a dict."""
 
     def close(self) -> None:
         """Close it, as a user of this client would."""
@@ -34,21 +34,21 @@ class Client(Protocol):
     """An adapter of one client."""
 
     def connect(self, url: str, model: str) -> Connection:
-        """Open a connection for that model's requests, for the calling thread alone."""
+        """Open a connection for requests of a model, for use by the calling thread only."""
 
 
 Rate = dict[str, float]
 
 
 def proportional_size() -> int:
-    """Bytes of this process, what it shares with others counted in proportion."""
+    """Return the proportional set size of this process in bytes."""
     gc.collect()
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
 
 
 class Host:
-    """Runs the cases with one client. Lengths of requests are learned by `verify`, which comes first."""
+    """A runner of the cases with one blocking client. Call `verify` first; it measures the length of a request."""
 
     def __init__(self, client: Client, directory: Path) -> None:
         self._client = client
@@ -57,7 +57,7 @@ class Host:
         self._open: dict[str, tuple[Connection, Callable[[], Mapping[str, Any]], Checker]] = {}
 
     def verify(self, base: str, case: str) -> None:
-        """Prove that what arrives is what is meant."""
+        """Check that the server receives exactly the case."""
         with contextlib.closing(self._client.connect(url_of(base, case, "verify"), self._cases[case].model)) as opened:
             self._lengths[case] = check_receipt(self._cases[case], opened.caller(self._cases[case])())
 
@@ -68,7 +68,7 @@ class Host:
         self._open[case] = (opened, opened.caller(self._cases[case]), checker)
 
     def run(self, case: str, times: int) -> dict[str, Any]:
-        """Seconds of each of so many calls in a row, and of the processor."""
+        """Make ``times`` calls in a row; return the seconds of each, and the CPU seconds of all."""
         _, call, checker = self._open[case]
         clock, seconds = time.perf_counter, []
         processor = time.process_time()
@@ -80,11 +80,24 @@ class Host:
         return {"seconds": seconds, "processor": time.process_time() - processor}
 
     def close(self, case: str) -> None:
-        """Close that connection."""
+        """Close the connection of this case."""
         self._open.pop(case)[0].close()
 
     def drive(self, base: str, case: str, threads: int, seconds: float, think: float) -> Rate:
-        """Calls a second of threads that call all the time, each on a connection of its own."""
+        """Measure threads that each call in a loop, on separate connections.
+
+        Each thread makes one request before the measurement starts.
+
+        Args:
+            base: The URL of the server.
+            case: The name of the case.
+            threads: The number of threads.
+            seconds: The length of the measurement.
+            think: Seconds that the server waits before each reply.
+
+        Returns:
+            The calls per second, the CPU cores used, the wall time, and the number of connections.
+        """
         url, wanted = url_of(base, case, "measure", think), self._cases[case]
         ready, go = threading.Barrier(threads + 1), threading.Event()
         rates: list[float] = []
@@ -106,7 +119,7 @@ class Host:
                         checker.check(call())
                         calls += 1
                         now = time.perf_counter()
-                    # Whole calls over the time they took: nobody's last call is cut.
+                    # Complete calls divided by the time they took, including the last call.
                     rates.append(calls / (now - begun[0]))
             except BaseException as exc:  # noqa: BLE001 - raised again by the caller
                 failures.append(exc)
@@ -124,13 +137,13 @@ class Host:
         for worker in workers:
             worker.join()
         wall = time.perf_counter() - begun[0]
+        cores = (time.process_time() - processor) / wall
         if failures:
             raise next((exc for exc in failures if not isinstance(exc, threading.BrokenBarrierError)), failures[0])
-        settle(checkers)
-        return {"rate": sum(rates), "cores": (time.process_time() - processor) / wall, "wall": wall}
+        return {"rate": sum(rates), "cores": cores, "wall": wall, "connections": len(settle(checkers))}
 
     def fresh(self, base: str, case: str, times: int) -> list[float]:
-        """Seconds of each of so many connections: open, one call, close."""
+        """Open, call and close ``times`` connections; return the seconds of each."""
         url, wanted = url_of(base, case), self._cases[case]
         seconds = []
         for _ in range(times):
@@ -145,7 +158,7 @@ class Host:
         return seconds
 
     def endure(self, base: str, case: str, times: int) -> dict[str, Any]:
-        """Open, call and close so many times; count what went well, and what did not by its cause."""
+        """Open, call and close ``times`` connections; return the number of successes and the first errors."""
         good, causes = 0, []
         for _ in range(times):
             try:
@@ -156,8 +169,8 @@ class Host:
         return {"good": good, "causes": causes[:_CAUSES]}
 
     def hold(self, base: str, case: str, count: int) -> float:
-        """Bytes per idle connection: open so many, use each twice, and look."""
-        held = [self._used(base, case)]  # what the first one loads is not the connections'
+        """Return the bytes per idle connection, after opening ``count`` of them and using each twice."""
+        held = [self._used(base, case)]  # not measured: it loads what all connections share
         before = proportional_size()
         held += [self._used(base, case) for _ in range(count)]
         size = (proportional_size() - before) / count
@@ -173,6 +186,6 @@ class Host:
         return opened
 
     def end(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         for case in list(self._open):
             self.close(case)

@@ -1,4 +1,4 @@
-"""The processes of a run: the server, and a worker for each client. Both end with this process, or before."""
+"""The processes of a run: the server and the workers. They end with this process at the latest."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .environments import CLIENTS, ROOT, child_environment, python_of
 
 __all__ = ["BenchmarkError", "Hang", "Server", "Worker", "rotated"]
 
-_PATIENCE = 300.0  # seconds a worker may take for one order, unless it is known to take longer
+_PATIENCE = 300.0  # default timeout in seconds of an order to a worker
 
 
 class BenchmarkError(Exception):
-    """A client returned something wrong, or nothing: the run proves nothing."""
+    """Raised when a client returned a wrong reply or none, which makes the run invalid."""
 
 
 class Hang(BenchmarkError):
-    """A client did not answer in time, or its process has ended."""
+    """Raised when a worker did not answer in time, or has ended."""
 
 
 class _Child:
-    """A process that is talked to in JSON lines."""
+    """A child process that exchanges JSON lines with this one."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -38,7 +38,7 @@ class _Child:
         self._received = b""
 
     def _read(self, patience: float) -> dict[str, Any] | None:
-        """The next line; None where there is none in time, or ever."""
+        """Return the next line, or None at a timeout or the end of the output."""
         assert self._process.stdout is not None
         until = time.monotonic() + patience
         while b"\n" not in self._received:
@@ -72,12 +72,15 @@ class _Child:
 
 
 class Server(_Child):
-    """The server, on a port of this machine alone.
+    """The server, on a free port of the loopback interface.
 
     Args:
-        processes: how many connections it can serve at one time.
-        tls: files of certificate and key.
-        core: the one to run on; None: any.
+        processes: How many connections it can serve at the same time.
+        tls: The files of the certificate and its key, to serve TLS.
+        core: The core to run on; None for any.
+
+    Attributes:
+        base: The URL of the server, without a path.
     """
 
     def __init__(self, processes: int, tls: tuple[Path, Path] | None = None, core: int | None = None) -> None:
@@ -90,27 +93,26 @@ class Server(_Child):
             self._process.kill()
             raise BenchmarkError("the server did not start")
         self.base = f"{'wss' if tls else 'ws'}://127.0.0.1:{said['port']}"
-        """Its URL, without a path."""
         self._pids: list[int] = said["processes"]
 
     def processor(self) -> float:
-        """Seconds of the processor its processes have used so far."""
+        """Return the CPU seconds that its processes have used so far."""
         return sum(_processor(pid) for pid in self._pids)
 
 
 def _processor(pid: int) -> float:
-    """Seconds that a process ran."""
+    """Return the CPU seconds of a process."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 class Worker(_Child):
-    """The process of one client.
+    """The process that measures one client.
 
     Args:
-        name: of the client.
-        directory: where the cases' files are.
-        authorities: file of the certificate authorities it is to trust.
-        core: the one to run on; None: any.
+        name: The name of the client.
+        directory: The directory of the cases' files.
+        authorities: The file of the trusted certificate authorities.
+        core: The core to run on; None for any.
     """
 
     def __init__(self, name: str, directory: Path, authorities: Path | None = None, core: int | None = None) -> None:
@@ -124,11 +126,19 @@ class Worker(_Child):
         super().__init__(command, child_environment(**trusted))
 
     def do(self, order: str, *, patience: float = _PATIENCE, **arguments: Any) -> Any:
-        """Have a method of its host called.
+        """Call a method of its host.
+
+        Args:
+            order: The name of the method.
+            patience: The timeout in seconds.
+            **arguments: The arguments of the method.
+
+        Returns:
+            The result of the method.
 
         Raises:
-            BenchmarkError: it raised; the client and the case are named.
-            Hang: it ended, or hangs.
+            BenchmarkError: The method raised; the message names the client and the case.
+            Hang: The worker did not answer in time, or has ended.
         """
         where = ", ".join([self.name, *(str(arguments[key]) for key in ("case",) if key in arguments)])
         try:
@@ -144,6 +154,6 @@ class Worker(_Child):
 
 
 def rotated(names: Sequence[str], by: int) -> list[str]:
-    """The names in turn, each round beginning with another."""
+    """Return the names rotated by the number of the round, so that each round begins with another."""
     begin = by % len(names)
     return [*names[begin:], *names[:begin]]

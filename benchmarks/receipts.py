@@ -1,4 +1,4 @@
-"""Proof that what arrived is what was meant: the server's reading of a request, and the sender's of its case."""
+"""Receipts of requests: digests that server and sender compute separately, to check what arrived."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ Receipt = dict[str, Any]
 
 
 def read(message: bytes | bytearray) -> Receipt:
-    """Take a request apart, as a v0 server would.
+    """Return the receipt of a request, parsed as a v0 server would.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not what a v0 server reads.
+        ValueError: The message is not JSON, or its data is not base64.
+        KeyError: A field is missing.
+        TypeError: A field has the wrong type.
     """
     request = json.loads(message.decode("utf-8"))
     models, data = request["models"], request["data"]
@@ -33,7 +35,7 @@ def read(message: bytes | bytearray) -> Receipt:
 
 
 def expected(case: Case) -> Receipt:
-    """What the server must say to a case."""
+    """Return the receipt that the server must return for a case."""
     models = {case.model: None}
     if case.model == "language":
         return _receipt(models, raw_text=True, what=case.value.encode())
@@ -48,6 +50,6 @@ def _receipt(models: dict[str, Any], *, raw_text: bool, what: bytes) -> Receipt:
 
 
 def _numbers(faces: Landmarks) -> bytes:
-    """Shape and values: equal for equal numbers, however they were written."""
+    """Return shape and values as bytes. They are equal for equal numbers, in any notation."""
     shape = json.dumps([[len(point) for point in face] for face in faces])
     return shape.encode() + array("d", [value for face in faces for point in face for value in point]).tobytes()

@@ -1,4 +1,4 @@
-"""Replies of the shape and size of real ones: 48 emotions a face, about 2.5 KB each, made before they are needed."""
+"""Prepared replies with the shape and size of real ones: 48 emotions and about 2.5 KB for each face."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _EMOTIONS = (
 
 
 class Reply:
-    """The frame of a reply, complete but for two numbers, which are written in place.
+    """A prepared reply frame, into which two numbers are written.
 
-    ``connection`` names the connection and ``number`` counts its requests; ``received`` is the length of the request
-    as it arrived. With them a client knows whether a reply is the one to its request.
+    ``connection`` names the connection, ``number`` counts its requests, and ``received`` is the length of the received
+    request. From these a client can tell whether a reply belongs to its request.
     """
 
     def __init__(self, model: str, faces: int, connection: str) -> None:
@@ -39,7 +39,7 @@ class Reply:
         self._received = self._number + _WIDTH + len(b',"received":')
 
     def frame(self, number: int, received: int) -> bytearray:
-        """The frame with these two numbers; it is the same buffer each time."""
+        """Return the frame with these two numbers. Every call returns the same buffer."""
         self._frame[self._number : self._number + _WIDTH] = b"%12d" % number
         self._frame[self._received : self._received + _WIDTH] = b"%12d" % received
         return self._frame
@@ -47,7 +47,7 @@ class Reply:
 
 @lru_cache
 def _scores(model: str, faces: int) -> bytes:
-    """The member with the scores, and the end of the object."""
+    """Return the member with the scores, and the end of the object."""
     chance = random.Random(faces)
     predictions = [
         {

@@ -1,4 +1,4 @@
-"""Results as people read them, and as programs do."""
+"""Format results as text, as JSON and as the table of README.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["lines", "target_table", "write_json"]
 
 
 def lines(result: Result) -> Iterator[str]:
-    """A family's tables and notes."""
+    """Yield the lines of a family's tables and notes."""
     for table in result.tables:
         yield from ("", *_text(table))
     for note in result.notes:
@@ -24,7 +24,7 @@ def lines(result: Result) -> Iterator[str]:
 
 
 def target_table(targets: Sequence[Target]) -> Iterator[str]:
-    """Every target beside what was found."""
+    """Return the lines of a table of all targets and figures."""
     rows = [
         [f"{target.work}: {target.against}", *_numbers(target), target.verdict.upper().replace("TARGET", "ok")]
         for target in targets
@@ -33,7 +33,7 @@ def target_table(targets: Sequence[Target]) -> Iterator[str]:
 
 
 def write_json(result: Result, directory: Path, about: Mapping[str, Any]) -> None:
-    """All rounds, with what they were measured on."""
+    """Write the figures of all rounds, with the versions and the number of cores."""
     content = {
         "family": result.family,
         "measured on": {**about, "cores": os.cpu_count()},
@@ -57,7 +57,7 @@ def _numbers(target: Target) -> list[str]:
 
 
 def _short(number: float) -> str:
-    """Three digits that matter; whole numbers whole."""
+    """Return a number with three significant digits, or all digits of its integer part."""
     if number == int(number) or abs(number) >= 100:
         return f"{number:.0f}"
     return f"{number:.3g}"

@@ -1,4 +1,4 @@
-"""What a family of measurements gives: tables, targets with what they were compared with, data, and a chart."""
+"""The results of a family of measurements: tables, targets, data and a chart."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ __all__ = ["Chart", "Result", "Table", "Target"]
 
 @attrs.frozen
 class Target:
-    """A figure beside what it is to reach."""
+    """A figure and the value that it should reach.
+
+    Attributes:
+        work: What was measured.
+        against: What it was compared with.
+        figure: The result.
+        unit: The unit, such as "x faster" or "us".
+        target: The value to reach.
+        stretch: A more ambitious value, or None.
+        more_is_better: Whether higher figures are better.
+        detail: Whether to omit it from the table of README.md.
+    """
 
     work: str
     against: str
     figure: Figure
     unit: str
-    """What stands behind the number: "x faster", "us" and the like."""
     target: float
     stretch: float | None = None
     more_is_better: bool = False
     detail: bool = False
-    """Left out of README's table."""
 
     @property
     def verdict(self) -> str:
-        """ "stretch", "target" or "missed"."""
+        """Return "stretch", "target" or "missed"."""
         if self.stretch is not None and self._reaches(self.stretch):
             return "stretch"
         return "target" if self._reaches(self.target) else "missed"

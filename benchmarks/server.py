@@ -1,14 +1,14 @@
-"""The server that clients are measured against: ``python -m benchmarks.server [--processes N] [--cert F --key F]``.
+"""The server of the benchmarks: ``python -m benchmarks.server [--processes N] [--cert F --key F]``.
 
-It is to cost as little as it can, and the same for everybody: a process for each connection, so that no lock is
-shared; replies made beforehand; requests counted, and not unmasked. It prints a JSON line with its port and the
-processes that serve, and ends with its standard input. The path of a connection says how it is served:
+It uses as little CPU time as possible, and the same for every client: a process for each connection, so that no lock
+is shared; prepared replies; requests that are counted but not unmasked. It prints a JSON line with its port and the
+ids of its processes, and ends when its standard input is closed. The path of a connection configures the replies:
 
-``/MODE/MODEL/FACES/THINK/...``: with replies of a model for so many faces, after so many milliseconds.
+``/MODE/MODEL/FACES/THINK/...``: the model, the number of faces, and the milliseconds before each reply. The modes are:
 
-- ``measure``: as above.
-- ``verify``: each request is unmasked, parsed and answered with its `receipts`; or with an error.
-- ``wrong``: like ``measure``, but the third reply is to another request.
+- ``measure``: send prepared replies.
+- ``verify``: unmask and parse each request, and answer with its receipt (see `receipts`) or an error.
+- ``wrong``: like ``measure``, but the third reply belongs to another request.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Peer:
         self._filled = 0
 
     def messages(self, *, keep: bool) -> Iterator[tuple[int, bytearray]]:
-        """The text messages, as their length and, with ``keep``, what they hold, unmasked. Pings are answered."""
+        """Yield the length of each text message and, with ``keep``, its unmasked payload. Answer pings."""
         buffer = self._buffer
         while self._fill(2):
             first, length = buffer[0], buffer[1]
@@ -78,7 +78,7 @@ class _Peer:
                 raise ValueError(f"opcode {opcode}")
 
     def _fill(self, count: int) -> bool:
-        """Have so many bytes at the buffer's begin; False at the end of the connection."""
+        """Receive until the buffer holds ``count`` bytes; return False at the end of the connection."""
         while self._filled < count:
             received = self.sock.recv_into(self._buffer[self._filled :])
             if not received:
@@ -87,9 +87,9 @@ class _Peer:
         return True
 
     def _take(self, start: int, length: int, *, keep: bool) -> bytearray:
-        """Consume a frame; what lies behind it moves to the buffer's begin."""
+        """Consume a frame, and move the bytes after it to the start of the buffer."""
         end = start + length
-        if self._filled == end and not keep:  # nearly always
+        if self._filled == end and not keep:  # the usual case
             self._filled = 0
             return _NOTHING
         here = min(self._filled, end)
@@ -117,7 +117,7 @@ def _unmask(data: bytearray, key: bytes) -> bytearray:
 
 
 def _converse(sock: socket.socket, buffer: bytearray, connection: str) -> None:
-    """Serve one connection to its end."""
+    """Serve a connection until it ends."""
     head = frames.read_head(sock)
     _, mode, model, faces, think, *_ = head.split(b" ", 2)[1].decode().split("/")
     fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
@@ -142,7 +142,7 @@ def _converse(sock: socket.socket, buffer: bytearray, connection: str) -> None:
 def _verified(message: bytearray) -> bytes:
     try:
         receipt = receipts.read(message)
-        # With the models, as every reply: without any it could be a greeting.
+        # Include the models, as in every reply.
         answer = {"receipt": receipt, "received": len(message), **dict.fromkeys(receipt["models"])}
     except (ValueError, KeyError, TypeError) as exc:
         answer = {"code": "E0100", "error": f"{type(exc).__name__}: {exc}"}
@@ -151,7 +151,7 @@ def _verified(message: bytearray) -> bytes:
 
 
 def _serve(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-    """Serve one connection after another, for ever."""
+    """Serve one connection after another, until the process is killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     buffer = bytearray(_BUFFER)
     for number in itertools.count(1):
@@ -165,8 +165,8 @@ def _serve(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
                 with contextlib.suppress(OSError):
                     sock.unwrap()
         except (ConnectionError, EOFError, ssl.SSLError):
-            pass  # the client left in its own way
-        except Exception as exc:  # noqa: BLE001 - the client fails on the end of its connection, and here stands why
+            pass  # the client closed the connection
+        except Exception as exc:  # noqa: BLE001 - the client only sees the end of its connection, so print the cause
             print(f"server: {type(exc).__name__}: {exc}", file=sys.stderr, flush=True)
         finally:
             sock.close()
@@ -175,12 +175,12 @@ def _serve(listener: socket.socket, tls: ssl.SSLContext | None) -> None:
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="benchmarks.server")
-    parser.add_argument("--processes", type=int, default=8, help="connections that can be served at one time")
-    parser.add_argument("--core", type=int, help="the one to run on; default: any")
+    parser.add_argument("--processes", type=int, default=8, help="connections that can be served at once")
+    parser.add_argument("--core", type=int, help="the core to run on; default: any")
     parser.add_argument("--cert")
     parser.add_argument("--key")
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the affair of who started it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     tls = None

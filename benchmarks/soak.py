@@ -1,8 +1,8 @@
-"""Many threads on few connections, in bad weather, for as long as you like: ``python -m benchmarks.soak --minutes 10``.
+"""Run many threads on few connections with frequent faults: ``python -m benchmarks.soak --minutes 10``.
 
-Threads send text, landmarks, images and audio through one pool, over a proxy that breaks every sixth exchange or more,
-in every way it knows. Each reply is compared with that of a server on which nothing went wrong. The exit status is 0
-only if no reply was wrong or late, nobody hung, nothing leaked, memory stayed flat, and every fault came often enough.
+Threads send text, landmarks, images and audio through one pool, over a proxy that injects a fault into at least every
+sixth request. Each reply is compared with that of a server without faults. The exit status is 0 only if no reply was
+wrong or late, no thread hung, nothing leaked, memory did not grow, and every fault occurred often enough.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
 from hume_sync.stream.connection import Connection
 
+from .faults import EMULATOR_SEED, FAULTS, REFUSED
 from .traffic import TIMEOUT, WINDOW_MS, Tally, Traffic
-from .weather import EMULATOR_SEED, FAULTS, REFUSED
 
 __all__ = ["main"]
 
 _LEASE_TIMEOUT = 20.0  # seconds
-_PATIENCE = 15.0  # seconds after its last call's deadline that a thread may take to end
+_PATIENCE = 15.0  # seconds for a thread to end after the deadline of its last call
 _PHASES = 3
 _GROWTH = 0.05
 _SHARE = 0.15
@@ -47,18 +47,25 @@ _M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
 
 @attrs.frozen
 class Options:
-    """What the command line says."""
+    """The options of the command line.
+
+    Attributes:
+        minutes: The length of the run.
+        threads: The number of threads.
+        connections: The size of the pool.
+        seed: The seed of all random choices.
+        least: How often each fault must occur.
+    """
 
     minutes: float
     threads: int
     connections: int
     seed: int
     least: int
-    """Times each fault must come."""
 
 
 class _Heap(ctypes.Structure):
-    """struct mallinfo2 of malloc.h."""
+    """The struct mallinfo2 of malloc.h."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -68,24 +75,29 @@ class _Heap(ctypes.Structure):
 
 @attrs.frozen
 class Snapshot:
-    """What the process holds while nothing is going on."""
+    """The resources of the process while it is idle.
+
+    Attributes:
+        resident: The resident memory in bytes.
+        heap: The bytes in use on the heap of the C library, as for large objects and extensions; 0 if unknown.
+        blocks: The allocated blocks of the interpreter, as for small objects.
+        descriptors: The open file descriptors.
+        threads: The running threads.
+    """
 
     resident: int
-    """Bytes."""
     heap: int
-    """Bytes in use of the C library's heap: large objects, and what extensions hold. 0 where nobody can tell."""
     blocks: int
-    """Small objects, in the interpreter's own allocator."""
     descriptors: int
     threads: int
 
     @classmethod
     def take(cls) -> Snapshot:
-        """Look, after a thorough clean-up."""
+        """Take a snapshot after collecting garbage."""
         for _ in range(3):
             gc.collect()
         heap = 0
-        with contextlib.suppress(AttributeError):  # glibc: what is free goes back to the system, so that it shows
+        with contextlib.suppress(AttributeError):  # glibc only: return free memory to the system first
             library = ctypes.CDLL(None)
             library.malloc_trim(0)
             library.mallinfo2.restype = _Heap
@@ -98,7 +110,7 @@ class Snapshot:
 
 
 class Client(HumeStreamClient):
-    """Counts the dials that were refused: no server can."""
+    """A client that counts refused connections, which no server can count."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -113,10 +125,17 @@ class Client(HumeStreamClient):
 
 
 @contextlib.contextmanager
-def bad_weather(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Server and proxy, in a process of their own; yields the port, and what was played once that has ended."""
+def faulty_server(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run the server and the proxy in a separate process.
+
+    Args:
+        seed: The seed of the faults.
+
+    Yields:
+        The port, and a dict of the injected faults that is filled at the end.
+    """
     played: dict[str, Any] = {}
-    command = [sys.executable, "-m", "benchmarks.weather", str(seed)]
+    command = [sys.executable, "-m", "benchmarks.faults", str(seed)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -128,8 +147,8 @@ def bad_weather(seed: int) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def run_threads(traffic: Traffic, count: int, until: float) -> int:
-    """Let threads work until then; returns how many hang."""
-    # Daemons, so that one that hangs does not keep the soak from saying so.
+    """Run threads until a monotonic time; return how many hang."""
+    # Daemon threads, so that a hanging one does not keep the process from reporting it.
     threads = [threading.Thread(target=traffic.run, args=(until,), daemon=True) for _ in range(count)]
     for thread in threads:
         thread.start()
@@ -144,7 +163,7 @@ def run_threads(traffic: Traffic, count: int, until: float) -> int:
 
 @contextlib.contextmanager
 def watched(pool: StreamPool) -> Iterator[list[float]]:
-    """Look at the pool every few milliseconds; the list holds the most connections seen."""
+    """Sample the pool every few milliseconds; yield a list that holds the highest number of connections."""
     most, stop = [0.0], threading.Event()
 
     def look() -> None:
@@ -163,7 +182,7 @@ def watched(pool: StreamPool) -> Iterator[list[float]]:
 
 @attrs.frozen
 class Outcome:
-    """All that is reported."""
+    """The outcome of a run."""
 
     tally: Tally
     snapshots: list[Snapshot]
@@ -179,33 +198,33 @@ class Outcome:
 
     @property
     def faulted(self) -> int:
-        """RequestExecutor in or after which a fault was played; those of connecting come on top."""
+        """Return the number of requests during or after which a fault was injected, without those of connecting."""
         return sum(count for name, count in self.played.items() if not name.startswith("connect"))
 
     def growth(self, name: str) -> float:
-        """From the end of the first third to the end of the last."""
+        """Return the relative growth of a resource from the end of the first third to the end of the run."""
         first, last = getattr(self.snapshots[0], name), getattr(self.snapshots[-1], name)
         return float(last / first - 1) if first else 0.0
 
     def failures(self, options: Options) -> list[str]:
-        """What is not as it must be."""
+        """Return a message for each failed check."""
         counts, after, before = self.tally.counts, self.after, self.before
         share = self.faulted / max(self.exchanges, 1)
         rare = [f"{name} ({self.played.get(name, 0)})" for name in _names() if self.played.get(name, 0) < options.least]
         checks = {
             f"{sum(self.tally.wrong.values())} replies are wrong": not self.tally.wrong,
             f"{counts['late']} calls ended late": not counts["late"],
-            f"{counts['crashed']} jobs ended in an error that is not the library's": not counts["crashed"],
+            f"{counts['crashed']} jobs raised an error that is not the library's": not counts["crashed"],
             f"{self.hung} threads hang": not self.hung,
             f"descriptors: {before.descriptors}, then {after.descriptors}": after.descriptors <= before.descriptors,
             f"threads: {before.threads}, then {after.threads}": after.threads <= before.threads,
-            f"leases never given back: {self.stats['leases']:.0f}": not self.stats["leases"],
+            f"leases never released: {self.stats['leases']:.0f}": not self.stats["leases"],
             f"resident memory grew by {self.growth('resident'):.1%}": self.growth("resident") <= _GROWTH,
             f"the heap in use grew by {self.growth('heap'):.1%}": self.growth("heap") <= _GROWTH,
             f"allocated blocks grew by {self.growth('blocks'):.1%}": self.growth("blocks") <= _GROWTH,
             f"{self.most:.0f} connections at one time": self.most <= options.connections,
-            f"complaints of the interpreter: {self.complaints[:3]}": not self.complaints,
-            f"only {share:.1%} of the exchanges were faulted": share >= _SHARE,
+            f"unraisable errors: {self.complaints[:3]}": not self.complaints,
+            f"only {share:.1%} of the requests had a fault": share >= _SHARE,
             f"faults too rare: {', '.join(rare)}": not rare,
             "fewer replies were right than calls failed": counts["right"] > counts["errors"],
         }
@@ -213,17 +232,16 @@ class Outcome:
 
 
 def soak(options: Options) -> Outcome:
-    """Run it."""
-    with contextlib.suppress(
-        AttributeError
-    ):  # glibc: few heaps, and large blocks outside them, or gaps look like leaks
+    """Run the soak test."""
+    with contextlib.suppress(AttributeError):
+        # glibc only: use one heap, and place large blocks outside it; otherwise fragmentation looks like a leak.
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 64 * 2**10)
     complaints: list[str] = []
     hook = sys.unraisablehook
     sys.unraisablehook = lambda what: complaints.append(f"{what.exc_value!r} in {what.object!r}")
     try:
-        with warnings.catch_warnings(), bad_weather(options.seed) as (port, played):
+        with warnings.catch_warnings(), faulty_server(options.seed) as (port, played):
             warnings.simplefilter("error")
             before = Snapshot.take()
             began = time.monotonic()
@@ -263,7 +281,7 @@ def _mib(size: int) -> str:
 
 
 def report(outcome: Outcome, options: Options) -> Iterator[str]:
-    """The table, line by line."""
+    """Yield the lines of the report."""
     counts, stats = outcome.tally.counts, outcome.stats
     wrong = sum(outcome.tally.wrong.values())
     yield f"{options.threads} threads, {options.connections} connections, {outcome.seconds:.0f} s, seed {options.seed}"
@@ -305,12 +323,12 @@ def _parse(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--threads", type=int, default=18)
     parser.add_argument("--connections", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--least", type=int, default=20, help="times each fault must come (default 20)")
+    parser.add_argument("--least", type=int, default=20, help="how often each fault must occur (default 20)")
     return Options(**vars(parser.parse_args(argv)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command and return its exit status."""
     options = _parse(argv)
     outcome = soak(options)
     for line in report(outcome, options):

@@ -1,7 +1,7 @@
-"""What the soak's threads do with a pool, and how they know which reply is right.
+"""The requests of the soak test's threads, and the check of the replies.
 
-Every expected reply comes from `hume_sync.emulator.handler.Session`, fed with exactly the payloads that a reply has
-accepted: a server on which nothing ever went wrong.
+Every expected reply comes from a `hume_sync.emulator.handler.RequestHandler`, which handles exactly the payloads that
+were accepted, as a server without faults would.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from hume_sync import (
     StreamResponse,
     StreamSocket,
 )
-from hume_sync.emulator.handler import Session
+from hume_sync.emulator.handler import RequestHandler
 from hume_sync.emulator.knobs import Knobs
 
 __all__ = ["TIMEOUT", "WINDOW_MS", "Tally", "Traffic"]
 
 TIMEOUT = 1.5
-"""Seconds each call may take."""
+"""The timeout of each call in seconds."""
 
 WINDOW_MS = 1000
 
@@ -50,7 +50,7 @@ _EXAMPLES = 12
 
 
 class Tally:
-    """Counts of many threads."""
+    """Counters for many threads."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -60,7 +60,7 @@ class Tally:
         self._lock = threading.Lock()  # guards all of these
 
     def add(self, name: str, count: int = 1) -> None:
-        """Count something."""
+        """Add to a counter."""
         with self._lock:
             self.counts[name] += count
 
@@ -73,7 +73,7 @@ class Tally:
                 self._example(repr(error))
 
     def is_wrong(self, kind: str, detail: str) -> None:
-        """Count a reply that is not the right one."""
+        """Count a wrong reply."""
         with self._lock:
             self.wrong[kind] += 1
             self._example(f"{kind}: {detail}")
@@ -83,63 +83,63 @@ class Tally:
             self.examples.append(text[:300])
 
 
-class Hearing:
-    """What a server on which nothing went wrong has heard of one stream. Guarded by the lease of that stream."""
+class ExpectedAudio:
+    """The audio of one stream as a server without faults has received it. Guarded by the lease of that stream."""
 
     def __init__(self, knobs: Knobs) -> None:
-        self._session = Session(knobs)
+        self._handler = RequestHandler(knobs)
 
     def judge(self, wav: bytes, reply: StreamResponse) -> str | None:
-        """What is wrong with the reply to a payload, if anything is. It was accepted in any case."""
-        before = copy.copy(self._session)  # its audio is immutable
+        """Return what is wrong with the reply to a payload, or None. The payload was accepted in any case."""
+        before = copy.copy(self._handler)  # its audio is immutable
         if reply.window_state == "cold":
             self.reset()
         (scores, times), (got_scores, got_times) = self._right(wav), _audio_parts(reply)
         if scores == got_scores:
-            # Where the reply says that nobody knows its place on the clock, its length must still be right.
+            # If the reply's offset on the stream's clock is unknown, its duration must still be right.
             off = times[0] - got_times[0] if reply.clock_offset is None else 0.0
             near = all(abs(a - b - off) < _TOLERANCE for a, b in zip(times, got_times, strict=True))
             return None if near else f"audio, other times: {got_times} for {times}"
-        heard, self._session = self._session, before
+        after, self._handler = self._handler, before
         self.reset()
-        if self._right(wav)[0] == got_scores:  # and the comparison goes on from there
-            return "audio, context lost and not said"
-        self._session = heard
+        if self._right(wav)[0] == got_scores:  # keep the handler without context, to compare later replies
+            return "audio, context lost and not reported"
+        self._handler = after
         return "audio, other scores"
 
     def reset(self) -> None:
-        """The context is gone; the clock runs on."""
-        self._session.handle('{"reset_stream":true}')
+        """Drop the context; the clock keeps running."""
+        self._handler.handle('{"reset_stream":true}')
 
     def _right(self, wav: bytes) -> tuple[list[Any], list[float]]:
         models: dict[str, Any] = {"burst": {}, "prosody": {}}
-        return _audio_parts(self._session.handle(_request(b64encode(wav).decode(), models)))
+        return _audio_parts(self._handler.handle(_request(b64encode(wav).decode(), models)))
 
 
 class Traffic:
-    """Jobs of all kinds on one pool, chosen and filled by seeded chance."""
+    """Random, seeded jobs of all kinds on one pool."""
 
     def __init__(self, pool: StreamPool, knobs: Knobs, seed: int) -> None:
         self.tally = Tally()
         self._pool = pool
         self._knobs = knobs
         self._seed = seed
-        self._numbers = itertools.count()  # `next` on it is a single step
-        self._hearings = [Hearing(knobs) for _ in range(_KEYS)]
+        self._numbers = itertools.count()  # `next` on it is atomic
+        self._expected = [ExpectedAudio(knobs) for _ in range(_KEYS)]
         self._faces = [_face_mesh(offset, knobs) for offset in range(4)]
         self._images = [_image(number, knobs) for number in range(2)]
 
     def run(self, until: float) -> None:
-        """One thread's share: jobs until that monotonic time."""
+        """Run jobs in one thread until a monotonic time."""
         chance = random.Random(f"{self._seed}-{next(self._numbers)}")
         jobs = (self._texts, self._facemesh, self._large_image, self._audio, self._audio_by_key)
         while time.monotonic() < until:
             (job,) = chance.choices(jobs, weights=(4, 2, 1, 3, 8))
             try:
                 job(chance)
-            except HumeClientException as exc:  # of the lease: calls catch their own
+            except HumeClientException as exc:  # from acquiring the lease; `_call` catches those of calls
                 self.tally.failed(exc)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, it must not end the thread, and is counted
+            except Exception as exc:  # noqa: BLE001 - count any error, and keep the thread running
                 self.tally.failed(exc)
 
     def _texts(self, chance: random.Random) -> None:
@@ -151,7 +151,7 @@ class Traffic:
                 if reply is None:
                     continue
                 got = [part["text"] for part in reply["language"]["predictions"]]
-                right = Session(self._knobs).handle(_request(text, {"language": {}}, raw_text=True))
+                right = RequestHandler(self._knobs).handle(_request(text, {"language": {}}, raw_text=True))
                 self._judge(got == words and reply["language"] == right["language"], "text", f"{words} got {got}")
 
     def _facemesh(self, chance: random.Random) -> None:
@@ -169,29 +169,29 @@ class Traffic:
             self._judge(reply["face"] == right, "image", "other scores")
 
     def _audio(self, chance: random.Random) -> None:
-        hearing = Hearing(self._knobs)
+        expected = ExpectedAudio(self._knobs)
         with self._pool.socket() as socket:
             for _ in range(chance.randint(2, 6)):
-                self._send_audio(socket, hearing, chance)
+                self._send_audio(socket, expected, chance)
 
     def _audio_by_key(self, chance: random.Random) -> None:
         key = chance.randrange(_KEYS)
         with self._pool.socket(stream=f"call {key}") as socket:
             if chance.random() < 0.03:
-                self._hearings[key].reset()  # it is reset even if the call fails
+                self._expected[key].reset()  # it is reset even if the call fails
                 if self._call(socket.reset_stream) is not None:
                     self.tally.add("right")
             for _ in range(chance.randint(1, 2)):
-                self._send_audio(socket, self._hearings[key], chance)
+                self._send_audio(socket, self._expected[key], chance)
 
-    def _send_audio(self, socket: StreamSocket, hearing: Hearing, chance: random.Random) -> None:
+    def _send_audio(self, socket: StreamSocket, expected: ExpectedAudio, chance: random.Random) -> None:
         wav = _wav(chance.randbytes(int(chance.choice(_LENGTHS) * _RATE) * 2))
         reply = self._call(lambda: socket.send_media(wav, _AUDIO))
         if reply is None:
             return
         self.tally.add(f"window {reply.window_state}")
         self.tally.add("window of unknown time", reply.clock_offset is None)
-        wrong = hearing.judge(wav, reply)
+        wrong = expected.judge(wav, reply)
         kind, _, detail = (wrong or "").partition(":")
         self._judge(wrong is None, kind, f"window {reply.window_state}, attempt {reply.attempts},{detail}")
 
@@ -237,11 +237,11 @@ def _face_mesh(offset: int, knobs: Knobs) -> tuple[list[Any], Any]:
     (face,) = orjson.loads((files("hume_sync") / "data" / "facemesh.json").read_bytes())
     landmarks = [[[x + offset, y, z] for x, y, z in face]]
     data = b64encode(orjson.dumps(landmarks)).decode()
-    return landmarks, Session(knobs).handle(_request(data, {"facemesh": {}}))["facemesh"]
+    return landmarks, RequestHandler(knobs).handle(_request(data, {"facemesh": {}}))["facemesh"]
 
 
 def _image(number: int, knobs: Knobs) -> tuple[bytes, Any]:
-    """More than a socket's buffers hold, so that a fault can come while it is being sent."""
+    """Return an image and its reply. It exceeds the socket buffers, so a fault can occur while it is sent."""
     head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 640, 480)
     image = head + random.Random(number).randbytes(2**20)
-    return image, Session(knobs).handle(_request(b64encode(image).decode(), {"face": {}}))["face"]
+    return image, RequestHandler(knobs).handle(_request(b64encode(image).decode(), {"face": {}}))["face"]

@@ -1,8 +1,8 @@
-"""The process in which one client is measured, in that client's own environment.
+"""The process that measures a client, in the environment of that client.
 
-``python -m benchmarks.worker MODULE FACTORY DIRECTORY [--without-numpy] [CORE]`` calls the factory with the directory,
-where the cases' files are, and then methods of what it made: a JSON line in, ``{"do": method, ...arguments}``, and one
-out, ``{"done": ...}`` or ``{"failed": text}``. It ends with its standard input.
+``python -m benchmarks.worker MODULE FACTORY DIRECTORY [--without-numpy] [CORE]`` calls the factory with the directory
+of the cases' files, and then methods of the object it returned. For each JSON line ``{"do": method, ...arguments}`` on
+its input it writes ``{"done": result}`` or ``{"failed": text}``. It ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["main"]
 def main() -> int:
     """Run the command."""
     module, factory, directory = sys.argv[1:4]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the affair of who started it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     *_, core = sys.argv
     if core.isdecimal():
         os.sched_setaffinity(0, {int(core)})
     if "--without-numpy" in sys.argv[4:]:
-        sys.modules["numpy"] = None  # type: ignore[assignment]  # importing it fails, as where it is not installed
-    # What a client prints must not be taken for an answer.
+        sys.modules["numpy"] = None  # type: ignore[assignment]  # importing it fails, as if it were not installed
+    # Send the output of a client to standard error, so that it is not read as an answer.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         host = getattr(importlib.import_module(module), factory)(Path(directory))
@@ -35,7 +35,7 @@ def main() -> int:
             arguments = json.loads(line)
             try:
                 answer = {"done": getattr(host, arguments.pop("do"))(**arguments)}
-            except Exception as exc:  # noqa: BLE001 - whatever a client raises is reported, and ends the run
+            except Exception as exc:  # noqa: BLE001 - any error of a client is reported, and ends the run
                 traceback.print_exc()
                 answer = {"failed": f"{type(exc).__name__}: {exc}"}
             json.dump(answer, answers)

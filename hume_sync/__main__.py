@@ -1,4 +1,4 @@
-"""``python -m hume_sync`` is the ``hume-sync`` command."""
+"""Run the ``hume-sync`` command with ``python -m hume_sync``."""
 
 import sys
 

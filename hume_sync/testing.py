@@ -1,6 +1,7 @@
-"""pytest fixtures: a local v0 server and a client on it. They come with the package, for every test to use.
+"""The pytest fixtures of the package: a local v0 server, and a client of it.
 
-The server is imported when the first test asks for it."""
+They are registered as a plugin, so tests need no import. The server is imported when a test first uses it.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +22,10 @@ __all__ = ["hume_client", "hume_emulator"]
 
 @pytest.fixture
 def hume_emulator() -> Iterator[Emulator]:
-    """A local server of the v0 protocol (`hume_sync.emulator.Emulator`), fresh for each test."""
+    """Start a new local server of the v0 protocol for each test, as a `hume_sync.emulator.Emulator`."""
     try:
         with NeedsExtra("emulator", "the fixture hume_emulator"):
-            from .emulator import Emulator  # noqa: PLC0415 - an extra, and not for every run of pytest to load
+            from .emulator import Emulator  # noqa: PLC0415 - an extra; not loaded by every run of pytest
     except ConfigurationError as exc:
         pytest.fail(str(exc), pytrace=False)
     with Emulator() as server:
@@ -33,7 +34,7 @@ def hume_emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def hume_client(hume_emulator: Emulator) -> HumeStreamClient:
-    """A client (`hume_sync.HumeStreamClient`) on the server of `hume_emulator`."""
-    from .stream import HumeStreamClient  # noqa: PLC0415 - likewise
+    """Create a `hume_sync.HumeStreamClient` of the server of `hume_emulator`."""
+    from .stream import HumeStreamClient  # noqa: PLC0415 - not loaded by every run of pytest
 
     return HumeStreamClient("test-key", base_url=hume_emulator.url, proxy=False, timeout=10.0)

@@ -2,9 +2,9 @@
 
 Usage: clocks.py COMMAND [ARGUMENT ...]
 
-Each run has a Linux time namespace of its own, in which the clocks that count from the start of the machine are
-shifted. Where there are none, this says so and succeeds; with REQUIRE_CLOCKS set it fails if the kernel has time
-namespaces and only the permission or the command unshare (util-linux) is missing.
+Each run has a separate Linux time namespace with shifted clocks of the uptime. Without time namespaces, the command is
+skipped with a message. With REQUIRE_CLOCKS set, it fails if the kernel has time namespaces and only the permission or
+the command unshare (util-linux) is missing.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pathlib import Path
 UPTIMES = {"20 seconds": 20, "ten years": 10 * 365 * 24 * 3600}
 
 WAYS = (["unshare", "--time"], ["unshare", "--user", "--map-current-user", "--time"])
-"""As root, and as a user who may make namespaces of users."""
+"""How to make a time namespace: as root, and as a user who may create user namespaces."""
 
 CHECK = "import time; print(time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))"
 
 
 def at(way: list[str], seconds: int) -> list[str]:
-    """The start of a command line: what follows it runs on a machine that has been up for so long."""
+    """Return the beginning of a command line that runs the rest of it with this uptime."""
     offsets = [f"{seconds - now:.0f}" for now in (time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME))]
     return [*way, "--monotonic", offsets[0], "--boottime", offsets[1], "--"]
 
 
 def works(way: list[str]) -> bool:
-    """Whether the clocks can be shifted in this way: seen on the clocks themselves."""
+    """Return whether the clocks can be shifted in this way, by reading them."""
     for seconds in UPTIMES.values():
         command = [*at(way, seconds), sys.executable, "-c", CHECK]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
         except FileNotFoundError:
             return False
         if done.returncode or not all(abs(float(clock) - seconds) < 10 for clock in done.stdout.split()):
@@ -43,7 +43,7 @@ def works(way: list[str]) -> bool:
 
 
 def main(command: list[str]) -> int:
-    """Run the command at each uptime; returns the first exit status that is not 0."""
+    """Run the command at each uptime; return the first exit status that is not 0."""
     kernel = Path("/proc/self/ns/time").exists()
     way = next((way for way in WAYS if works(way)), None) if kernel else None
     if way is None:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Usage: install.sh PYTHON VENV REQUIREMENTS...
-# Makes a virtual environment and installs into it. Debian ships venv without ensurepip unless python3-venv is
-# installed: then the environment is made without pip, and the system's pip is pointed at it.
+# Creates a virtual environment and installs into it. Debian ships venv without ensurepip unless python3-venv is
+# installed; then the environment is created without pip, and the system's pip installs into it.
 set -eu
 python=$1 venv=$2
 shift 2

@@ -1,4 +1,4 @@
-"""Print the lowest versions setup.cfg allows, as requirements: what `make test-lowest` installs."""
+"""Print the lowest versions that setup.cfg allows, as requirements for `make test-lowest`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Print one pinned requirement a line."""
+    """Print one pinned requirement per line."""
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[1] / "setup.cfg")
     extras = config["options.extras_require"]

@@ -1,4 +1,4 @@
-"""Audio files of every kind, made from nothing, and what a decoder makes of them."""
+"""Synthetic audio files of every kind, and their decoded lengths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE = 16_000
 
 
 class Pipe:
-    """A file object that can only be written to, forwards."""
+    """A file object that cannot seek or read."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -38,7 +38,7 @@ def encoded(
     video: bool = False,
     gap: float = 0.0,
 ) -> bytes:
-    """Encode a second of silence and then noise; ``gap`` seconds of nothing lie in the middle of its time stamps."""
+    """Encode a second of silence and then noise, with a gap of ``gap`` seconds in the middle of the time stamps."""
     file: Any = Pipe() if pipe else io.BytesIO()
     with av.open(file, "w", container, options=dict(options)) as output:
         settings = {"strict": "-2"}
@@ -78,7 +78,7 @@ def _packets(track: Any, samples: int, rate: int, layout: str) -> Iterator[Any]:
 
 
 def decoded_seconds(data: bytes) -> float:
-    """Decode a file, passing over what cannot be decoded."""
+    """Decode a file, skipping damaged parts."""
     seconds = 0.0
     with av.open(io.BytesIO(data), "r") as container:
         for packet in container.demux(container.streams.audio[0]):
@@ -100,28 +100,28 @@ def fmt(
     extra: bytes = b"",
     order: str = "<",
 ) -> bytes:
-    """The body of a "fmt " chunk."""
+    """Return the body of a "fmt " chunk."""
     align = channels * ((bits + 7) // 8) if align is None else align
     byte_rate = rate * align if byte_rate is None else byte_rate
     return struct.pack(order + "HHIIHH", tag, channels, rate, byte_rate, align, bits) + extra
 
 
 def extensible(tag: int, valid: int, *, tail: str = "0000 0000 1000 8000 00aa00389b71") -> bytes:
-    """What follows the plain fields of an extensible format."""
+    """Return the additional fields of an extensible format."""
     return struct.pack("<HHIH", 22, valid, 4, tag) + bytes.fromhex(tail)
 
 
 def chunk(name: bytes, body: bytes, size: int | None = None, *, order: str = "<") -> bytes:
-    """A chunk, padded; ``size`` is what its head says."""
+    """Return a padded chunk, with ``size`` in its header."""
     return name + struct.pack(order + "I", len(body) if size is None else size) + body + b"\0" * (len(body) % 2)
 
 
 def riff(*chunks: bytes, head: bytes = b"RIFF", size: int | None = None, order: str = "<") -> bytes:
-    """A RIFF file of these chunks."""
+    """Return a RIFF file of these chunks."""
     body = b"WAVE" + b"".join(chunks)
     return head + struct.pack(order + "I", len(body) if size is None else size) + body
 
 
 def noise(size: int) -> bytes:
-    """Bytes of sound that never repeat within a test."""
+    """Return samples that never repeat within a test."""
     return np.random.default_rng(3).bytes(size)

@@ -1,4 +1,4 @@
-"""Fixtures every test may use."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hume_sync.net import interrupts
 
 from .faultproxy import FaultProxy
 
-# How long an example takes says nothing on a machine that has other work too.
+# No deadline for an example, as other work on the machine may slow it down.
 hypothesis.settings.register_profile("hume_sync", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("hume_sync")
 
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Names files by the argument: some hold numbers drawn at random, and each worker makes its own."""
+    """Name files by their argument: some are random, and would have another id in each worker."""
     return argname if isinstance(val, bytes) and len(val) > 40 else None
 
 
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _no_hume_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests neither see nor depend on the machine's own settings."""
+    """Remove the machine's settings from the environment."""
     for name in list(os.environ):
         if name.startswith("HUME_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -47,7 +47,7 @@ def _no_hume_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _ctrl_c_interrupts() -> Iterator[None]:
-    """Whatever started the tests may ignore it, as shells do for what they run in the background."""
+    """Handle SIGINT: a shell that runs the tests in the background makes them ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -55,13 +55,13 @@ def _ctrl_c_interrupts() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _programs_started_by_tests_are_not_measured() -> None:
-    """To measure them too makes a run half as long again."""
+    """Do not measure the coverage of child processes, which would make a run half as long again."""
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
 
 @pytest.fixture(params=["numpy", "no numpy"])
 def numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Makes a test run twice: with numpy, and where it cannot be imported."""
+    """Run a test twice: with numpy, and as if it were not installed."""
     if request.param == "numpy":
         pytest.importorskip("numpy")
     else:
@@ -77,5 +77,5 @@ def proxy(hume_emulator: Emulator) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def errors_of_fakes_are_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Errors that a test's own fakes raise count as the library's, not as those of a signal handler."""
+    """Treat errors raised by fakes of a test as the library's, not as those of a signal handler."""
     monkeypatch.setattr(interrupts, "_OWN_MODULES", interrupts._OWN_MODULES | {"tests"})

@@ -1,10 +1,10 @@
-"""One proxy for every fault of a network and a server: it speaks HTTP and WebSocket frames, and breaks them on demand.
+"""A proxy that injects faults of networks and servers into HTTP handshakes and WebSocket frames.
 
-`FaultProxy` relays between a client and a real server, one request and its reply at a time, so it knows what each
-byte belongs to. A fault is a function that takes over at one place: instead of the upgrade (`ConnectFault`), or when
-a reply is there to be passed on (`ReplyFault`). What it leaves open goes on as usual; when it returns False the
-connection ends. A test names the next fault (`FaultProxy.on_reply` and its like); a run of many thousand exchanges
-gives the proxy a `ReplayPlan`, which is asked at every such place.
+`FaultProxy` relays between a client and a real server, one request and its reply at a time, so it knows to which
+message each byte belongs. A fault is a function that takes over at one place: before the handshake (`ConnectFault`),
+before a request is read (`RequestFault`), or before a reply is passed on (`ReplyFault`). If it returns True, the
+connection continues as usual; otherwise it ends. A test sets the next fault with `FaultProxy.on_reply` and the like;
+long runs pass a `FaultPlan`, which is called at every such place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
 
 class Peer:
-    """The client as the proxy sees it, with the ways to misuse its connection."""
+    """The client of a proxy, with methods that misuse its connection."""
 
     def __init__(self, sock: socket.socket, stop: threading.Event) -> None:
         self.sock = sock
@@ -40,19 +40,19 @@ class Peer:
         self.send_frame(b"" if code is None else struct.pack("!H", code) + reason.encode(), CLOSE)
 
     def drip(self, data: bytes, interval: float = 0.1) -> None:
-        """A byte at a time, until the client has had enough."""
+        """Send a byte at a time, until the client ends the connection."""
         for byte in data:
             self.send(bytes([byte]))
             if self.stop.wait(interval):
                 return
 
     def flood(self, chunk: bytes, total: int) -> None:
-        """As much as the client takes, at most ``total`` bytes."""
+        """Send as much as the client accepts, at most ``total`` bytes."""
         for _ in range(0, total, len(chunk)):
             self.send(chunk)
 
     def wait_gone(self) -> None:
-        """Until the client ends the connection, whatever it still sends."""
+        """Wait until the client ends the connection, and discard what it sends."""
         with suppress(OSError):
             while self.sock.recv(65536):
                 pass
@@ -69,28 +69,28 @@ class Peer:
 
 
 ConnectFault = Callable[[Peer], bool]
-"""Given the client, nothing of its upgrade read yet."""
+"""Called with the client, before its handshake is read."""
 
 ReplyFault = Callable[[Peer, bytes], bool]
-"""Given the client and the reply it should have had."""
+"""Called with the client and the genuine reply."""
 
 RequestFault = Callable[[Peer], bool]
-"""Given the client as soon as its request begins to arrive, before it is read."""
+"""Called with the client when its request begins to arrive, before it is read."""
 
-ReplayPlan = Callable[[str], Callable[..., bool] | None]
-"""Given a place, the fault to play there, or None. Asked from many threads at once.
+FaultPlan = Callable[[str], Callable[..., bool] | None]
+"""Returns the fault for a place, or None. Called by many threads.
 
-The places are "connect", "request" and "reply", as above, and "idle": a reply has been passed on, and nothing is owed.
-The fault is given the client, and at "reply" the reply.
+The places are "connect", "request" and "reply", as above, and "idle": after a reply has been passed on. The fault is
+called with the client, and at "reply" with the reply as well.
 """
 
 
 class FaultProxy:
-    """Listens on loopback, relays to ``upstream``, plays one fault when told to, or as a plan says."""
+    """A proxy on loopback that relays to ``upstream``, and injects single faults or those of a plan."""
 
-    def __init__(self, upstream: tuple[str, int], plan: ReplayPlan | None = None) -> None:
+    def __init__(self, upstream: tuple[str, int], plan: FaultPlan | None = None) -> None:
         self._upstream = upstream
-        self._plan: ReplayPlan = plan or (lambda _: None)
+        self._plan: FaultPlan = plan or (lambda _: None)
         self._outage = 0.0
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the three below
@@ -113,19 +113,19 @@ class FaultProxy:
         return f"ws://127.0.0.1:{self.port}"
 
     def on_connect(self, fault: ConnectFault) -> None:
-        """Play this fault on the next connection."""
+        """Inject this fault into the next connection."""
         self._connect_fault = fault
 
     def on_reply(self, fault: ReplyFault) -> None:
-        """Play this fault on the next reply, whichever connection it is on."""
+        """Inject this fault into the next reply on any connection."""
         self._reply_fault = fault
 
     def on_request(self, fault: RequestFault) -> None:
-        """Play this fault on the next request."""
+        """Inject this fault into the next request."""
         self._request_fault = fault
 
     def go_away(self, seconds: float) -> None:
-        """Cut all connections, and refuse new ones for that long."""
+        """End all connections, and refuse new ones for this time."""
         self._outage = seconds
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -163,10 +163,10 @@ class FaultProxy:
             thread.start()
 
     def _come_back(self) -> bool:
-        """After an outage, listen again; False at the end."""
+        """Listen again after an outage; return False once the proxy is closed."""
         self._listener.close()
         while not self._stop.wait(self._outage):
-            with suppress(OSError):  # somebody else may have been given the port for a moment
+            with suppress(OSError):  # another process may use the port for a moment
                 self._listener = socket.create_server(("127.0.0.1", self.port))
                 return not self._stop.is_set()
         return False
@@ -188,7 +188,7 @@ class FaultProxy:
             finally:
                 peer.close()
         except OSError:
-            pass  # either side has gone: that is what this is about
+            pass  # either side ended the connection, as faults do
         finally:
             with self._lock:
                 self._open = {s for s in self._open if s.fileno() >= 0}
@@ -227,13 +227,13 @@ class FaultProxy:
 
 
 class Flow:
-    """A connection through a `Hole`: the client's socket, and the one to the server."""
+    """A connection through a `Hole`: the socket of the client, and the one to the server."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.sockets = (client, server)
         self.forgotten = self.refuses = False
         self.lost = threading.Event()
-        """Set when something came that went nowhere."""
+        """Set when data was discarded."""
 
     def refuse(self) -> None:
         """End the client's connection with RST."""
@@ -243,10 +243,10 @@ class Flow:
 
 
 class Hole:
-    """Relays bytes, until it is told to forget its connections: nothing comes through them any more, and no end either.
+    """A relay that can forget its connections: it then passes on neither data nor the end of a connection.
 
-    That is what a router or load balancer does with a connection that was idle for too long, or when it is restarted;
-    what a crashed host or a network that was left looks like, too.
+    Routers and load balancers do so with connections that were idle for too long, or after a restart. A crashed host
+    and a lost network look the same.
     """
 
     def __init__(self, port: int) -> None:
@@ -264,7 +264,7 @@ class Hole:
         return f"ws://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def forget(self, *, reset: bool = False) -> None:
-        """Forget the connections there are. With ``reset``, whatever still comes on them is answered with RST."""
+        """Forget all connections. With ``reset``, further data on them is answered with RST."""
         for flow in self.flows:
             flow.refuses = reset
             flow.forgotten = True
@@ -312,7 +312,7 @@ class Hole:
 
 
 def head(file: object) -> Iterator[bytes]:
-    """The lines of an HTTP head, the empty one included."""
+    """Yield the lines of an HTTP head, including the empty one."""
     while True:
         line = file.readline()  # type: ignore[attr-defined]
         if not line:
@@ -323,7 +323,7 @@ def head(file: object) -> Iterator[bytes]:
 
 
 def read_frame(file: object) -> tuple[int, bytes, bytes]:
-    """The next frame as (opcode, its bytes, its payload as it is on the wire)."""
+    """Return the next frame as (opcode, all its bytes, its payload as received)."""
 
     def exactly(count: int) -> bytes:
         data: bytes = file.read(count)  # type: ignore[attr-defined]
@@ -343,7 +343,7 @@ def read_frame(file: object) -> tuple[int, bytes, bytes]:
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True, reserved: int = 0) -> bytes:
-    """A frame as servers send it: unmasked."""
+    """Return an unmasked frame, as servers send it."""
     first = (0x80 if final else 0) | reserved << 4 | opcode
     size = len(payload)
     if size < 126:
@@ -354,17 +354,17 @@ def frame(payload: bytes, opcode: int = TEXT, *, final: bool = True, reserved: i
 
 
 def announce(size: int, opcode: int = TEXT) -> bytes:
-    """The head of a frame of that size, without its payload."""
+    """Return the header of a frame of that size, without its payload."""
     return struct.pack("!BBQ", 0x80 | opcode, 127, size)
 
 
 def upgrade(peer: Peer, *, extra: str = "", accept: str | None = None) -> bytes:
-    """Read the client's upgrade and make the answer to it."""
+    """Read the client's handshake and return the response."""
     return upgrade_answer(list(head(peer.file)), extra=extra, accept=accept)
 
 
 def upgrade_answer(request: list[bytes], *, extra: str = "", accept: str | None = None) -> bytes:
-    """The answer to an upgrade, given its lines."""
+    """Return the response to a handshake, given its lines."""
     key = next(line.split(b":")[1].strip() for line in request if line.lower().startswith(b"sec-websocket-key:"))
     digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     return (
@@ -374,7 +374,7 @@ def upgrade_answer(request: list[bytes], *, extra: str = "", accept: str | None 
 
 
 def answer(text: str) -> ConnectFault:
-    """Answer the upgrade with these bytes, then wait for the client to go."""
+    """Return a fault that answers the handshake with this text, then waits for the client to end the connection."""
 
     def fault(peer: Peer) -> bool:
         for _ in head(peer.file):

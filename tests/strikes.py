@@ -1,19 +1,19 @@
-"""Ctrl-C at every moment: the same piece of work again and again, each time struck by a signal at another instruction.
+"""Test Ctrl-C at every instruction: repeat a scenario, and interrupt it at another instruction each time.
 
     python -W error -m tests.strikes SCENARIO [URL]
 
-Python runs signal handlers between instructions: where a function begins, where a loop jumps back, and behind each call
-of C code, above all between a call that makes something and the store that keeps it. Here a signal is made pending
-right before one instruction, and the interpreter raises KeyboardInterrupt where it really does. All instructions of
-this package that a run of the work executes have their turn, each the first time it is executed.
+Python runs signal handlers between instructions: at the start of a function, at the backward jump of a loop, and after
+each call of C code, in particular between a call that creates something and the store that keeps it. A strike makes a
+signal pending right before an instruction, and the interpreter raises KeyboardInterrupt where it really does. Each
+instruction of this package that the scenario executes is struck once, at its first execution.
 
-After every strike the next call must be right, and nothing be left: no descriptor, no thread, no lock that is held, no
-lease. What the interpreter complains of, such as a socket that only the garbage collector closed, is a failure as well.
+After every strike the next call must succeed, and nothing may be left: no descriptor, no thread, no held lock, no
+lease. A warning of the interpreter, such as one for a socket closed by the garbage collector, is a failure as well.
 
-Three places are beyond what a Python package can do. A handler may run at the very beginning of an `__exit__`, before
-its first instruction: the block is then left, and nothing is done. What a handler raises inside a finaliser is shown by
-the interpreter, and forgotten. And `threading` does in Python code what has to be done in one step (Condition, Event,
-the start of a thread): a handler that raises inside it may leave a lock held, or come out as a RuntimeError about one.
+A Python package cannot handle three cases. A handler may run at the very start of an `__exit__`, before its first
+instruction, which then does nothing. The interpreter prints and drops what a handler raises inside a finaliser. And
+`threading` runs Python code for operations that should be atomic (Condition, Event, starting a thread): a handler that
+raises inside it may leave a lock held, or cause a RuntimeError about one.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ from hume_sync.fastrtc import FastRTCClient
 PACKAGE = str(Path(hume_sync.__file__).parent) + os.sep
 
 STANDARD = tuple(f"{os.sep}{name}.py" for name in ("socket", "ssl"))
-"""Of the standard library, what makes and keeps the resources that this package uses."""
+"""The modules of the standard library that create the resources of this package."""
 
 STRIKING = re.compile(r"CALL(?!_INTRINSIC)|BEFORE_WITH|LOAD_SPECIAL|RESUME|JUMP_BACKWARD|FOR_ITER|SEND")
-"""How the instructions begin behind which, or in the Python code called by which, handlers run."""
+"""Names of the instructions after which handlers run, or in the Python code called by them."""
 
 PATIENCE = 2.0
-"""Seconds in which threads and their descriptors are gone."""
+"""Seconds for threads and their descriptors to end."""
 
 Point = tuple[CodeType, int]
 """An instruction."""
 
 
 class Ctrl:
-    """Makes a SIGINT pending without giving its handler a chance to run here: reading an attribute runs no handler."""
+    """An object whose attribute `c` makes a SIGINT pending when read; reading an attribute runs no signal handler."""
 
     c = property(
         functools.partial(
@@ -91,13 +91,13 @@ def strike(work: Callable[[], object], point: Point) -> traceback.FrameSummary |
         if todo and todo[0] == (code, at):
             todo.clear()
             look_away()
-            CTRL.c  # noqa: B018 - reading it is what it is for; no call may follow, or the strike is here
+            CTRL.c  # noqa: B018 - reading it sets the signal; a call after it would run the handler here
 
     try:
         with watched(lambda code: code is point[0], look):
             work()
             for _ in range(2):
-                len("")  # where a signal that came with the last instruction is looked for
+                len("")  # a call, after which a signal of the last instruction is handled
     except KeyboardInterrupt as exc:
         return traceback.extract_tb(exc.__traceback__)[-1]
     except RuntimeError as exc:
@@ -161,15 +161,15 @@ else:
 
 
 def is_beyond(where: traceback.FrameSummary | None) -> bool:
-    """Whether it was the beginning of an ``__exit__``."""
+    """Return whether it was the start of an ``__exit__``."""
     return where is not None and where.name == "__exit__" and (where.line or "").startswith(("def ", "self, kind"))
 
 
-# --- what is struck
+# --- scenarios
 
 
 class Scenario:
-    """A piece of work, what goes before, and what must be right behind it."""
+    """Some work to interrupt, with its preparation and the check afterwards."""
 
     def __init__(self, url: str) -> None:
         context = ssl.create_default_context(cafile=os.environ["AUTHORITY"]) if url.startswith("wss") else None
@@ -205,7 +205,7 @@ class Socket(Scenario):
 
 
 class Request(Socket):
-    """A call on a socket, which must be usable behind it: connecting first."""
+    """Connect and call on a socket, which must be usable afterwards."""
 
     def work(self) -> None:
         asks(self.socket, "one")
@@ -216,7 +216,7 @@ class Request(Socket):
 
 
 class Reconnect(Request):
-    """A call that finds its connection gone."""
+    """Call on a socket whose connection has ended."""
 
     def before(self) -> None:
         super().before()
@@ -225,7 +225,7 @@ class Reconnect(Request):
 
 
 class File(Request):
-    """A file is opened and read."""
+    """Open, read and send a file."""
 
     def before(self) -> None:
         super().before()
@@ -242,7 +242,7 @@ class File(Request):
 
 
 class Lease(Scenario):
-    """A lease of a pool, on a new connection."""
+    """Use a lease of a pool on a new connection."""
 
     def before(self) -> None:
         self.pool = self.client.pool([LanguageConfig()], max_size=1, timeout=1)
@@ -260,7 +260,7 @@ class Lease(Scenario):
 
 
 class LeaseAgain(Lease):
-    """... on a connection that waits there."""
+    """Use a lease of a pool on an idle connection."""
 
     def before(self) -> None:
         super().before()
@@ -269,7 +269,7 @@ class LeaseAgain(Lease):
 
 
 class PoolClose(LeaseAgain):
-    """A pool is closed."""
+    """Close a pool."""
 
     def work(self) -> None:
         self.pool.close()
@@ -279,7 +279,7 @@ class PoolClose(LeaseAgain):
 
 
 class Session(Scenario):
-    """A FastRTC session is opened, says something, and is closed."""
+    """Open a FastRTC session, send audio, and close it."""
 
     def __init__(self, url: str) -> None:
         self.sessions = FastRTCClient(url, path="/echo", proxy=False, timeout=5, latest="/latest")
@@ -294,7 +294,7 @@ class Session(Scenario):
 
 
 class Hooks(Session):
-    """The application around a FastRTC session is asked."""
+    """Set inputs and read outputs of the application around a FastRTC session."""
 
     def before(self) -> None:
         self.session = self.sessions.connect()
@@ -312,7 +312,7 @@ class Hooks(Session):
 
 
 class Server(Scenario):
-    """The local server starts, cuts its connections, and ends."""
+    """Start the local server, drop its connections, and close it."""
 
     def before(self) -> None:
         self.server = Emulator()
@@ -340,7 +340,7 @@ def descriptors() -> int:
 
 
 class Left:
-    """What there is now, and what there was before."""
+    """A check for descriptors and threads that are left, and for unraisable errors."""
 
     def __init__(self) -> None:
         self.complaints: list[str] = []
@@ -350,12 +350,12 @@ class Left:
         threading.excepthook = lambda failed: self.complaints.append(f"in a thread: {failed.exc_value!r}")
 
     def _complain(self, what: Any) -> None:
-        # A handler that raises inside a finaliser is shown and forgotten: there is no way to raise it.
+        # An error raised by a handler inside a finaliser cannot propagate.
         if not (isinstance(what.exc_value, KeyboardInterrupt) and "__del__" in repr(what.object)):
             self.complaints.append(f"{what.exc_value!r}")
 
     def look(self) -> list[str]:
-        """Wait for what ends by itself, and return what does not."""
+        """Wait for threads and descriptors to end; return what is wrong."""
         until = time.monotonic() + PATIENCE
         while (descriptors(), threading.active_count()) != (self._descriptors, self._threads):
             gc.collect()
@@ -369,7 +369,7 @@ class Left:
 
 
 def main(name: str, url: str = "ws://127.0.0.1:1") -> NoReturn:
-    """Strike at every instruction of a scenario; exit with what was wrong."""
+    """Strike every instruction of a scenario; exit with the failures."""
 
     def begin() -> Scenario:
         scenario = SCENARIOS[name](url)

@@ -38,14 +38,14 @@ def server(hume_emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator
 
 
 def rows(output: str) -> list[list[str]]:
-    """Table lines as their columns."""
+    """Return the lines of a table as lists of their columns."""
     return [re.split(r" {2,}", line) for line in output.splitlines()]
 
 
 # --- demo
 
 
-def test_the_demo_streams_every_kind_of_input_and_says_its_scores_are_emulated(
+def test_demo_sends_every_kind_of_input_and_marks_scores_as_emulated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["demo"]) == 0
@@ -68,7 +68,7 @@ def test_the_demo_streams_every_kind_of_input_and_says_its_scores_are_emulated(
     assert out.splitlines()[-1] == "9 requests, replays included, went over 2 connections."
 
 
-def test_the_demo_cuts_a_connection_and_marks_what_was_measured_after_a_replay(
+def test_demo_loses_a_connection_and_marks_replies_after_a_replay(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["demo"]) == 0
@@ -81,7 +81,7 @@ def test_the_demo_cuts_a_connection_and_marks_what_was_measured_after_a_replay(
     assert "\n* the connection had been lost; what the server had heard was replayed" in out
 
 
-def test_the_demo_is_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_prints_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo"]) == 0
     first = capsys.readouterr().out
     assert main(["demo"]) == 0
@@ -91,9 +91,7 @@ def test_the_demo_is_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> N
 # --- send
 
 
-def test_files_of_each_kind_are_sent_to_the_models_that_fit(
-    server: Emulator, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_send_picks_the_models_by_the_media_type(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", FACE, FACEMESH, TEXTS, SPEECH, "--text", "hello there"]) == 0
     out = capsys.readouterr().out
     assert [row[1] for row in rows(out)[1:4]] == ["face", "facemesh", "language"]
@@ -103,13 +101,13 @@ def test_files_of_each_kind_are_sent_to_the_models_that_fit(
     assert server.journal.counts["handshakes"] == 1
 
 
-def test_long_speech_is_cut_into_payloads_of_five_seconds(server: Emulator) -> None:
+def test_send_splits_long_speech_into_payloads_of_five_seconds(server: Emulator) -> None:
     assert main(["send", SPEECH, "--models", "prosody", "--window", "10000"]) == 0
     heard = [request.audio for request in server.journal.requests]
     assert heard == [(0.0, 5.0), (0.0, 10.0), pytest.approx((0.378812, 10.378812), abs=1e-6)]
 
 
-def test_json_lines_hold_the_whole_reply(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_send_json_prints_the_whole_reply(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", "--json", "--models", "language", "--text", "one two", TEXTS]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["input"] for line in lines] == [TEXTS, "one two"]
@@ -118,20 +116,20 @@ def test_json_lines_hold_the_whole_reply(server: Emulator, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("data", [Path(FACE).read_bytes(), b"some text", Path(FACEMESH).read_bytes()])
-def test_standard_input_is_sent(server: Emulator, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+def test_send_reads_standard_input(server: Emulator, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert main(["send", "-"]) == 0
     assert server.journal.counts["requests"] == 1
 
 
-def test_models_are_as_named_whatever_the_input_is(server: Emulator) -> None:
+def test_send_models_overrides_the_media_type(server: Emulator) -> None:
     assert main(["send", "--models", "language,face", "--text", "x"]) == 2
     assert not server.journal.requests
     assert main(["send", "--models", "face", FACE]) == 0
     assert list(server.journal.requests[0].fields["models"]) == ["face"]
 
 
-def test_the_url_given_wins_over_the_environments(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_send_url_overrides_the_environment(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HUME_BASE_URL", "ws://127.0.0.1:1")
     assert main(["send", "--url", server.url, "--text", "x"]) == 0
 
@@ -168,7 +166,7 @@ def _fifo(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize(("arguments", "text"), BAD, ids=[text for _, text in BAD])
-def test_bad_input_is_one_clear_line_and_status_2(
+def test_send_reports_bad_input_in_one_line_with_status_2(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch, arguments: Callable[[Path], list[str]], text: str,
 ) -> None:  # fmt: skip
@@ -182,7 +180,7 @@ def test_bad_input_is_one_clear_line_and_status_2(
 @pytest.mark.parametrize(
     "bad", [*BAD[1:9], (lambda tmp: [FACE, "--text", " "], ""), (lambda tmp: [FACE, make(tmp, "blank", b"\n")], "")]
 )
-def test_nothing_is_sent_when_a_later_input_is_bad(server: Emulator, tmp_path: Path, bad: Any) -> None:
+def test_send_sends_nothing_if_a_later_input_is_bad(server: Emulator, tmp_path: Path, bad: Any) -> None:
     assert main(["send", *bad[0](tmp_path)]) == 2
     assert not server.journal.handshakes
 
@@ -194,12 +192,12 @@ def test_a_missing_server_name_and_a_missing_command_are_bad_input(capsys: pytes
     assert "COMMAND" in capsys.readouterr().err
 
 
-def test_a_server_that_cannot_be_reached_is_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_send_returns_1_if_the_server_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", "--url", "ws://127.0.0.1:1", "--text", "x"]) == 1
     assert "cannot connect to 127.0.0.1:1" in capsys.readouterr().err
 
 
-def test_a_server_that_is_too_slow_is_status_1() -> None:
+def test_send_returns_1_at_a_timeout() -> None:
     with Emulator(latency=60) as slow:
         assert main(["send", "--url", slow.url, "--timeout", "0.1", "--text", "x"]) == 1
 
@@ -284,7 +282,7 @@ def parts(output: str, source: str) -> list[Any]:
     return [{**line, "reply": {**line["reply"], "payload_id": None}} for line in lines if line["input"] == source]
 
 
-def test_results_of_an_input_do_not_depend_on_those_before_it(
+def test_send_results_do_not_depend_on_earlier_inputs(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = make(tmp_path, "other.wav", next(Wav.parse(SPEECH_DATA).cut(3.0)))  # type: ignore[union-attr]  # it is one
@@ -334,7 +332,7 @@ def test_standard_input_is_read_once(server: Emulator, capsys: pytest.CaptureFix
 
 @pytest.fixture
 def fail_after(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes the server object to what comes behind so many replies."""
+    """Make the server answer with errors after a number of replies."""
 
     def fail(count: int) -> None:
         reply, replies = Table.reply, iter(range(1, 1000))
@@ -374,17 +372,17 @@ def test_an_error_of_reading_names_the_input_once(tmp_path: Path, server: Emulat
         assert done.stderr.count(name) == 1
 
 
-def test_too_long_audio_that_is_not_cut_says_what_to_do(
+def test_send_advises_to_convert_audio_that_is_too_long(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make(tmp_path, "long.mp3", encoded("mp3", "libmp3lame", 6.0))
     assert main(["send", path]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"hume-sync: {path}: hume(E0203): ")
-    assert line.endswith("; only WAV audio is cut: convert it to WAV")
+    assert line.endswith("; only WAV audio is split: convert it to WAV")
 
 
-def test_with_keep_going_the_others_are_sent(
+def test_send_keep_going_sends_the_other_inputs(
     server: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str], fail_after: Callable[[int], None]
 ) -> None:
     fail_after(1)
@@ -402,7 +400,7 @@ def test_with_keep_going_the_others_are_sent(
 
 
 @pytest.mark.parametrize("fault", ["I0100", "HTTP 503"])
-def test_with_keep_going_faults_of_the_server_are_survived(
+def test_send_keep_going_survives_server_errors(
     server: Emulator, capsys: pytest.CaptureFixture[str], fault: str
 ) -> None:
     if fault == "HTTP 503":
@@ -413,7 +411,7 @@ def test_with_keep_going_faults_of_the_server_are_survived(
     assert [row[0] for row in rows(capsys.readouterr().out)[1:2]] == ["b"]
 
 
-def test_with_keep_going_nothing_is_sent_to_a_server_that_refuses_the_key(capsys: pytest.CaptureFixture[str]) -> None:
+def test_send_keep_going_stops_if_the_key_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator(api_keys=["other"]) as closed:
         assert main(["send", "--url", closed.url, "--keep-going", "--text", "a", "--text", "b"]) == 1
         assert closed.journal.counts["refused"] == 1
@@ -421,12 +419,12 @@ def test_with_keep_going_nothing_is_sent_to_a_server_that_refuses_the_key(capsys
     assert line.startswith("hume-sync: a: ")
 
 
-def test_with_keep_going_and_nothing_wrong_the_status_is_0(server: Emulator) -> None:
+def test_send_keep_going_returns_0_without_failures(server: Emulator) -> None:
     assert main(["send", "--keep-going", FACE]) == 0
 
 
 @pytest.mark.parametrize(("more", "status", "count"), [([], 2, 1), (["--keep-going"], 3, 2)])
-def test_with_json_a_failed_input_is_a_line_of_its_own(
+def test_send_json_prints_a_line_for_a_failed_input(
     server: Emulator, capsys: pytest.CaptureFixture[str], more: list[str], status: int, count: int
 ) -> None:
     server.fail_next("E0102", "no")
@@ -466,7 +464,7 @@ def test_the_help_of_send_says_what_is_not_checked_before(capsys: pytest.Capture
     assert "3 some inputs failed, with --keep-going" in text
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0
@@ -488,7 +486,7 @@ def test_serve_runs_a_server_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["serve", "--seed", "3", "--latency", "0.001"]) == 0
 
 
-def test_ctrl_c_while_the_address_is_printed_ends_the_server_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_ends_on_ctrl_c_while_the_address_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(line: str, *, flush: bool) -> None:
         raise KeyboardInterrupt
 
@@ -498,7 +496,7 @@ def test_ctrl_c_while_the_address_is_printed_ends_the_server_too(monkeypatch: py
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_serving_process_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
+def test_serve_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "hume_sync", "serve"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -523,7 +521,7 @@ def test_a_serving_process_ends_cleanly_on_a_signal(number: signal.Signals) -> N
         (["--host", "no such host"], "."),
     ],
 )
-def test_a_server_that_cannot_be_is_one_clear_line(
+def test_serve_reports_invalid_arguments_in_one_line(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", *arguments]) == 2
@@ -531,7 +529,7 @@ def test_a_server_that_cannot_be_is_one_clear_line(
     assert re.search(text, line)
 
 
-def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_serve_reports_a_port_in_use_in_one_line(server: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--port", str(server.port)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "in use" in line
@@ -539,7 +537,9 @@ def test_a_port_in_use_is_one_clear_line(server: Emulator, capsys: pytest.Captur
 
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_without_the_extra_the_command_says_what_is_missing(command: str) -> None:
-    code = "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main; sys.exit(main.main(sys.argv[1:]))"
+    code = (
+        "import sys; sys.modules['websockets'] = None; from hume_sync.cli import main;sys.exit(main.main(sys.argv[1:]))"
+    )
     done = subprocess.run([sys.executable, "-c", code, command], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == (

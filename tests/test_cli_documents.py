@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.cli.documents import looks_like_json, other_than_prose, read_landmarks, tidied
+from hume_sync.cli.documents import detect_non_prose, looks_like_json, normalize_newlines, read_landmarks
 from hume_sync.stream.landmarks import serialize_landmarks
 
 from .stream.support import SPEECH
@@ -38,7 +38,7 @@ def landmarks_of(document: Any) -> Any:
         [{"landmarks": POINTS}],
     ],
 )
-def test_landmarks_are_found_whatever_is_around_them(document: Any) -> None:
+def test_read_landmarks_finds_nested_landmarks(document: Any) -> None:
     assert landmarks_of(document) == [FACE]
 
 
@@ -76,7 +76,7 @@ def changed(value: Any) -> list[Any]:
         ("[" + "1" * 5000 + "]", "mesh.json is not JSON of landmarks"),
     ],
 )
-def test_what_is_wrong_with_landmarks_is_named(text: str, reason: str) -> None:
+def test_read_landmarks_names_what_is_wrong(text: str, reason: str) -> None:
     with pytest.raises(InputError, match=re.escape(reason)):
         serialize_landmarks(read_landmarks(text, "mesh.json"))
 
@@ -95,14 +95,14 @@ PROSE = [
 
 
 @pytest.mark.parametrize("text", JSON)
-def test_what_was_meant_as_json_is_never_a_text(text: str) -> None:
+def test_looks_like_json_is_true_for_damaged_json(text: str) -> None:
     assert looks_like_json(text)
 
 
 @pytest.mark.parametrize("text", PROSE)
-def test_prose_may_begin_with_any_mark(text: str) -> None:
+def test_looks_like_json_is_false_for_prose(text: str) -> None:
     assert not looks_like_json(text)
-    assert other_than_prose(text) is None
+    assert detect_non_prose(text) is None
 
 
 @pytest.mark.parametrize(
@@ -128,10 +128,10 @@ def test_prose_may_begin_with_any_mark(text: str) -> None:
         (base64.b64encode(SPEECH).decode(), "media in base64"),
     ],
 )
-def test_texts_that_are_no_prose_are_named(text: str, name: str) -> None:
-    assert other_than_prose(text) == name
+def test_detect_non_prose_names_the_format(text: str, name: str) -> None:
+    assert detect_non_prose(text) == name
 
 
-def test_a_text_files_line_ends_are_made_the_same() -> None:
-    assert tidied("a\r\nb\rc\n\n") == "a\nb\nc"
-    assert tidied("  a  ") == "  a  "
+def test_normalize_newlines() -> None:
+    assert normalize_newlines("a\r\nb\rc\n\n") == "a\nb\nc"
+    assert normalize_newlines("  a  ") == "  a  "

@@ -200,9 +200,7 @@ def test_what_came_in_place_of_a_reply_is_printed_before_the_error(
     ]
 
 
-def test_inputs_that_nobody_asks_for_are_told(
-    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unused_inputs_are_reported(fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["fastrtc", f"{fake.url}/echo", "--wav", question, "--set", "a=1", *RATES]) == 0
     assert "the handler has not asked for additional inputs\n" in capsys.readouterr().out
     assert fake.hooks == []
@@ -220,7 +218,7 @@ def test_where_the_reply_goes_is_left_as_it_was_until_there_is_one(
     assert old.read_bytes() == b"an old one"
 
 
-def test_a_reply_is_written_though_nobody_reads_the_lines(fake: FakeFastRTC, question: str, tmp_path: Path) -> None:
+def test_a_reply_is_written_even_if_the_output_is_not_read(fake: FakeFastRTC, question: str, tmp_path: Path) -> None:
     out = tmp_path / "reply.wav"
     parser = argparse.ArgumentParser()
     turns.add_arguments(parser)
@@ -231,7 +229,7 @@ def test_a_reply_is_written_though_nobody_reads_the_lines(fake: FakeFastRTC, que
 
 
 def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line on standard error, behind the status."""
+    """Return the exit status and the only line on standard error."""
     command = [argument.replace("URL", fake.url).replace("WAV", question) for argument in arguments]
     status = cli.main(["fastrtc", command[0], *RATES, *command[1:]])
     printed = capsys.readouterr()
@@ -240,7 +238,7 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["127.0.0.1", "--wav", "WAV"], "url has no scheme"),
         (["URL/echo"], "--wav"),
@@ -271,17 +269,17 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
     ],
 )
 def test_what_cannot_be_done_is_one_line_before_anything_is_sent(
-    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     complained = complaint(arguments, fake, question, capsys)
     assert complained.startswith("2: hume-sync: ")
-    assert told in complained
+    assert expected in complained
     assert cli.main(["fastrtc", f"{fake.url}/nowhere", "--wav", question, *RATES]) == 1
     assert len(fake.requests) == 1  # this one: nothing came before it
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["URL/nowhere", "--wav", "WAV"], "HTTP 403"),
         (["URL/silent", "--wav", "WAV", "--timeout", "0.3"], "no audio came in time"),
@@ -290,11 +288,11 @@ def test_what_cannot_be_done_is_one_line_before_anything_is_sent(
     ],
 )
 def test_a_server_that_fails_is_one_line_and_another_status(
-    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     complained = complaint(arguments, fake, question, capsys)
     assert complained.startswith("1: hume-sync: ")
-    assert told in complained
+    assert expected in complained
 
 
 def test_without_the_extra_it_is_said_what_to_install(

@@ -16,7 +16,7 @@ from hume_sync import (
     ModelConfigBase,
     ProsodyConfig,
 )
-from hume_sync.cli.inputs import LIMIT, MODELS, Configs, Payload, file_input, piped_input, text_input
+from hume_sync.cli.inputs import MODELS, PAYLOAD_LIMIT, Configs, Payload, file_input, piped_input, text_input
 from hume_sync.stream.wav import Wav
 
 from .audiofiles import chunk, encoded, fmt, riff
@@ -28,7 +28,7 @@ VIDEO = [FaceConfig, *AUDIO]
 
 
 def payloads(name: str, data: bytes, configs: Configs | None = None) -> list[Payload]:
-    """What a pipe of that name would give."""
+    """Return the payloads of a pipe with that name."""
     found = list(piped_input(io.BytesIO(data), name, configs).payloads())
     for payload in found:
         payload.check()
@@ -62,9 +62,7 @@ def kinds(name: str, data: bytes) -> list[type[ModelConfigBase]]:
         ("story.log", "Grüße".encode("utf-8-sig"), [LanguageConfig]),
     ],
 )
-def test_models_are_chosen_by_what_an_input_holds(
-    name: str, data: bytes, expected: list[type[ModelConfigBase]]
-) -> None:
+def test_models_are_chosen_by_the_media_type(name: str, data: bytes, expected: list[type[ModelConfigBase]]) -> None:
     assert kinds(name, data) == expected
 
 
@@ -147,7 +145,7 @@ def test_a_file_is_refused_for_the_same(tmp_path: Path, name: str, data: bytes, 
         ("mesh.json", MESH, "language"),
     ],
 )
-def test_whoever_names_the_models_knows_better(name: str, data: bytes, model: str) -> None:
+def test_named_models_override_the_detected_type(name: str, data: bytes, model: str) -> None:
     assert payloads(name, data, [MODELS[model]])[0].configs == [MODELS[model]]
 
 
@@ -164,16 +162,14 @@ def test_whoever_names_the_models_knows_better(name: str, data: bytes, model: st
         ("head.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", 0xFFFFFFFF)), "prosody"),
     ],
 )
-def test_what_is_certainly_wrong_is_refused_whatever_models_are_named(
-    tmp_path: Path, name: str, data: bytes, model: str
-) -> None:
+def test_named_models_do_not_permit_invalid_media(tmp_path: Path, name: str, data: bytes, model: str) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=re.escape(name)):
         next(file_input(str(tmp_path / name), [MODELS[model]]).payloads())
 
 
 class Sent:
-    """A sender that remembers."""
+    """A sender that records what is sent."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -208,7 +204,7 @@ def test_a_text_is_the_same_however_its_file_is_written(data: bytes) -> None:
     assert sent(payloads("letter.txt", data)).texts == ["What a day!\nOh no."]
 
 
-def test_a_text_given_as_such_is_never_taken_for_anything_else() -> None:
+def test_text_input_is_always_text() -> None:
     (payload,) = text_input("[1]").payloads()
     assert payload.configs == (LanguageConfig(),)
     assert sent([payload]).texts == ["[1]"]
@@ -227,7 +223,7 @@ def test_speech_is_cut_and_each_part_named_by_its_seconds(tmp_path: Path) -> Non
 
 
 class Pipe(io.RawIOBase):
-    """The beginning of a WAV file without end, and how much of it was read."""
+    """An endless WAV file that counts the bytes read."""
 
     def __init__(self, head: bytes) -> None:
         self._head = head
@@ -245,7 +241,7 @@ class Pipe(io.RawIOBase):
 
 def test_a_pipe_is_checked_before_it_is_read_to_its_end_and_nothing_is_read_twice() -> None:
     endless = Pipe(riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", 0xFFFFFFFF)))
-    piped = piped_input(endless, "-")  # type: ignore[arg-type]  # it is read, and no more
+    piped = piped_input(endless, "-")  # type: ignore[arg-type]  # only its read methods are used
     next(piped.payloads()).check()
     assert endless.count < 6 * 32_000
     parts = piped.payloads()
@@ -278,12 +274,12 @@ def test_a_wav_file_that_was_cut_off_in_its_head_is_refused_by_its_name(tmp_path
 
 def test_only_wav_may_be_larger_than_a_payload(tmp_path: Path) -> None:
     for name, head in (
-        ("large.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", LIMIT + 1), size=LIMIT + 100)),
+        ("large.wav", riff(chunk(b"fmt ", fmt()), chunk(b"data", b"", PAYLOAD_LIMIT + 1), size=PAYLOAD_LIMIT + 100)),
         ("large.mp3", b"ID3\x04"),
     ):
         with (tmp_path / name).open("wb") as file:
             file.write(head)
-            file.truncate(LIMIT + 1000)
+            file.truncate(PAYLOAD_LIMIT + 1000)
     assert next(file_input(str(tmp_path / "large.wav")).payloads()).part == "0.0-5.0 s"
-    with pytest.raises(InputError, match=rf"large\.mp3 holds {LIMIT + 1000} bytes: only WAV audio is cut"):
+    with pytest.raises(InputError, match=rf"large\.mp3 holds {PAYLOAD_LIMIT + 1000} bytes: only WAV audio is split"):
         next(file_input(str(tmp_path / "large.mp3")).payloads())

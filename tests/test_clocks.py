@@ -48,7 +48,7 @@ def test_where_clocks_cannot_be_shifted_it_says_so_and_fails_only_where_they_are
     assert not done.stderr
 
 
-def test_the_first_probe_of_a_gate_has_not_to_wait_on_any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_circuit_breaker_probes_at_once_on_any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hume_sync.net.clock.monotonic", lambda: -1000.0)  # Python does not say where it begins
-    gate = CircuitBreaker(RetryPolicy())
-    assert gate.retry_delay(object()) == 0.0
+    breaker = CircuitBreaker(RetryPolicy())
+    assert breaker.retry_delay(object()) == 0.0

@@ -29,6 +29,9 @@ LAYERS = {
     "__main__": {"cli"},
 }
 
+SHARED_NAMES = {"client", "route"}
+"""The same idea for two protocols."""
+
 
 def imported(module: Path) -> set[str]:
     """Return the layers of this package that a module imports from."""
@@ -53,6 +56,12 @@ def test_no_layer_imports_one_above_it(module: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_is_one_idea_of_at_most_500_lines(module: Path) -> None:
     assert len(module.read_text("utf-8").splitlines()) <= 500
+
+
+def test_no_two_modules_share_a_name_and_none_is_named_as_in_the_standard_library() -> None:
+    names = [module.stem for module in MODULES if not module.stem.startswith("__")]
+    assert {name for name in names if names.count(name) > 1} <= SHARED_NAMES
+    assert not sys.stdlib_module_names & set(names)
 
 
 def test_the_public_names_are_these() -> None:

@@ -38,7 +38,7 @@ def test_an_object_that_is_not_complete_has_a_repr(cls: type[Any]) -> None:
 
 
 class Value(float):
-    """Stands for the value of any attribute: it can be read as whatever is asked of it."""
+    """A stand-in for the value of any attribute."""
 
     def __getattr__(self, name: str) -> Value:
         return self

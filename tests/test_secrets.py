@@ -1,4 +1,4 @@
-"""Keys, passwords, private headers, tokens in URLs and media: nowhere in what a failure leaves behind, in any phase."""
+"""Errors, logs and tracebacks hold no keys, passwords, private headers, tokens or media, in any phase of a call."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TESTS = str(Path(__file__).parent)
 
 
 def _texts(error: BaseException) -> Iterator[tuple[str, str]]:
-    """All that can be seen of an exception, each text with where it stands."""
+    """Yield all texts of an exception, each with its location."""
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -72,7 +72,7 @@ def leaks(error: BaseException) -> list[str]:
 
 
 def fails(work: Callable[[], object]) -> list[str]:
-    """What a call that has to fail leaves behind of its secrets."""
+    """Return the secrets that a failing call leaves behind."""
     with pytest.raises(BaseException) as caught:  # noqa: PT011 - which error it is, other tests say
         work()
     assert not isinstance(caught.value, AssertionError)
@@ -110,7 +110,7 @@ def replies(data: bytes) -> Script:
     return upgraded(script)
 
 
-def says_goodbye(peer: Peer) -> None:
+def sends_close_frame(peer: Peer) -> None:
     peer.send_close(1008, f"no such key {KEY}")
     peer.wait_gone()
 
@@ -129,7 +129,7 @@ PHASES: dict[str, Script] = {
     "mute after the upgrade": upgraded(UNTIL_GONE),
     "reset after the upgrade": upgraded(Peer.reset),
     "closed after the upgrade": upgraded(lambda _: None),
-    "goodbye": upgraded(says_goodbye),
+    "close frame": upgraded(sends_close_frame),
     "no JSON": replies(ECHO),
     "an error": replies(b'{"error":"' + ECHO + b'","code":"E0101"}'),
     "a fault of the server": replies(b'{"error":"' + ECHO + b'","code":"I0100"}'),

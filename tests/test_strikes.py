@@ -1,4 +1,4 @@
-"""Ctrl-C at every instruction leaves nothing behind, and the next call right (see `strikes`)."""
+"""Ctrl-C at every instruction leaves nothing behind, and the next call succeeds (see `strikes`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SELDOM = ["Request", "Reconnect", "File", "Lease", "PoolClose"]
 
 
 def struck(scenario: str, url: str, environment: Mapping[str, str] = MappingProxyType({})) -> int:
-    """Run a scenario in a process of its own, for neither coverage nor a time-out can bear it; return its strikes."""
+    """Run a scenario in a separate process, without coverage and timeouts; return the number of strikes."""
     command = [sys.executable, "-W", "error", "-m", "tests.strikes", scenario, url]
     done = subprocess.run(
         command,
@@ -40,7 +40,7 @@ def struck(scenario: str, url: str, environment: Mapping[str, str] = MappingProx
 
 
 @pytest.mark.parametrize("scenario", [*OFTEN, *(pytest.param(name, marks=pytest.mark.slow) for name in SELDOM)])
-def test_ctrl_c_at_any_instruction_leaves_nothing_and_the_next_call_right(
+def test_ctrl_c_at_any_instruction_leaves_nothing_and_the_next_call_succeeds(
     scenario: str, hume_emulator: Emulator
 ) -> None:
     assert struck(scenario, hume_emulator.url) > 15
@@ -48,14 +48,14 @@ def test_ctrl_c_at_any_instruction_leaves_nothing_and_the_next_call_right(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["Session", "Hooks"])
-def test_so_it_does_with_fastrtc(scenario: str) -> None:
+def test_ctrl_c_at_any_instruction_with_fastrtc(scenario: str) -> None:
     with FakeFastRTC() as fake:
         assert struck(scenario, fake.url) > 100
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["Socket", "Reconnect", "Lease"])
-def test_so_it_does_over_tls(scenario: str, tmp_path: Path) -> None:
+def test_ctrl_c_at_any_instruction_over_tls(scenario: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)

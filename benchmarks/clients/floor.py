@@ -1,7 +1,7 @@
-"""The floor: the least that can be done. No library, no check of what is sent, masks of zeros.
+"""The floor, which does the least possible work: no library, no validation, masking keys of zero.
 
-``requests`` makes the same bytes with orjson and pybase64, sends them over a blocking socket, and reads the reply with
-orjson. ``wire`` has made the bytes before, and does not read the reply but for the numbers that prove it.
+``requests`` builds the same bytes with orjson and pybase64, sends them over a blocking socket, and parses the reply
+with orjson. ``wire`` sends prepared bytes, and reads only the numbers of the reply that identify it.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _NUMBERS = re.compile(rb'"connection":"([^"]+)","number": *(\d+),"received": *(\
 
 
 def requests(directory: Path) -> Host:
-    """Make and read everything in each call."""
+    """Measure building each request and parsing each reply."""
     return Host(_Sockets(_Connection), directory)
 
 
 def wire(directory: Path) -> Host:
-    """Only move bytes."""
+    """Measure sending and receiving bytes only."""
     return Host(_Sockets(_Wire), directory)
 
 
 def request_bytes(case: Case) -> bytes:
-    """The request of a case."""
+    """Return the request of a case."""
     return b"".join(_parts(case))
 
 
 def _parts(case: Case) -> tuple[bytes, ...]:
-    """The request, of the members and the length that this library sends, in pieces to be joined once."""
+    """Return the parts of the request, with the same members and length as this library sends."""
     if case.model == "language":
         return b'{"data":', orjson.dumps(case.value), b',"models":{"language":{}},"raw_text":true', _ID
     if case.model == "facemesh":
@@ -58,7 +58,7 @@ def _parts(case: Case) -> tuple[bytes, ...]:
 
 
 class _Sockets:
-    """TLS settings are read once, and shared."""
+    """A client that loads its TLS settings once."""
 
     def __init__(self, kind: Callable[[socket.socket], _Connection]) -> None:
         self._kind = kind
@@ -76,7 +76,7 @@ class _Sockets:
 
 
 class _Connection:
-    """A blocking socket."""
+    """An adapter of a blocking socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -92,7 +92,7 @@ class _Connection:
         return orjson.loads(self._receive())
 
     def _receive(self) -> memoryview:
-        """The payload of the next frame. Nothing comes unasked, so nothing lies behind it."""
+        """Return the payload of the next frame. The server only replies, so nothing follows it."""
         filled = self._sock.recv_into(self._view)
         length, start = self._buffer[1], 2
         if length == 126:
@@ -116,7 +116,7 @@ class _Connection:
 
 
 class _Wire(_Connection):
-    """Sends what was made once."""
+    """An adapter that sends a prepared request."""
 
     def caller(self, case: Case) -> Callable[[], Any]:
         request = request_bytes(case)

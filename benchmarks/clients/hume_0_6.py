@@ -1,4 +1,4 @@
-"""The official SDK 0.6.0: on asyncio, as it is made; and from blocking code, through one thread that runs its loop."""
+"""The official SDK 0.6.0: on asyncio, and called from blocking code through a thread that runs its event loop."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _CONFIGS = {"language": LanguageConfig, "facemesh": FacemeshConfig, "face": Face
 
 
 def on_asyncio(directory: Path) -> AsyncHost:
-    """As it is made."""
+    """Measure it on asyncio."""
     return AsyncHost(_Client(), directory)
 
 
 def facade(directory: Path) -> Host:
-    """How blocking code uses it: ``run_coroutine_threadsafe``, and wait for the future."""
+    """Measure it from blocking code, with ``run_coroutine_threadsafe``."""
     return Host(_Facade(), directory)
 
 
 class _Connection:
-    """What ``async with client.connect(...)`` gives."""
+    """An adapter of the socket of ``async with client.connect(...)``."""
 
     def __init__(self, entered: AbstractAsyncContextManager[StreamSocket], socket: StreamSocket) -> None:
         self._entered = entered
@@ -53,7 +53,7 @@ class _Connection:
 
 
 class _Client:
-    """One client for each address."""
+    """An adapter with one client for each address."""
 
     def __init__(self) -> None:
         self._clients: dict[str, HumeStreamClient] = {}
@@ -66,7 +66,7 @@ class _Client:
 
 
 class _Waiting:
-    """A connection whose every call waits for the loop's thread."""
+    """A connection whose calls wait for the event loop's thread."""
 
     def __init__(self, opened: _Connection, wait: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         self._opened = opened
@@ -81,7 +81,7 @@ class _Waiting:
 
 
 class _Facade:
-    """One thread runs the loop; any thread may wait for it."""
+    """A client whose event loop runs in one thread, for callers in any thread."""
 
     def __init__(self) -> None:
         self._client = _Client()

@@ -1,4 +1,4 @@
-"""picows on uvloop with orjson and pybase64: the fastest client known."""
+"""picows on uvloop with orjson and pybase64, the fastest known client."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["host"]
 
 
 def host(directory: Path) -> AsyncHost:
-    """With its loop."""
+    """Measure it on uvloop."""
     return AsyncHost(_Client(), directory, uvloop.new_event_loop)
 
 
@@ -38,7 +38,7 @@ def _request_bytes(case: Case) -> bytes:
 
 
 class _Listener(picows.WSListener):  # type: ignore[misc]  # not installed where mypy runs
-    """Parses each reply where it lies, and hands it to whoever waits."""
+    """A listener that parses each reply in place and passes it to the caller."""
 
     def __init__(self) -> None:
         self.waiting: asyncio.Future[Any] | None = None
@@ -53,7 +53,7 @@ class _Listener(picows.WSListener):  # type: ignore[misc]  # not installed where
 
 
 class _Client:
-    """``ws_connect``, and nothing else."""
+    """An adapter of ``ws_connect``."""
 
     async def connect(self, url: str, model: str) -> _Connection:
         transport, listener = await picows.ws_connect(_Listener, url + PATH)
@@ -61,7 +61,7 @@ class _Client:
 
 
 class _Connection:
-    """One WebSocket."""
+    """An adapter of a WebSocket."""
 
     def __init__(self, transport: picows.WSTransport, listener: _Listener) -> None:
         self._transport = transport

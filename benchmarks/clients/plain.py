@@ -1,4 +1,4 @@
-"""Requests as one writes them without this library, with the standard library's json and base64."""
+"""Requests written without this library, with json and base64 of the standard library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATH = "/v0/stream/models"
 
 
 def request_text(case: Case) -> str:
-    """The request of a case."""
+    """Return the request of a case."""
     if case.model == "language":
         return json.dumps({"data": case.value, "models": {"language": {}}, "raw_text": True})
     media = json.dumps(case.value).encode() if case.model == "facemesh" else Path(case.value).read_bytes()

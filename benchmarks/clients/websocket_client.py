@@ -1,4 +1,4 @@
-"""websocket-client as one finds it, with its default options."""
+"""websocket-client with its default options."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["host"]
 
 
 def host(directory: Path) -> Host:
-    """With the standard library's json."""
+    """Measure it with json of the standard library."""
     return Host(_Client(), directory)
 
 
 class _Client:
-    """``create_connection``, and nothing else."""
+    """An adapter of ``create_connection``."""
 
     def connect(self, url: str, model: str) -> _Connection:
         return _Connection(websocket.create_connection(url + PATH))
 
 
 class _Connection:
-    """One WebSocket."""
+    """An adapter of a WebSocket."""
 
     def __init__(self, socket: websocket.WebSocket) -> None:
         self._socket = socket

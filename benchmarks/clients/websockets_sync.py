@@ -1,4 +1,4 @@
-"""``websockets.sync.client`` as one finds it, with its default options."""
+"""``websockets.sync.client`` with its default options."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["host"]
 
 
 def host(directory: Path) -> Host:
-    """With the standard library's json."""
+    """Measure it with json of the standard library."""
     return Host(_Client(), directory)
 
 
 class _Client:
-    """``connect``, and nothing else."""
+    """An adapter of ``connect``."""
 
     def connect(self, url: str, model: str) -> _Connection:
         return _Connection(connect(url + PATH))
 
 
 class _Connection:
-    """One WebSocket."""
+    """An adapter of a WebSocket."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket

@@ -1,4 +1,4 @@
-"""One module a family of figures."""
+"""The families of measurements, one module each."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ FAMILIES: dict[str, Callable[[Bench], Result]] = {
     "memory": memory.run,
     "imports": imports.run,
 }
-"""By name, in the order in which they run."""
+"""The families by name, in the order in which they run."""

@@ -1,4 +1,4 @@
-"""A fresh TLS connection for a message, against one that is kept."""
+"""A new TLS connection for each message, compared with one that is kept."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ __all__ = ["run"]
 
 _CASE = "text"
 _FRESH = {"ours, own socket": 40, "floor": 40, "hume": 10}
-"""Connections a round."""
+"""Connections in a round."""
 
 _KEPT = {"ours": 100, "floor": 100, "hume": 100}
-"""Messages a round."""
+"""Messages in a round."""
 
 _CHUNK = 500
 
 
 def run(bench: Bench) -> Result:
-    """Measure both ways by turns; then connect many times in a row."""
+    """Measure both ways in turn, then connect many times in a row."""
     names = [*_FRESH, "ours"]
-    # The system's authorities are read too, as everywhere: for who does it each time, that is most of a connection.
+    # Include the system's authorities, as in practice: a client that loads them for each connection spends most of its
+    # time on that.
     with (
         bench.server(12, tls=True, core=bench.core) as server,
         bench.workers(names, bench.authorities, bench.core) as workers,
@@ -55,12 +56,16 @@ def run(bench: Bench) -> Result:
         {name: figure(rounds) for name, rounds in kept.items()},
         good,
         bench.connects,
-        f"The server takes {used * 1e3:.2f} ms of the processor for a fresh connection, the same for everybody.",
+        f"The server uses {used * 1e3:.2f} ms of CPU time for a fresh connection, the same for every client.",
     )
 
 
 def _endure(worker: Worker, base: str, connects: int) -> int:
-    """Connect, send, close, so many times; one that hangs or fails fails the run."""
+    """Connect, send and close ``connects`` times; return the number of successes.
+
+    Raises:
+        BenchmarkError: A connection failed or hung.
+    """
     good = 0
     while good < connects:
         times = min(_CHUNK, connects - good)

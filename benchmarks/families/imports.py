@@ -1,4 +1,4 @@
-"""The time of an import, above that of a bare interpreter, in fresh processes."""
+"""The time of an import in a new process, above that of a bare interpreter."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _PROGRAMS = {
 }
 _BARE = {"hume_sync": "bare", "hume": "bare, hume's environment"}
 
-# Without what is installed to run at every start (an editable package's finder, for one): each environment has others.
-# VmHWM is this program's own; ru_maxrss would begin with its parent's.
+# Without site customizations that run at every start, such as the finder of an editable package: they differ between
+# environments. VmHWM is the peak of this program; ru_maxrss would start at that of its parent.
 _LOOK = (
     "import site, sys; sys.path.append(sys.argv[1]); sys.modules['numpy'] = None; {what}; n = len(sys.modules)\n"
     "with open('/proc/self/status') as f: peak = next(l for l in f if l.startswith('VmHWM'))\n"
@@ -34,11 +34,11 @@ _LOOK = (
 
 
 def run(bench: Bench) -> Result:
-    """Start each program by turns."""
+    """Start each program in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in _PROGRAMS}
     seen: dict[str, list[int]] = {}
     for name in _PROGRAMS:
-        _start(name)  # its bytecode is written, and in the system's cache
+        _start(name)  # write its bytecode, and load it into the system's cache
     for number in range(max(bench.rounds, 2 if bench.quick else _LEAST_ROUNDS)):
         for name in rotated(list(_PROGRAMS), number):
             taken, seen[name] = _start(name)
@@ -49,7 +49,7 @@ def run(bench: Bench) -> Result:
 
 
 def _start(name: str) -> tuple[float, list[int]]:
-    """Seconds from start to end of a process; number of modules and peak of its memory, KB."""
+    """Run a program; return its wall time in seconds, its number of modules and its peak memory in KB."""
     environment, what = _PROGRAMS[name]
     packages = site_packages(environment)
     command = [str(python_of(environment)), "-S", "-W", "ignore", "-c", _LOOK.format(what=what), packages]

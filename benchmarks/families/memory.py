@@ -1,4 +1,4 @@
-"""Memory of an idle TLS connection that has been used."""
+"""The memory of an idle TLS connection that has been used."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SYSTEM = ", system's authorities"
 
 
 def run(bench: Bench) -> Result:
-    """Open many in a fresh process of each client, by turns.
+    """Open many connections in a new process of each client, in turn.
 
-    Clients that read their certificate authorities for each connection keep them for each: with those of a system
-    that is most of what they hold. So the figures are taken with one authority; those with a system's stand beside.
+    Clients that load certificate authorities for each connection keep a copy for each. With the authorities of a
+    system, that is most of their memory. So the main figures use one authority; those with the system's are separate.
     """
     connections = 24 if bench.quick else _CONNECTIONS
     names = [*_CLIENTS, *(name + _SYSTEM for name in _CLIENTS)]
@@ -55,15 +55,15 @@ def run(bench: Bench) -> Result:
             series={name: [size.median] for name, size in sizes.items()},
             logarithmic=False,
         ),
-        notes=[f"{name} hung while connecting {count} times, and was started again." for name, count in hangs.items()],
+        notes=[f"{name} hung {count} times while connecting, and was restarted." for name, count in hangs.items()],
     )
 
 
 def _hold(bench: Bench, server: Server, name: str, connections: int, hangs: Counter[str]) -> float:
-    """KB of each connection.
+    """Return the KB of each connection.
 
-    Another client may hang (with TLS, websockets.sync does, once in some hundred connects): once more then, with half
-    as many. What one of many takes is the same.
+    Another client may hang (websockets.sync does with TLS, once in some hundred connects). It is then restarted with
+    half as many connections, which does not change the memory of each.
     """
     client = name.removesuffix(_SYSTEM)
     trusted = bench.authority if client == name else bench.authorities

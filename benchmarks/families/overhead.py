@@ -1,4 +1,4 @@
-"""What lock, deadline, ``payload_id`` and leases cost."""
+"""The overhead of lock, deadline, ``payload_id`` and leases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = {"held": 5.0, "leased": 10.0}
 
 
 def run(bench: Bench) -> Result:
-    """Measure one text request four ways, in blocks by turns."""
+    """Measure a text request in four ways, in alternating blocks."""
     rounds = []
     with bench.server(10, core=bench.core) as server, bench.workers(["overhead"], core=bench.core) as workers:
         worker = workers["overhead"]

@@ -1,4 +1,4 @@
-"""A request and its reply, with all the work: from the caller's values to a parsed reply."""
+"""The round trip of a request, from the caller's values to the parsed reply."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLIENTS = (
 )  # fmt: skip
 
 _TIMES = {"text": 300, "facemesh-1": 150, "facemesh-10": 24, "facemesh-100": 5, "file": 20}
-"""Calls a round."""
+"""Calls in a round."""
 
 _WARM = 3
 _TITLES = {
@@ -30,7 +30,7 @@ _TITLES = {
     "file": "1 MB file round trip",
 }
 
-# (case, client, against, unit, target, stretch): faster than hume, and slower than floor and picows by so much.
+# (case, client, against, target, stretch): how much faster than hume, and how much slower than floor and picows.
 _FASTER = (
     ("facemesh-1", "ours", "hume", 10, 12),
     ("facemesh-10", "ours", "hume", 9, 12),
@@ -57,23 +57,27 @@ _SLOWER = (
 
 @attrs.frozen
 class _Cell:
-    """One client's figures for one case, in seconds."""
+    """The figures of one client for one case, in seconds.
+
+    Attributes:
+        p50: The median of each round.
+        p99: The 99th percentile of all calls.
+        calls: The number of calls.
+        processor: The CPU time of the client for a call.
+        server: The CPU time of the server for a call.
+        share: The share of the time in which the server was busy.
+    """
 
     p50: Figure
-    """Over the rounds, each round's median."""
     p99: float
-    """Over all calls."""
     calls: int
     processor: Figure
-    """The client's, for a call."""
     server: Figure
-    """The server's, for a call."""
     share: Figure
-    """Of the time that the server was at work."""
 
 
 def run(bench: Bench, clients: Sequence[str] = CLIENTS, cases: Sequence[str] = CASES, mode: str = "measure") -> Result:
-    """Measure each case, the clients by turns."""
+    """Measure each case, the clients in turn."""
     cells: dict[str, dict[str, _Cell]] = {}
     with bench.server(len(clients) + 2, core=bench.core) as server, bench.workers(clients, core=bench.core) as workers:
         for case in cases:
@@ -173,7 +177,7 @@ def _is_detail(case: str, name: str) -> bool:
 
 
 def _bottleneck(cells: Mapping[str, Mapping[str, _Cell]]) -> str:
-    """How it is known that it is not the server that is measured."""
+    """Return the note that the server is not the bottleneck."""
     shares = ", ".join(
         f"{case} {of['wire'].p50.median / of['ours'].p50.median:.0%}" for case, of in cells.items() if "ours" in of
     )

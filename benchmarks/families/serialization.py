@@ -1,4 +1,4 @@
-"""Facemesh landmarks to a whole request, without a connection."""
+"""The serialisation of facemesh landmarks to a complete request, without a connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OURS, _NO_NUMPY, _HUME = "serialization", "serialization, no numpy", "serializa
 
 
 def run(bench: Bench) -> Result:
-    """Measure every size and form, by turns."""
+    """Measure every size and form in turn."""
     found: dict[str, list[Any]] = {}
     with bench.workers([_OURS, _NO_NUMPY, _HUME], core=bench.core) as workers:
         orders: dict[str, tuple[str, dict[str, Any]]] = {}
@@ -49,7 +49,7 @@ def _result(found: dict[str, list[Any]]) -> Result:
                 figure([round_[name] for round_ in found[f"{form} {faces}"]])
                 for name in ("ours", "alone", "unchecked", "orjson")
             )
-            share = figure([value - 1 for value in ratio(ours, unchecked).rounds])  # what checking adds
+            share = figure([value - 1 for value in ratio(ours, unchecked).rounds])  # added by validation
             faster[form].append(ratio(hume[faces], ours).median)
             is_lists = form in {"lists", "no numpy"}
             rows.append(
@@ -77,7 +77,7 @@ def _result(found: dict[str, list[Any]]) -> Result:
     head = ["landmarks as", "x hume", "x orjson", "unchecked: x hume", "x orjson", "validation", "us", "hume us"]
     return Result(
         family="serialization",
-        tables=[Table("Serialisation (hume always gets lists: it takes nothing else)", head, rows)],
+        tables=[Table("Serialisation (hume accepts lists only)", head, rows)],
         targets=targets,
         data={"rounds": found},
         chart=Chart(

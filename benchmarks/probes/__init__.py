@@ -1,1 +1,1 @@
-"""Measurements inside one process, each a module that a worker runs."""
+"""Measurements inside one process. A worker runs each module."""

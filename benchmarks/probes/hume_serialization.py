@@ -1,4 +1,4 @@
-"""Facemesh landmarks to a whole request, in the official SDK 0.6.0: its own method, on a connection that is none."""
+"""The serialisation of facemesh landmarks in the official SDK 0.6.0, by its own method on a fake connection."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Probe", "probe"]
 
 
 def probe(directory: Path) -> Probe:
-    """What a worker runs."""
+    """Make the probe for a worker."""
     return Probe()
 
 
 class _Nowhere:
-    """Takes what is sent, and replies at once with the least there is."""
+    """A fake connection that replies at once with an empty object."""
 
     def __init__(self) -> None:
         self.sent = ""
@@ -36,20 +36,20 @@ class _Nowhere:
 
 
 class Probe:
-    """Landmarks as nested lists: it takes nothing else."""
+    """A measurement of landmarks as nested lists, the only form that the SDK accepts."""
 
     def __init__(self) -> None:
         self._nowhere = _Nowhere()
         self._socket = StreamSocket(self._nowhere, [FacemeshConfig()])
 
     def verify(self, faces: int) -> None:
-        """Prove that the request holds the landmarks."""
+        """Check that the request holds the landmarks."""
         self._send(landmarks(faces))
         if json.loads(base64.b64decode(json.loads(self._nowhere.sent)["data"])) != landmarks(faces):
             raise WrongReply(f"{faces} faces are not what was written")
 
     def run(self, faces: int, times: int) -> float:
-        """Seconds, median of so many calls."""
+        """Return the median seconds of ``times`` calls."""
         value, found = landmarks(faces), []
         for _ in range(times):
             begun = time.perf_counter()
@@ -58,7 +58,7 @@ class Probe:
         return median(found)
 
     def _send(self, value: Landmarks) -> None:
-        """Nothing in it waits, so it needs no loop."""
+        """Run the coroutine without an event loop; it never waits."""
         try:
             self._socket.send_facemesh(value).send(None)
         except StopIteration:

@@ -1,4 +1,4 @@
-"""What a request of a pool costs beyond the same request on a bare connection, in one process and by turns."""
+"""The overhead of a request through a pool, compared with the same request on a bare connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMEOUT = 60.0
 
 
 def probe(directory: Path) -> Probe:
-    """What a worker runs."""
+    """Make the probe for a worker."""
     return Probe(make("text", directory))
 
 
@@ -29,15 +29,15 @@ def _beyond(greater: list[float], smaller: list[float]) -> float:
     return median(a - b for a, b in zip(greater, smaller, strict=True))
 
 
-def _unwatched(_pending: Pending) -> None:
-    """Nobody aborts this dial."""
+def _ignore(_pending: Pending) -> None:
+    """Do nothing, as connecting is not aborted here."""
 
 
 class Probe:
-    """The text case, four ways.
+    """A measurement of the text case in four ways.
 
-    ``bare``: the bytes are made by the library's `RequestBuilder`, and exchanged by its `Connection`.
-    ``polled``: the same, looking first whether the connection is as it was left.
+    ``bare``: with the library's `RequestBuilder` and `Connection` only.
+    ``polled``: the same, after checking the state of the connection.
     ``held``: on a lease that is held.
     ``leased``: on a lease for each request.
     """
@@ -47,7 +47,7 @@ class Probe:
         self._calls: dict[str, tuple[Callable[[], Mapping[str, Any]], Checker]] = {}
 
     def open(self, base: str) -> None:
-        """Open a connection for each way; each is verified first, on others."""
+        """Open a connection for each way, after verifying each way on another connection."""
         length = 0
         for call in self._ways(url_of(base, self._case.name, "verify")).values():
             length = check_receipt(self._case, call())
@@ -58,7 +58,7 @@ class Probe:
         client = HumeStreamClient(base_url=url, proxy=False, timeout=_TIMEOUT)
         models = RequestBuilder.create([LanguageConfig()], None, 64 * 2**20)
         text = self._case.value
-        bare, polled = (client._connect(Deadline(_TIMEOUT), _unwatched) for _ in range(2))
+        bare, polled = (client._connect(Deadline(_TIMEOUT), _ignore) for _ in range(2))
         held = client.pool([LanguageConfig()]).socket().__enter__()
         pool = client.pool([LanguageConfig()])
         deadline = Deadline(1e6)
@@ -79,7 +79,15 @@ class Probe:
         }
 
     def run(self, blocks: int, size: int) -> dict[str, float]:
-        """Seconds: the medians over blocks of the differences of their medians, and the bare time itself."""
+        """Measure blocks of requests in turn.
+
+        Args:
+            blocks: The number of blocks of each way.
+            size: The number of requests in a block.
+
+        Returns:
+            The seconds of a request: ``bare``, and for each other way the median difference from the one before.
+        """
         found: dict[str, list[float]] = {name: [] for name in self._calls}
         names = list(self._calls)
         for block in range(blocks):

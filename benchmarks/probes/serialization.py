@@ -1,4 +1,4 @@
-"""Facemesh landmarks to a whole request, in this library; and what orjson alone takes for the numbers."""
+"""The serialisation of facemesh landmarks in this library, compared with orjson alone."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from hume_sync.stream.requests import RequestBuilder
 
 __all__ = ["Probe", "probe"]
 
-_LIBRARY: Any = module  # its check is taken out for a while
+_LIBRARY: Any = module  # its validation is replaced during a measurement
 _MODELS = RequestBuilder.create([FacemeshConfig()], None, 64 * 2**20)
 
 
 def probe(directory: Path) -> Probe:
-    """What a worker runs."""
+    """Make the probe for a worker."""
     return Probe()
 
 
 class Probe:
-    """Landmarks in each form a caller may hold them, four ways.
+    """A measurement of landmarks in each accepted form, in four ways.
 
-    ``ours``: as `send_facemesh` does. ``alone``: the same, lists taken on trust. ``unchecked``: the least that makes
-    the same bytes. ``orjson``: the numbers as JSON, and nothing else.
+    ``ours``: as `send_facemesh` does. ``alone``: the same, without validating lists. ``unchecked``: the minimum that
+    makes the same bytes. ``orjson``: only the JSON of the numbers.
     """
 
     def verify(self, faces: int, form: str) -> None:
-        """Prove that the request holds the landmarks."""
+        """Check that the request holds the landmarks."""
         value = _in_form(landmarks(faces), form)
         request = orjson.loads(_ours(value))
         written = orjson.loads(base64.b64decode(request["data"]))
         if form != "lists":
-            # A float32 array is written at float32 precision: read so again, nothing is lost.
+            # A float32 array is written with float32 precision, so compare it at that precision.
             written = value.dtype.type(written).tolist()
             value = value.tolist()
         if written != value or request["models"] != {"facemesh": {}}:
             raise WrongReply(f"{faces} faces as {form} are not what was written")
 
     def run(self, faces: int, form: str, times: int) -> dict[str, float]:
-        """Seconds, medians of so many calls by turns."""
+        """Return the median seconds of ``times`` calls in each way, in turn."""
         value = _in_form(landmarks(faces), form)
         return {name: median(found) for name, found in _by_turns(value, times).items()}
 

@@ -1,7 +1,7 @@
-"""The demonstration: real input through the real client, to a local server in this process, with an accident half-way.
+"""The ``hume-sync demo`` command: send sample inputs to a local server that loses the connection once.
 
-Its data ship with the package. The speech was made with espeak-ng (English, 16 kHz mono); face and landmarks are
-drawn, the landmarks in MediaPipe's shape: 468 points of a face and 10 of its irises.
+The sample data are part of the package. The speech was made with espeak-ng (English, 16 kHz mono); face and landmarks
+are drawn, the landmarks in MediaPipe's layout: 468 points of a face and 10 of its irises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FILES = ("speech.wav", "face.jpg", "facemesh.json")
 
 
 def run() -> Generator[str, None, None]:
-    """Run it; yields the lines to print as they come."""
+    """Run the demo, and yield the lines to print."""
     yield "A local server is started in this process, and everything below goes to it over a real WebSocket."
     yield "After the first payload the server cuts the connection."
     yield ""

@@ -1,4 +1,4 @@
-"""What ``hume-sync send`` sends: files, standard input and texts, each as payloads with the models that fit."""
+"""The inputs of ``hume-sync send``: files, standard input and texts, as payloads with suitable models."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from ..stream.media_types import MediaType, identify
 from ..stream.requests import RequestBuilder
 from ..stream.texts import decode_text, refusal_of_text
 from ..stream.wav import Rereadable, Wav, WavStream
-from .documents import looks_like_json, other_than_prose, read_landmarks, tidied
+from .documents import detect_non_prose, looks_like_json, normalize_newlines, read_landmarks
 
 __all__ = [
-    "LIMIT",
     "MODELS",
+    "PAYLOAD_LIMIT",
     "PAYLOAD_SECONDS",
     "Configs",
     "Input",
@@ -42,17 +42,17 @@ __all__ = [
     "text_input",
 ]
 
-LIMIT: Final = 64 * 2**20
-"""Bytes of one payload. WAV audio is cut while it is read and may be of any size."""
+PAYLOAD_LIMIT: Final = 64 * 2**20
+"""Bytes of a payload. WAV audio is split while it is read and may be of any size."""
 
 PAYLOAD_SECONDS: Final = 5.0
-"""The longest audio a v0 server takes in one payload."""
+"""The longest audio in seconds that a v0 server accepts in one payload."""
 
 MODELS: dict[str, ModelConfigBase] = {
     config.get_model_type().value: config
     for config in (BurstConfig(), FaceConfig(), FacemeshConfig(), LanguageConfig(), ProsodyConfig())
 }
-"""Configurations by the names the command takes."""
+"""Configurations by the model names that the command accepts."""
 
 Configs = Sequence[ModelConfigBase]
 
@@ -62,18 +62,18 @@ _VIDEO: Configs = (FaceConfig(), ProsodyConfig(), BurstConfig())
 _LANDMARKS: Configs = (FacemeshConfig(),)
 _TEXT: Configs = (LanguageConfig(),)
 
-_MAY_HOLD: Final = {
+_ALLOWED_KINDS: Final = {
     "audio": {"audio"},
     "audio or video": {"audio", "video", "container"},
     "image": {"image"},
     "text": set[str](),
     "JSON": set[str](),
 }
-"""Kinds of media by what a name says."""
+"""The kinds of media that a file may hold, by the kind that its name suggests."""
 
 
 class Sender(Protocol):
-    """What of a `StreamSocket` is used here."""
+    """The methods of a `StreamSocket` that a payload uses."""
 
     def send_media(self, data: Any, configs: Configs | None = None) -> StreamResponse:
         """Send raw media."""
@@ -86,38 +86,44 @@ class Sender(Protocol):
 
 
 class _DryRun:
-    """Checks a payload as a socket would, and sends nothing."""
+    """A sender that checks a payload as a socket would, without sending it."""
 
     def send_media(self, data: Any, configs: Configs | None = None) -> StreamResponse:
-        RequestBuilder.create(configs, None, LIMIT)
-        read_media(data, LIMIT)
+        RequestBuilder.create(configs, None, PAYLOAD_LIMIT)
+        read_media(data, PAYLOAD_LIMIT)
         return StreamResponse()
 
     def send_text(self, text: str, configs: Configs | None = None) -> StreamResponse:
-        RequestBuilder.create(configs, None, LIMIT).text(text)
+        RequestBuilder.create(configs, None, PAYLOAD_LIMIT).text(text)
         return StreamResponse()
 
     def send_facemesh(self, landmarks: Any, configs: Configs | None = None) -> StreamResponse:
-        RequestBuilder.create(configs, None, LIMIT).facemesh(landmarks)
+        RequestBuilder.create(configs, None, PAYLOAD_LIMIT).facemesh(landmarks)
         return StreamResponse()
 
 
 @safe_repr
 @attrs.frozen
 class Payload:
-    """One request to make, and how to speak of it."""
+    """A request to make.
+
+    Attributes:
+        source: The name of the input.
+        part: The seconds of the source if it was split, such as "0.0-5.0 s"; else empty.
+        configs: The models to ask for.
+        send: Sends the payload.
+    """
 
     source: str
     part: str
-    """Which seconds of the source, where it was cut; else empty."""
     configs: Configs
     send: Callable[[Sender], StreamResponse]
 
     def check(self) -> None:
-        """Check it as a socket would, and send nothing.
+        """Check the payload as a socket would, without sending it.
 
         Raises:
-            InputError: it would be refused.
+            InputError: The socket would reject the payload.
         """
         self.send(_DryRun())
 
@@ -125,19 +131,23 @@ class Payload:
 @safe_repr
 @attrs.frozen
 class Input:
-    """One thing to measure, as a stream of its own."""
+    """An input to measure as a separate stream.
+
+    Attributes:
+        source: The name of the input.
+        payloads: Reads the input and yields its payloads in order; errors name the source.
+    """
 
     source: str
     payloads: Callable[[], Iterator[Payload]]
-    """Reads it, and yields what is to be sent in order. What is wrong is raised as an error that names the source."""
 
 
 def file_input(path: str, configs: Configs | None = None) -> Input:
-    """Return a file as an input: WAV cut into payloads of five seconds, all else whole.
+    """Return a file as an input. WAV is split into payloads of five seconds; other files are sent whole.
 
     Args:
-        path: where it is. It is read each time its payloads are asked for.
-        configs: model configurations; None: those that fit what the file holds.
+        path: The path of the file, which is read each time its payloads are requested.
+        configs: The model configurations; None picks those for the detected media type.
     """
 
     def payloads() -> Iterator[Payload]:
@@ -145,22 +155,24 @@ def file_input(path: str, configs: Configs | None = None) -> Input:
             if wav := WavStream.open(file, path):
                 yield from _wav_payloads(path, wav, configs)
                 return
-            if (size := os.fstat(file.fileno()).st_size) > LIMIT:
-                raise InputError(f"{path} holds {size} bytes: only WAV audio is cut, all else may have {LIMIT}")
-            data = bytes(read_media(file, LIMIT, name=path))
+            if (size := os.fstat(file.fileno()).st_size) > PAYLOAD_LIMIT:
+                raise InputError(
+                    f"{path} holds {size} bytes: only WAV audio is split; other inputs may have up to {PAYLOAD_LIMIT}"
+                )
+            data = bytes(read_media(file, PAYLOAD_LIMIT, name=path))
         check_named_media(path, data, shown=path)
-        yield _whole(path, data, configs)
+        yield _whole_payload(path, data, configs)
 
     return Input(path, payloads)
 
 
 def piped_input(file: BinaryIO, name: str, configs: Configs | None = None) -> Input:
-    """Return what can be read only once as an input; what is no WAV audio is kept in memory.
+    """Return a stream that can be read only once as an input. Anything but WAV audio is read into memory.
 
     Args:
-        file: standard input, as a rule.
-        name: how to speak of it.
-        configs: as for `file_input`.
+        file: The stream, usually standard input.
+        name: The name of the input in messages.
+        configs: The model configurations; None picks those for the detected media type.
     """
 
     def payloads() -> Iterator[Payload]:
@@ -168,23 +180,28 @@ def piped_input(file: BinaryIO, name: str, configs: Configs | None = None) -> In
         if wav := WavStream.open(rereadable, name):
             yield from _wav_payloads(name, wav, configs)
             return
-        data = bytes(read_media(rereadable, LIMIT, name=name))
-        if whole := Wav.parse(data, name):  # with what a pipe can be searched for only once all of it is here
+        data = bytes(read_media(rereadable, PAYLOAD_LIMIT, name=name))
+        if whole := Wav.parse(data, name):  # some WAV layouts can be parsed only when the whole file is read
             yield from _wav_payloads(name, whole, configs)
             return
         check_named_media("", data, shown=name)
-        yield _whole(name, data, configs)
+        yield _whole_payload(name, data, configs)
 
-    return Input(name, _Once(payloads()))
+    return Input(name, _SinglePass(payloads()))
 
 
 def text_input(text: str, configs: Configs | None = None) -> Input:
-    """Return a text given as such as an input: it is never taken for anything else."""
+    """Return a text as an input, without detecting its format.
+
+    Args:
+        text: The text.
+        configs: The model configurations; None picks the language model.
+    """
     return Input(text, lambda: iter([_text_payload(text, text, configs or _TEXT)]))
 
 
-class _Once:
-    """Payloads that can be read once; the first of them is kept, so that it can be checked before all is read."""
+class _SinglePass:
+    """Payloads that can be read once. The first is kept, so it can be checked before the rest is read."""
 
     def __init__(self, payloads: Iterator[Payload]) -> None:
         self._payloads = payloads
@@ -209,39 +226,37 @@ def _wav_payloads(source: str, wav: Wav | WavStream, configs: Configs | None) ->
         raise InputError(f"{source} is WAV audio without a single sample")
 
 
-def _whole(source: str, data: bytes, configs: Configs | None) -> Payload:
-    """Return all of an input as one payload."""
+def _whole_payload(source: str, data: bytes, configs: Configs | None) -> Payload:
+    """Return a whole input as one payload."""
     found = identify(data)
     if found is not None and found.kind != "other":
-        return _media_payload(source, "", configs or _fitting(source, found), data)
+        return _media_payload(source, "", configs or _default_configs(source, found), data)
     text = decode_text(data)
-    if configs is not None and not _all(configs, LanguageConfig) and not _all(configs, FacemeshConfig):
+    if configs is not None and not _all_are(configs, LanguageConfig) and not _all_are(configs, FacemeshConfig):
         return _media_payload(source, "", configs, data)
     if found is not None and (configs is None or text is None):
         raise InputError(
             f"{source} is {found}: no model measures that (landmarks are read from JSON, texts as plain text)"
         )
     if text is None:
-        raise InputError(
-            f"cannot tell what {source} is: it has the mark of no known media; as a text, {refusal_of_text(data)}"
-        )
+        raise InputError(f"cannot tell what {source} is: no known media format; as a text, {refusal_of_text(data)}")
     if configs is None:
         configs = _LANDMARKS if named_kind(source) == "JSON" or looks_like_json(text) else _TEXT
-        other = other_than_prose(text) if configs is _TEXT else None
+        other = detect_non_prose(text) if configs is _TEXT else None
         if configs is _TEXT and source.lower().endswith((".csv", ".tsv")):
             other = "a table"
         if other:
             raise InputError(
                 f"{source} is {other}, not prose: to measure it as it stands, name the model (--models language)"
             )
-    if _all(configs, FacemeshConfig):
+    if _all_are(configs, FacemeshConfig):
         landmarks = read_landmarks(text, source)
         return Payload(source, "", configs, lambda socket: socket.send_facemesh(landmarks, configs))
-    return _text_payload(source, tidied(text), configs)
+    return _text_payload(source, normalize_newlines(text), configs)
 
 
-def _fitting(source: str, found: MediaType) -> Configs:
-    """Return the models for media of a type."""
+def _default_configs(source: str, found: MediaType) -> Configs:
+    """Return the models for a media type."""
     _check_name(source, found)
     if found.kind == "container":
         raise InputError(f"{source} is {found}: name the models for it (--models)")
@@ -258,7 +273,7 @@ def _fitting(source: str, found: MediaType) -> Configs:
 
 def _check_name(source: str, found: MediaType) -> None:
     named = named_kind(source)
-    if named is not None and found.kind not in _MAY_HOLD[named]:
+    if named is not None and found.kind not in _ALLOWED_KINDS[named]:
         kind = "an image" if named == "image" else "a text" if named == "text" else named
         raise InputError(
             f"{source} is {found}, although its name is that of {kind}; name the models (--models) to send it still"
@@ -273,5 +288,5 @@ def _text_payload(source: str, text: str, configs: Configs) -> Payload:
     return Payload(source, "", configs, lambda socket: socket.send_text(text, configs))
 
 
-def _all(configs: Configs, kind: type[ModelConfigBase]) -> bool:
+def _all_are(configs: Configs, kind: type[ModelConfigBase]) -> bool:
     return all(isinstance(config, kind) for config in configs)

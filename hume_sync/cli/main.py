@@ -1,9 +1,14 @@
 """The ``hume-sync`` command: demo, serve, send, fastrtc.
 
-Exit status: 0; 2 for bad input, use or configuration, found here or by the server (codes E01.. and E02..); 1 when the
-server cannot be reached or fails; 3 when ``send --keep-going`` has sent some inputs and others failed; 130 on Ctrl-C,
-which is the usual end of ``serve``: 0 there.
-Errors are one line on standard error. Keys come from ``HUME_API_KEY`` alone: a command line is no place for them.
+Exit status:
+
+- 0: success, and Ctrl-C of ``serve``;
+- 1: the server cannot be reached, or failed;
+- 2: invalid input, usage or configuration, found here or by the server (codes E01.. and E02..);
+- 3: ``send --keep-going`` has sent some inputs, and others failed;
+- 130: Ctrl-C.
+
+Errors are one line on standard error. The key is read from ``HUME_API_KEY`` only: other users can see a command line.
 """
 
 from __future__ import annotations
@@ -22,9 +27,8 @@ from .._version import __version__
 from ..errors import HumeClientException, InputError
 from ..net.extras import NeedsExtra
 from ..reprs import safe_repr
-from . import fastrtc as turns
-from . import send
-from .complaints import exit_status, one_line
+from . import fastrtc, send
+from .exit_codes import exit_status, format_error
 
 __all__ = ["main"]
 
@@ -34,16 +38,16 @@ _Lines = Generator[str, None, int | None]
 _DEMO_EPILOG = "Everything goes to a server in this process: HUME_BASE_URL, HUME_API_KEY and proxies are not used."
 
 _SERVE_EPILOG = (
-    "HUME_BASE_URL and HUME_API_KEY are not read; the line that is printed sets them for the other commands. Any key"
-    " that is not empty opens the server."
+    "HUME_BASE_URL and HUME_API_KEY are not read; the line that is printed sets them for the other commands. The server"
+    " accepts any key that is not empty."
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a sign is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # escape characters that the terminal cannot show
     interrupted = 130
     try:
         arguments = _parser().parse_args(argv)
@@ -54,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return interrupted
     except BrokenPipeError:
-        # Whoever read our output has gone; what is still buffered must not fail again at exit.
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device, and no path of anybody's
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        # The reader of our output has exited. Discard what is buffered, so flushing it at exit does not fail again.
+        with open(os.devnull, "wb") as null:  # noqa: PTH123 - a device
+            os.dup2(null.fileno(), sys.stdout.fileno())
         return 0
     except (HumeClientException, OSError) as exc:
-        print(one_line(exc), file=sys.stderr)
+        print(format_error(exc), file=sys.stderr)
         return exit_status(exc)
 
 
@@ -74,7 +78,7 @@ def _print(lines: _Lines) -> int | None:
 
 @safe_repr
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line, like every other."""
+    """An argument parser that reports an error as one line, like all other errors of the command."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message} (see {self.prog} --help)")
@@ -84,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="hume-sync",
         description="Streaming expression measurement, blocking.",
-        epilog="hume-sync COMMAND --help names the environment variables that a command reads.",
+        epilog="hume-sync COMMAND --help lists the environment variables that a command reads.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(interrupted=130)
@@ -97,24 +101,24 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("serve", help="run the local server until Ctrl-C", epilog=_SERVE_EPILOG)
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    command.add_argument("--port", type=int, default=0, help="port; 0, the default, takes any free one")
-    command.add_argument("--seed", type=int, default=0, help="the invented scores are a function of it and the input")
+    command.add_argument("--port", type=int, default=0, help="port (default 0: any free one)")
+    command.add_argument("--seed", type=int, default=0, help="seed of the invented scores")
     command.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="wait before each reply")
-    command.set_defaults(run=_serve, interrupted=0)  # Ctrl-C is its usual end, whenever it comes
+    command.set_defaults(run=_serve, interrupted=0)  # Ctrl-C is the normal way to stop it
 
     command = commands.add_parser("send", help="send files or text to a v0 server, print what it measures")
     send.add_arguments(command)
     command.set_defaults(run=send.run)
 
     command = commands.add_parser("fastrtc", help="do one turn with a FastRTC handler")
-    command.set_defaults(run=turns.run)
-    turns.add_arguments(command)
+    command.set_defaults(run=fastrtc.run)
+    fastrtc.add_arguments(command)
     return parser
 
 
-def _demo(arguments: argparse.Namespace) -> _Lines:  # noqa: ARG001 - it takes none
+def _demo(arguments: argparse.Namespace) -> _Lines:  # noqa: ARG001 - it has no arguments
     with NeedsExtra("emulator", "the local server"):
-        from . import demo  # noqa: PLC0415 - it needs the extra with the local server
+        from . import demo  # noqa: PLC0415 - it needs the extra
     yield from demo.run()
     return 0
 
@@ -126,9 +130,9 @@ def _serve(arguments: argparse.Namespace) -> _Lines:
         server = Emulator(arguments.host, arguments.port, seed=arguments.seed, latency=arguments.latency)
     except (TypeError, ValueError) as exc:
         raise InputError(str(exc)) from exc
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a supervisor's stop is a Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop in the same way when a supervisor sends SIGTERM
     with server:
         yield f"Serving v0 on {server.url} until Ctrl-C. EMULATED: its scores are invented."
         yield f"export HUME_BASE_URL={server.url} HUME_API_KEY=any"
-        threading.Event().wait()  # nothing sets it: a signal ends the wait
+        threading.Event().wait()  # never set: only a signal ends the wait
     return 0

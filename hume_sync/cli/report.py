@@ -1,4 +1,4 @@
-"""What ``hume-sync send`` and ``hume-sync demo`` print: a table with notes under it, or a JSON object a line."""
+"""The output of ``hume-sync send`` and ``hume-sync demo``: a table with notes, or one JSON object per line."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ _WINDOW_NOTES = {
     "rebuilt": ("*", "the connection had been lost; what the server had heard was replayed on a new one first."),
     "cold": ("!", "the connection had been lost, and with it what the server had heard."),
 }
-"""By window state: a mark for the row, and what it says under the table."""
+"""The mark of a row and the note below the table, by window state."""
 
 
 class Report(Protocol):
-    """Lines to print, as replies come."""
+    """An output format: yields the lines to print as replies arrive."""
 
     def reply(self, payload: Payload, reply: StreamResponse) -> Iterator[str]:
-        """Tell what was measured."""
+        """Yield the lines for a reply."""
 
     def failure(self, source: str, part: str, error: Exception) -> Iterator[str]:
-        """Tell that an input failed, beside the line on standard error."""
+        """Yield the lines for a failed input, in addition to the line on standard error."""
 
     def end(self) -> Iterator[str]:
-        """Tell what holds for all of it."""
+        """Yield the lines after all inputs."""
 
 
 class Table:
-    """A row for each part of an input and each model, with its highest expressions; then notes."""
+    """A table with a row for each payload and model, listing the top expressions, followed by notes."""
 
     def __init__(self) -> None:
-        self._begun = False
+        self._header_printed = False
         self._notes: set[str] = set()
 
     def reply(self, payload: Payload, reply: StreamResponse) -> Iterator[str]:
         """Yield the rows of a reply."""
-        if not self._begun:  # not before there is something to show under it
+        if not self._header_printed:  # no header without rows
             yield f"{'input':<28} {'part':<14} {'model':<9} top expressions"
-            self._begun = True
+            self._header_printed = True
         part = payload.part
         if reply.window_state in _WINDOW_NOTES:
             part += f" {_WINDOW_NOTES[reply.window_state][0]}"
@@ -54,15 +54,15 @@ class Table:
             top = ", ".join(f"{printable(name)} {score:.2f}" for name, score in reply.top(3, model))
             body = reply.get(model)
             warning = body.get("warning") if isinstance(body, dict) else None
-            said = top or f"({printable(str(warning or reply.warning or 'nothing found'))})"
-            yield f"{_shortened(payload.source):<28} {part:<14} {model:<9} {said}"
+            text = top or f"({printable(str(warning or reply.warning or 'nothing found'))})"
+            yield f"{_shorten(payload.source):<28} {part:<14} {model:<9} {text}"
         if reply.emulated:
             self._notes.add(
                 "EMULATED: the local server invents these scores from a hash of the input. They measure nothing."
             )
 
     def failure(self, source: str, part: str, error: Exception) -> Iterator[str]:  # noqa: ARG002 - a table has no row for it
-        """Yield nothing: the line on standard error says it all."""
+        """Yield nothing; the line on standard error is enough."""
         return iter(())
 
     def end(self) -> Iterator[str]:
@@ -71,27 +71,27 @@ class Table:
 
 
 class JsonLines:
-    """An object for each payload, and one for each input that failed."""
+    """A JSON object for each payload, and one for each input that failed."""
 
-    # The standard library's writer: it takes file names that are not UTF-8, and replies of any depth.
+    # json and not orjson, because it accepts file names that are not UTF-8 and replies of any depth.
 
     def reply(self, payload: Payload, reply: StreamResponse) -> Iterator[str]:
-        """Yield a whole reply as one line."""
+        """Yield the whole reply as one line."""
         yield json.dumps({"input": payload.source, "part": payload.part, "emulated": reply.emulated, "reply": reply})
 
     def failure(self, source: str, part: str, error: Exception) -> Iterator[str]:
-        """Yield an error as one line."""
+        """Yield the error as one line."""
         code = error.code if isinstance(error, HumeClientException) else None
         facts: dict[str, Any] = {"type": type(error).__name__, "code": code, "message": str(error)}
         yield json.dumps({"input": source, "part": part, "error": facts})
 
     def end(self) -> Iterator[str]:
-        """Yield nothing: each line speaks for itself."""
+        """Yield nothing."""
         return iter(())
 
 
-def _shortened(source: str) -> str:
-    """A source in 28 columns: the end of a path, the beginning of a text."""
+def _shorten(source: str) -> str:
+    """Return a source in at most 28 columns: the end of a path, or the beginning of a text."""
     shown = printable(source)
     if len(shown) <= 28:
         return shown

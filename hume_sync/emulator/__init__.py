@@ -1,14 +1,14 @@
-"""A faithful local server for Hume's v0 streaming protocol; its scores are invented, and it says so.
+"""A local server for Hume's v0 streaming protocol, with invented scores that are marked as such.
 
     with Emulator(latency=0.05) as server:
         ...  # clients connect to server.url + "/v0/stream/models"
 
-It is written from the protocol alone and shares no code with the client, so that each is a witness of the
-other. What is unknown of the service is a setting: see :class:`Knobs`.
+It is written from the protocol alone and shares no code with the client, so each can be tested against the
+other. Undocumented behaviour of the service is configurable; `Knobs` lists the settings.
 """
 
 try:
-    import websockets as _websockets  # noqa: F401 - what the extra brings
+    import websockets as _websockets  # noqa: F401 - installed by the extra
 except ModuleNotFoundError as exc:
     if exc.name != "websockets":
         raise

@@ -1,6 +1,6 @@
-"""Compressed audio and video: what kind of track is inside.
+"""The tracks of compressed audio and video files.
 
-Headers come from strangers: whatever they hold, the answer is a value or E0200.
+Headers are untrusted: for any bytes, the result is a value or the error E0200.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from attrs import frozen
 from ..reprs import safe_repr
 from .faults import UNPARSED_MEDIA, PayloadError
 
-_HEAD = 65_536  # bytes at the front in which a Matroska file or an AVI names its tracks
+_HEAD = 65_536  # bytes at the start in which a Matroska or AVI file names its tracks
 _MATROSKA_VIDEO = re.compile(rb"V_(?:VP8|VP9|AV1|MPEG|MPEGH|THEORA|MJPEG|UNCOMPRESSED)")
 _MATROSKA_AUDIO = re.compile(rb"A_(?:OPUS|VORBIS|AAC|PCM|MPEG|FLAC|AC3)")
 
@@ -20,17 +20,19 @@ _MATROSKA_AUDIO = re.compile(rb"A_(?:OPUS|VORBIS|AAC|PCM|MPEG|FLAC|AC3)")
 @safe_repr
 @frozen
 class Tracks:
-    """What a file holds."""
+    """Which tracks a file has."""
 
     audio: bool
     video: bool
 
 
 def read_tracks(content: bytes) -> Tracks | None:
-    """Return the tracks of compressed media, or None if these bytes do not begin like any.
+    """Return the tracks of compressed media, or None for an unknown format.
 
-    Known: MP3, AAC (ADTS), Ogg, FLAC, MP4 and M4A, WebM and Matroska, AVI. Raises PayloadError E0200 for a
-    file that begins like one and cannot be read on.
+    Known formats are MP3, AAC (ADTS), Ogg, FLAC, MP4 and M4A, WebM and Matroska, and AVI.
+
+    Raises:
+        PayloadError: The file starts like one of them but names no track (E0200).
     """
     if content[:4] in {b"OggS", b"fLaC"} or content[:3] == b"ID3":
         return Tracks(audio=True, video=False)
@@ -52,7 +54,7 @@ def _found(*, audio: bool, video: bool) -> Tracks:
 
 
 def _mp4(content: bytes) -> Tracks:
-    # A handler box names the kind of its track eight bytes after its own name.
+    # A handler box ("hdlr") holds the kind of its track eight bytes after its name.
     kinds = {content[match.end() + 8 : match.end() + 12] for match in re.finditer(rb"hdlr", content)}
     return _found(audio=b"soun" in kinds, video=b"vide" in kinds)
 

@@ -1,11 +1,11 @@
-"""What the server answers when it cannot answer with scores."""
+"""The errors and warnings that the server replies with."""
 
 from __future__ import annotations
 
 from typing import Final
 
 UNPARSED_MEDIA: Final = "Failed to parse data as a valid media file"
-"""The text of E0200, seen in third-party outputs."""
+"""The text of E0200, as seen in third-party outputs."""
 
 WARNING_TEXTS: Final = (
     ("W0101", "No vocal bursts detected."),
@@ -14,13 +14,15 @@ WARNING_TEXTS: Final = (
     ("W0104", "No text detected."),
     ("W0105", "No speech detected."),
 )
-"""Codes and texts of warnings. W0101 and W0105 were seen in third-party outputs, the others are inferred."""
+"""Codes and texts of warnings. W0101 and W0105 were seen in third-party outputs; the others are inferred."""
 
 
 class PayloadError(Exception):
-    """A request that is answered by an error message; the connection stays open.
+    """A request that is answered with an error message; the connection stays open.
 
-    Attributes: ``code`` (such as "E0101") and ``text``.
+    Attributes:
+        code: The error code, such as "E0101".
+        text: The message.
     """
 
     def __init__(self, code: str, text: str) -> None:

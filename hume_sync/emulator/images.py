@@ -1,4 +1,4 @@
-"""The size of an image, from its header."""
+"""The size of an image, read from its header."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from .faults import UNPARSED_MEDIA, PayloadError
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 
-# The markers of a frame header (SOF); C4, C8 and CC are other things.
+# The markers of a frame header (SOF); C4, C8 and CC have other meanings.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _END_OF_HEADERS = frozenset({0xD9, 0xDA})
 
 
 def image_size(content: bytes) -> tuple[int, int]:
-    """Return width and height in pixels of a PNG or JPEG; raises PayloadError E0200 without a sound header."""
+    """Return the width and height of a PNG or JPEG in pixels.
+
+    Raises:
+        PayloadError: The header is not valid (E0200).
+    """
     size = _png_size(content) if content.startswith(PNG) else _jpeg_size(content)
     if size is None or not all(size):
         raise PayloadError("E0200", UNPARSED_MEDIA)

@@ -1,4 +1,4 @@
-"""What reached the server: a bounded record that any thread may read."""
+"""A bounded record of what reached the server, for any thread to read."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..reprs import safe_repr
 @safe_repr
 @frozen
 class HandshakeSeen:
-    """One handshake, let in (status 101) or refused. The key is never recorded, nor is the query."""
+    """A handshake, accepted (status 101) or rejected. Neither the key nor the query is recorded."""
 
     connection: int
-    """Number of the connection, from 1; refused ones count."""
+    """Number of the connection, from 1; rejected ones count as well."""
     path: str
     status: int
     client_name: str | None
@@ -33,43 +33,47 @@ class HandshakeSeen:
 @safe_repr
 @frozen
 class RequestSeen:
-    """One request and what became of it."""
+    """A request and the outcome of its reply."""
 
     connection: int
     size: int
     """Characters of a text frame, bytes of a binary one."""
     fields: Mapping[str, Any]
-    """The JSON object without ``data``; empty for what is no object, or too long to keep."""
+    """The JSON object without ``data``; empty if it is not an object, or too long to keep."""
     data_size: int
     """Characters of ``data``."""
     data_digest: str | None
-    """BLAKE2b of ``data``, 32 hexadecimal digits; see ``data_digest_of``. None without ``data``."""
+    """BLAKE2b of ``data`` as 32 hexadecimal digits, as `data_digest_of` returns it; None without ``data``."""
     data: str | None = field(repr=False)
-    """``data`` itself, unless it is longer than the knob ``journal_data``."""
+    """``data`` itself, unless it is longer than the setting ``journal_data``."""
     code: str | None
-    """Code of the error or of the top-level warning in the reply, None for any other reply."""
+    """Code of the error or of the top-level warning in the reply; None for any other reply."""
     audio: tuple[float, float] | None
-    """Seconds of the connection's clock between which the audio models heard, context included."""
+    """Start and end, on the connection's clock in seconds, of the audio that the models saw, context included."""
 
 
 @safe_repr
 @frozen
 class ConnectionEnded:
-    """The end of a connection: the close code received, 1006 if there was no close frame."""
+    """The end of a connection, with the close code received, or 1006 without a close frame."""
 
     connection: int
     code: int
 
 
 def data_digest_of(data: str) -> str:
-    """Return the digest by which the journal names ``data``."""
+    """Return the digest of ``data`` that the journal records."""
     return blake2b(data.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class Journal:
-    """What arrived, the latest ``size`` entries of each kind; counts are never forgotten but by ``clear``.
+    """A thread-safe record of the latest handshakes, requests and ended connections, with totals.
 
-    Reading returns a snapshot. Thread-safe.
+    Reading returns a snapshot. Only ``clear`` resets the totals.
+
+    Args:
+        size: Entries of each kind to keep.
+        data_limit: Characters of ``data``, and of the other fields together, up to which each is kept.
     """
 
     def __init__(self, size: int = 1000, data_limit: int = 4096) -> None:
@@ -78,36 +82,36 @@ class Journal:
         self._requests: deque[RequestSeen] = deque(maxlen=size)
         self._ends: deque[ConnectionEnded] = deque(maxlen=size)
         self._counts = dict.fromkeys(("handshakes", "refused", "requests", "ended", "open", "peak"), 0)
-        # Taken by itself, and not by way of the condition, whose Python code a signal handler may interrupt.
+        # Acquired directly, not through the condition, whose Python code a signal handler could interrupt.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
 
     @property
     def handshakes(self) -> tuple[HandshakeSeen, ...]:
-        """Handshakes, oldest first."""
+        """Return the handshakes, oldest first."""
         with self._lock:
             return tuple(self._handshakes)
 
     @property
     def requests(self) -> tuple[RequestSeen, ...]:
-        """Requests, in the order they were answered."""
+        """Return the requests, in the order they were answered."""
         with self._lock:
             return tuple(self._requests)
 
     @property
     def ends(self) -> tuple[ConnectionEnded, ...]:
-        """Ended connections, oldest first."""
+        """Return the ended connections, oldest first."""
         with self._lock:
             return tuple(self._ends)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Totals: handshakes, refused, requests, ended; connections open now; the peak of that."""
+        """Return the totals: handshakes, refused, requests, ended; and the connections open now and at their peak."""
         with self._lock:
             return dict(self._counts)
 
     def clear(self) -> None:
-        """Forget all entries and totals, but not how many connections are open."""
+        """Remove all entries and reset the totals, but not the number of open connections."""
         with self._lock:
             for entries in (self._handshakes, self._requests, self._ends):
                 entries.clear()
@@ -115,8 +119,16 @@ class Journal:
             self._counts = {**dict.fromkeys(self._counts, 0), "open": now_open, "peak": now_open}
 
     def wait_for(self, condition: Callable[[Journal], bool], timeout: float = 5.0) -> bool:
-        """Wait until ``condition(journal)`` holds, at most ``timeout`` seconds; return whether it does."""
-        # The condition's lock is re-entrant, so the predicate may read the journal.
+        """Wait until ``condition(journal)`` is true.
+
+        Args:
+            condition: Called after every change.
+            timeout: The longest wait in seconds.
+
+        Returns:
+            Whether the condition became true in time.
+        """
+        # The lock is re-entrant, so the condition may read the journal.
         with self._lock:
             return self._changed.wait_for(lambda: condition(self), timeout)
 
@@ -135,8 +147,8 @@ class Journal:
     def add_request(
         self, connection: int, raw: str | bytes, code: str | None, audio: tuple[float, float] | None
     ) -> None:
-        """Record a request, with the code of its reply and the audio that was heard for it."""
-        fields, data = _taken_apart(raw)
+        """Record a request, with the code of its reply and the span of audio that the models saw."""
+        fields, data = _split_data(raw)
         data_size = len(data or "")
         seen = RequestSeen(
             connection=connection,
@@ -154,7 +166,7 @@ class Journal:
             self._changed.notify_all()
 
     def add_end(self, ended: ConnectionEnded) -> None:
-        """Record the end of a connection that had been let in."""
+        """Record the end of an accepted connection."""
         with self._lock:
             self._ends.append(ended)
             self._counts["ended"] += 1
@@ -162,7 +174,7 @@ class Journal:
             self._changed.notify_all()
 
 
-def _taken_apart(raw: str | bytes) -> tuple[dict[str, Any], str | None]:
+def _split_data(raw: str | bytes) -> tuple[dict[str, Any], str | None]:
     try:
         value = orjson.loads(raw) if isinstance(raw, str) else None
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Every setting of the local server: what nobody knows of the service, and the faults to play."""
+"""The settings of the local server: undocumented behaviour of the service, and faults to simulate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
 
 def is_close_code(code: object) -> bool:
-    """Say whether a close frame may carry ``code``."""
+    """Return whether a close frame may carry ``code``."""
     if not isinstance(code, int) or isinstance(code, bool):
         return False
     return code in {1000, 1001, 1002, 1003, *range(1007, 1015)} or 3000 <= code <= 4999
@@ -84,9 +84,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 @safe_repr
 @frozen(kw_only=True)
 class Knobs:
-    """The settings of one emulator; times in seconds, sizes in bytes, unless the name says otherwise.
+    """The settings of an emulator. Times are in seconds and sizes in bytes, unless the name says otherwise.
 
-    Raises TypeError or ValueError, naming the knob, for a value that makes no sense.
+    Raises:
+        TypeError: A value has the wrong type; the message names the setting.
+        ValueError: A value is out of range; the message names the setting.
     """
 
     seed: int = field(default=0, validator=_whole(-math.inf))
@@ -96,7 +98,7 @@ class Knobs:
     latency: float = field(default=0.0, validator=_real(0))
     """Seconds from a request to its reply."""
     drop_after: int | None = field(default=None, validator=_whole(0, optional=True))
-    """Each connection is cut without a close frame after this many replies (0: as soon as it is open)."""
+    """Each connection is aborted without a close frame after this many replies (0: as soon as it is open)."""
     idle_timeout: float | None = field(default=60.0, validator=_real(0, open_low=True, optional=True))
     """Seconds without a request, counted from the last reply, until the server closes. None: never.
     Documentation as quoted by users: one minute."""
@@ -117,7 +119,7 @@ class Knobs:
 
     # --- handshake and transport ---------------------------------------------------------------------
     anonymous: bool = field(default=False, validator=_switch)
-    """Without a list of keys: whether a client that sends no key at all is let in."""
+    """Whether a client that sends no key is accepted, where no keys were configured."""
     query_key_names: tuple[str, ...] = field(
         default=("apikey", "api_key", "apiKey"),
         converter=_names,
@@ -125,11 +127,11 @@ class Knobs:
     )
     """Query parameters that may carry the key. Only the first is certain."""
     max_connections: int | None = field(default=None, validator=_whole(0, optional=True))
-    """Open connections at one time; beyond it HTTP 429. The service's cap is unknown."""
+    """Limit of open connections; beyond it the reply is HTTP 429. The limit of the service is unknown."""
     handshakes_per_second: float | None = field(default=None, validator=_real(0, open_low=True, optional=True))
-    """Handshakes let in per second, beyond it HTTP 429. Documentation as quoted by users: 50."""
+    """Handshakes accepted per second; beyond it the reply is HTTP 429. Documentation as quoted by users: 50."""
     retry_after: int | None = field(default=1, validator=_whole(0, optional=True))
-    """Seconds named in the Retry-After header of those 429s. None: no header. Unknown of the service."""
+    """Seconds in the Retry-After header of these 429 replies. None: no header. Unknown of the service."""
     max_message_size: int = field(default=128 * 2**20, validator=_whole(1))
     """Bytes of one request; a longer one closes the connection with 1009. Unknown of the service."""
     compression: bool = field(default=False, validator=_switch)
@@ -139,18 +141,18 @@ class Knobs:
     reset_reply: Mapping[str, Any] = field(factory=dict, converter=_mapping)
     """Body of the reply to ``reset_stream`` alone. Unknown of the service."""
     echo_payload_id: bool = field(default=True, validator=_switch)
-    """Whether ``payload_id`` comes back; False plays a server that never echoes."""
+    """Whether the reply carries the request's ``payload_id``; False simulates a server that never echoes it."""
     model_warning_code: bool = field(default=True, validator=_switch)
     """Whether ``code`` stands beside the ``warning`` of one model. Unknown; likely."""
     warning_level: Literal["model", "top"] = field(default="model", validator=_choice("model", "top"))
-    """"top": when every model has nothing but a warning, the whole reply is the first of these warnings.
+    """"top": if every model has only a warning, the whole reply is the first of these warnings.
     When the service sends such a message is unknown."""
     warning_texts: Mapping[str, str] = field(factory=dict, converter=_mapping)
-    """Texts in place of the usual ones, by code ("W0102" and so on). Three of the five are unknown."""
+    """Texts that replace the default ones, by code ("W0102" and so on). Three of the five are unknown."""
     data_without_models: Literal["error", "empty"] = field(default="error", validator=_choice("error", "empty"))
-    """``data`` with no model asked for: E0101, or a reply without predictions. Unknown."""
+    """Reply to ``data`` without models: E0101, or no predictions. Unknown."""
     blank_text: Literal["warning", "error"] = field(default="warning", validator=_choice("warning", "error"))
-    """Text of white space only: W0104 beside the language model, or E0101. Unknown; the service failed."""
+    """Reply to text of white space only: W0104 for the language model, or E0101. Unknown; the service failed."""
     too_long_text_code: str = field(default="E0206", validator=_error_code)
     """Code for more than 10,000 characters. Unknown: the known table ends at E0205."""
     too_many_faces_code: str = field(default="E0207", validator=_error_code)
@@ -160,28 +162,28 @@ class Knobs:
     face_limit: int = field(default=100, validator=_whole(1))
     """Faces in one facemesh payload: the official client checks 100, early documentation said 10."""
     fps_pred: float = field(default=3.0, validator=_real(0, open_low=True))
-    """Frames of a video looked at per second, when the request does not say."""
+    """Frames of a video analysed per second, unless the request says otherwise."""
     prob_threshold: float = field(default=0.99, validator=_real(0, 1))
-    """Faces less certain are left out, when the request does not say. Unknown; 0.99 in the batch API."""
+    """Faces with a lower probability are omitted, unless the request says otherwise. Unknown; 0.99 in the batch API."""
     min_face_size: float = field(default=3.0, validator=_real(0, open_low=True))
-    """Faces smaller (pixels) are left out, when the request does not say. Unknown."""
+    """Smaller faces (in pixels) are omitted, unless the request says otherwise. Unknown."""
 
     # --- audio ---------------------------------------------------------------------------------------
     default_window_ms: float = field(default=5000.0, validator=_real(500, 10_000))
-    """Milliseconds of ``stream_window_ms`` when the request does not say."""
+    """Milliseconds of ``stream_window_ms``, unless the request says otherwise."""
     payload_beyond_window: Literal["whole", "last"] = field(default="whole", validator=_choice("whole", "last"))
-    """A payload longer than the window is seen whole, or only its end. Unknown; "whole" is suggested."""
+    """Whether a payload longer than the window is seen whole, or only its end. Unknown; "whole" is suggested."""
     reset_resets_clock: bool = field(default=False, validator=_switch)
     """Whether ``reset_stream`` sets the times of predictions back to zero. Unknown."""
     unknown_seconds: float = field(default=1.0, validator=_real(0, open_low=True))
-    """Length assumed of audio that cannot be decoded here; without PyAV, of all that is not WAV."""
+    """Duration assumed for audio that cannot be decoded here; without PyAV that is all but WAV."""
     speech_loudness: float = field(default=0.0, validator=_real(0, 1))
-    """Prosody finds speech where the loudest sample of the window is above this part of full scale."""
+    """Prosody finds speech if the loudest sample of the window is above this fraction of full scale. Invented."""
     burst_loudness: float = field(default=0.1, validator=_real(0, 1))
-    """Burst finds a burst where the loudest sample is above this. Invented, like the other."""
+    """Burst finds a burst if the loudest sample of the window is above this fraction of full scale. Invented."""
 
     # --- journal -------------------------------------------------------------------------------------
     journal_size: int = field(default=1000, validator=_whole(0))
-    """Entries of each kind that the journal keeps; older ones are forgotten."""
+    """Entries of each kind that the journal keeps; older ones are dropped."""
     journal_data: int = field(default=4096, validator=_whole(0))
-    """Characters of ``data`` up to which the journal keeps it; of longer data only size and digest."""
+    """Characters of ``data`` up to which the journal keeps it; for longer data it keeps only size and digest."""

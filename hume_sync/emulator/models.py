@@ -1,7 +1,7 @@
-"""What each model answers: the shapes of the wire around invented scores.
+"""The reply of each model: invented scores in the format of the protocol.
 
-One face is "seen" in every image. Where it is, how certain, and every score follow from the content; the
-seconds of an audio prediction are those of the connection's clock and span what the model saw.
+Every image has one face. Its position, its probability and all scores are functions of the content. The times
+of an audio prediction are those of the connection's clock and span the audio that the model saw.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from ..reprs import safe_repr
+from .audio_window import WindowView
 from .clips import digest
 from .faults import WARNING_TEXTS, PayloadError
 from .knobs import Knobs
-from .media import Media
 from .names import DESCRIPTIONS, EMOTIONS, FACS, LANGUAGE_EMOTIONS, SENTIMENT, TOXICITY
-from .requests import Request
+from .payloads import Media
+from .schema import ParsedRequest
 from .scores import content_key, distribution, fractions, scores
-from .window import WindowView
 
 Answer = dict[str, Any]
 
-_MOST_FRAMES_PER_SECOND = 30  # a video has no more, whatever is asked
-_VIDEO_SIZE = (640, 480)  # nothing is decoded, so every video is taken to be this size
+_MAX_FPS = 30  # assumed frame rate of a video, which limits `fps_pred`
+_VIDEO_SIZE = (640, 480)  # assumed size of a video, as no frame is decoded
 _WORD = re.compile(r"\S+")
 _SENTENCE = re.compile(r"\S(?:.*?[.!?]+(?=\s|$)|.*)", re.DOTALL)
 
@@ -36,30 +36,30 @@ _SENTENCE = re.compile(r"\S(?:.*?[.!?]+(?=\s|$)|.*)", re.DOTALL)
 @safe_repr
 @define
 class FaceRegistry:
-    """The faces a connection has identified; they last as long as the connection."""
+    """The faces that a connection has identified; they are kept as long as the connection."""
 
     known: dict[bytes, str] = field(factory=dict, repr=False)
 
     def name(self, content: bytes) -> str:
-        """Return the name of a face, "face_0" for the first one met."""
+        """Return the name of a face; the first is "face_0"."""
         return self.known.setdefault(content, f"face_{len(self.known)}")
 
 
 @safe_repr
 @frozen
 class PredictionInput:
-    """All that a model may look at to answer one request."""
+    """The input of the models for one request."""
 
-    request: Request
+    request: ParsedRequest
     media: Media
     view: WindowView | None
-    identities: FaceRegistry
+    face_registry: FaceRegistry
     knobs: Knobs
 
 
-def predict(scene: PredictionInput) -> dict[str, Answer]:
-    """Return the answer of every model asked for, by name, in alphabetical order as on the wire."""
-    return {name: _MODELS[name](scene) for name in sorted(scene.request.models)}
+def predict(inputs: PredictionInput) -> dict[str, Answer]:
+    """Return the answers of the requested models by name, in the alphabetical order of the protocol."""
+    return {name: _MODELS[name](inputs) for name in sorted(inputs.request.models)}
 
 
 def _warning(code: str, knobs: Knobs) -> Answer:
@@ -70,20 +70,20 @@ def _warning(code: str, knobs: Knobs) -> Answer:
 # --- audio -----------------------------------------------------------------------------------------------
 
 
-def _burst(scene: PredictionInput) -> Answer:
-    return _audio(scene, "burst", "W0101", scene.knobs.burst_loudness)
+def _burst(inputs: PredictionInput) -> Answer:
+    return _audio(inputs, "burst", "W0101", inputs.knobs.burst_loudness)
 
 
-def _prosody(scene: PredictionInput) -> Answer:
-    return _audio(scene, "prosody", "W0105", scene.knobs.speech_loudness)
+def _prosody(inputs: PredictionInput) -> Answer:
+    return _audio(inputs, "prosody", "W0105", inputs.knobs.speech_loudness)
 
 
-def _audio(scene: PredictionInput, model: str, silence: str, loudness: float) -> Answer:
-    view = scene.view
+def _audio(inputs: PredictionInput, model: str, silence: str, loudness: float) -> Answer:
+    view = inputs.view
     assert view is not None
     if view.peak <= loudness:
-        return _warning(silence, scene.knobs)
-    key = content_key(scene.knobs.seed, model, digest(view.clips))
+        return _warning(silence, inputs.knobs)
+    key = content_key(inputs.knobs.seed, model, digest(view.clips))
     time = {"begin": _seconds(view.begin), "end": _seconds(view.end)}
     return {"predictions": [{"time": time, "emotions": scores(key, EMOTIONS)}]}
 
@@ -95,24 +95,24 @@ def _seconds(exact: Fraction) -> float:
 # --- faces -----------------------------------------------------------------------------------------------
 
 
-def _face(scene: PredictionInput) -> Answer:
-    found = [face for frame, time in _frames(scene) for face in _faces_in(scene, frame, time)]
-    return {"predictions": found} if found else _warning("W0103", scene.knobs)
+def _face(inputs: PredictionInput) -> Answer:
+    found = [face for frame, time in _frames(inputs) for face in _faces_in(inputs, frame, time)]
+    return {"predictions": found} if found else _warning("W0103", inputs.knobs)
 
 
-def _frames(scene: PredictionInput) -> Iterator[tuple[int, float | None]]:
-    """Yield number and time of the frames looked at: number 0 without a time for an image."""
-    if scene.media.kind == "image":
+def _frames(inputs: PredictionInput) -> Iterator[tuple[int, float | None]]:
+    """Yield the number and time of each analysed frame; for an image, number 0 and no time."""
+    if inputs.media.kind == "image":
         yield 0, None
         return
-    asked = scene.request.face.fps_pred or scene.knobs.fps_pred
-    rate = Fraction(str(min(asked, _MOST_FRAMES_PER_SECOND)))
-    for number in range(max(1, math.ceil((scene.media.seconds or 0) * rate))):
+    asked = inputs.request.face.fps_pred or inputs.knobs.fps_pred
+    rate = Fraction(str(min(asked, _MAX_FPS)))
+    for number in range(max(1, math.ceil((inputs.media.seconds or 0) * rate))):
         yield number, _seconds(number / rate)
 
 
-def _faces_in(scene: PredictionInput, frame: int, time: float | None) -> Iterator[Answer]:
-    options, knobs, media = scene.request.face, scene.knobs, scene.media
+def _faces_in(inputs: PredictionInput, frame: int, time: float | None) -> Iterator[Answer]:
+    options, knobs, media = inputs.request.face, inputs.knobs, inputs.media
     key = content_key(knobs.seed, "face", media.content, str(frame).encode())
     box = _box(key, media.size if media.kind == "image" else _VIDEO_SIZE)
     certainty = round(0.99 + fractions(key, 5)[4] / 100, 6)
@@ -125,7 +125,7 @@ def _faces_in(scene: PredictionInput, frame: int, time: float | None) -> Iterato
         "time": time,
         "bbox": box,
         "prob": certainty,
-        "face_id": scene.identities.name(content_key(0, "identity", media.content))
+        "face_id": inputs.face_registry.name(content_key(0, "identity", media.content))
         if options.identify_faces
         else "unknown",
         "emotions": scores(key, EMOTIONS),
@@ -138,26 +138,26 @@ def _faces_in(scene: PredictionInput, frame: int, time: float | None) -> Iterato
 
 
 def _box(key: bytes, size: tuple[int, int]) -> dict[str, float]:
-    """Return a box inside an image, three to nine tenths of its width and height."""
+    """Return a box inside an image, 30 to 90 % of its width and height."""
     left, top, wide, high, _ = fractions(key, 5)
     width, height = size[0] * (0.3 + 0.6 * wide), size[1] * (0.3 + 0.6 * high)
     x, y = (size[0] - width) * left, (size[1] - height) * top
     return {"x": round(x, 4), "y": round(y, 4), "w": round(width, 4), "h": round(height, 4)}
 
 
-def _facemesh(scene: PredictionInput) -> Answer:
-    faces = scene.media.faces
+def _facemesh(inputs: PredictionInput) -> Answer:
+    faces = inputs.media.faces
     if not faces:
-        return _warning("W0102", scene.knobs)
-    keys = [content_key(scene.knobs.seed, "facemesh", face) for face in faces]
+        return _warning("W0102", inputs.knobs)
+    keys = [content_key(inputs.knobs.seed, "facemesh", face) for face in faces]
     return {"predictions": [{"emotions": scores(key, EMOTIONS)} for key in keys]}
 
 
 # --- text ------------------------------------------------------------------------------------------------
 
 
-def _language(scene: PredictionInput) -> Answer:
-    text, options, knobs = scene.media.text, scene.request.language, scene.knobs
+def _language(inputs: PredictionInput) -> Answer:
+    text, options, knobs = inputs.media.text, inputs.request.language, inputs.knobs
     if not text.strip():
         if knobs.blank_text == "error":
             raise PayloadError("E0101", "Text should not be blank (data)")
@@ -180,7 +180,7 @@ def _language(scene: PredictionInput) -> Answer:
 
 
 def _spans(text: str, granularity: str) -> list[tuple[int, int]]:
-    """Return begin and end of every part: words with their punctuation, sentences, or all the text."""
+    """Return the start and end of every part: words with their punctuation, sentences, or the whole text."""
     if granularity == "word":
         return [match.span() for match in _WORD.finditer(text)]
     if granularity == "sentence":

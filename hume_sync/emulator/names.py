@@ -1,4 +1,4 @@
-"""The names that scores carry, in the order of the wire.
+"""The names of the scores, in the order of the protocol.
 
 The order of the 48 names of the face model, the 53 of the language model, the facial actions and the
 descriptions was seen in third-party outputs; that burst, prosody and facemesh use the order of the face

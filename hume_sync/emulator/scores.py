@@ -1,7 +1,7 @@
 """Invented scores: a stable function of seed, model and content.
 
-The scores mean nothing. They are BLAKE2b in counter mode, so they are the same on every machine and in
-every version, and they look like scores only in their shape: a few high, most of them low.
+The scores have no meaning. They come from BLAKE2b in counter mode, so they are the same on every machine and in
+every version. Their distribution resembles real scores: a few are high, most are low.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PERSON = b"hume-emulator"
 
 
 def content_key(seed: int, model: str, *content: bytes) -> bytes:
-    """Return the 32-byte key of everything invented for ``content`` (parts are told apart by length)."""
+    """Return the 32-byte key of all numbers invented for ``content``. The length of each part is hashed as well."""
     hasher = blake2b(digest_size=32, person=_PERSON)
     for part in (str(seed).encode(), model.encode(), *content):
         hasher.update(len(part).to_bytes(8, "little"))
@@ -26,7 +26,7 @@ def content_key(seed: int, model: str, *content: bytes) -> bytes:
 
 
 def fractions(key: bytes, count: int) -> list[float]:
-    """Return ``count`` numbers from 0 (included) to 1 (excluded), evenly spread."""
+    """Return ``count`` numbers from 0 (included) to 1 (excluded), uniformly distributed."""
     blocks = [
         blake2b(index.to_bytes(8, "little"), key=key, digest_size=64).digest()
         for index in range(-(-count // _PER_BLOCK))
@@ -36,7 +36,7 @@ def fractions(key: bytes, count: int) -> list[float]:
 
 
 def scores(key: bytes, names: Sequence[str]) -> list[Score]:
-    """Return one score from 0 to 1 per name, in the order given; the sixth power makes most of them low."""
+    """Return one score from 0 to 1 for each name, in order; the sixth power makes most of them low."""
     numbers = fractions(key, len(names))
     return [
         {"name": name, "score": round((number * number * number) ** 2, 6)}
@@ -45,7 +45,7 @@ def scores(key: bytes, names: Sequence[str]) -> list[Score]:
 
 
 def distribution(key: bytes, names: Sequence[str]) -> list[Score]:
-    """Return one score per name that together make 1, but for rounding to six digits."""
+    """Return one score for each name; they add up to 1, but for rounding to six digits."""
     weights = [number * number + 1e-9 for number in fractions(key, len(names))]
     total = sum(weights)
     return [{"name": name, "score": round(weight / total, 6)} for name, weight in zip(names, weights, strict=True)]

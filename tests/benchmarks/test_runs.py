@@ -63,6 +63,16 @@ def test_a_worker_that_hangs_or_has_ended_fails_the_run(small: Bench) -> None:
             worker.do("drive", patience=0.1, base=server.base, case="text", threads=1, seconds=0.4, think=0.0)
 
 
+@pytest.mark.parametrize("client", ["ours", "ours, lease each"])
+def test_drive_uses_a_connection_for_each_thread(small: Bench, client: str) -> None:
+    with small.server(8) as server, small.workers([client]) as workers:
+        workers[client].do("verify", base=server.base, case="text")
+        done = workers[client].do("drive", base=server.base, case="text", threads=4, seconds=0.2, think=0.005)
+    assert done["connections"] == 4
+    assert 0 < done["rate"] <= 4 / 0.005
+    assert done["cores"] > 0
+
+
 def test_a_payload_that_was_damaged_on_its_way_is_seen(small: Bench) -> None:
     case = make("text", small.directory)
     request, key = request_bytes(case), b"\x01\x02\x03\xf4"

@@ -1,4 +1,4 @@
-"""Media made from nothing, and requests around them."""
+"""Synthetic media and requests for tests."""
 
 from __future__ import annotations
 

@@ -13,13 +13,13 @@ MONO = PcmFormat(16_000, 1, 2)
 
 
 def test_bytes_beyond_the_last_whole_frame_are_left_out() -> None:
-    clip = Clip.of_samples(bytes(4 * 10 + 3), PcmFormat(8000, 2, 2))
+    clip = Clip.from_samples(bytes(4 * 10 + 3), PcmFormat(8000, 2, 2))
     assert (len(clip.content), clip.seconds) == (40, Fraction(10, 8000))
 
 
 def test_the_end_of_samples_is_cut_right_to_the_sample() -> None:
     samples = tone(1)
-    end = Clip.of_samples(samples, MONO).last(Fraction(123, 16_000) + Fraction(1, 100_000))
+    end = Clip.from_samples(samples, MONO).last(Fraction(123, 16_000) + Fraction(1, 100_000))
     assert end.content == samples[-246:]
     assert end.seconds == Fraction(123, 16_000)
 
@@ -70,17 +70,17 @@ def test_the_peak_is_the_loudest_sample_as_a_part_of_full_scale(
 
 def test_the_fingerprint_of_samples_does_not_depend_on_where_clips_end() -> None:
     samples = tone(1)
-    whole = [Clip.of_samples(samples, MONO)]
-    parts = [Clip.of_samples(part, MONO) for part in (samples[:100], samples[100:1000], samples[1000:])]
+    whole = [Clip.from_samples(samples, MONO)]
+    parts = [Clip.from_samples(part, MONO) for part in (samples[:100], samples[100:1000], samples[1000:])]
     assert digest(whole) == digest(parts)
 
 
 def test_the_fingerprint_changes_with_format_and_with_content() -> None:
     samples = tone(1)
     prints = {
-        digest([Clip.of_samples(samples, MONO)]),
-        digest([Clip.of_samples(samples, PcmFormat(8000, 1, 2))]),
-        digest([Clip.of_samples(samples[2:], MONO)]),
+        digest([Clip.from_samples(samples, MONO)]),
+        digest([Clip.from_samples(samples, PcmFormat(8000, 1, 2))]),
+        digest([Clip.from_samples(samples[2:], MONO)]),
         digest([Clip(samples, Fraction(1))]),
         digest([Clip(samples[:10], Fraction(1)), Clip(samples[10:], Fraction(1))]),
     }

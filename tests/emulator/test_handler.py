@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from hume_sync.emulator.faults import PayloadError
-from hume_sync.emulator.handler import Session
+from hume_sync.emulator.handler import RequestHandler
 from hume_sync.emulator.knobs import Knobs
 
 from .support import flac, png, request, tone, wav
 
 
-def _session(**knobs: Any) -> Session:
-    return Session(Knobs(**knobs))
+def _handler(**knobs: Any) -> RequestHandler:
+    return RequestHandler(Knobs(**knobs))
 
 
 def _part(begin: float, end: float) -> bytes:
@@ -44,36 +44,36 @@ TEXT = request("hello", "language", raw_text=True)
 )
 @pytest.mark.parametrize("level", ["model", "top"])
 def test_payload_id_and_job_details_come_back_with_every_shape_of_reply(raw: str, level: str) -> None:
-    session = _session(warning_level=level)
+    handler = _handler(warning_level=level)
     asked = raw[:-1] + ',"payload_id":"a1","job_details":true}'
-    reply = session.handle(asked)
-    assert (reply["payload_id"], reply["job_details"]) == ("a1", {"job_id": session.job_id})
-    plain = session.handle(raw)
+    reply = handler.handle(asked)
+    assert (reply["payload_id"], reply["job_details"]) == ("a1", {"job_id": handler.job_id})
+    plain = handler.handle(raw)
     assert "payload_id" not in plain
     assert "job_details" not in plain
 
 
 def test_a_server_that_never_echoes_can_be_played() -> None:
-    assert "payload_id" not in _session(echo_payload_id=False).handle(request(reset_stream=True, payload_id="a"))
+    assert "payload_id" not in _handler(echo_payload_id=False).handle(request(reset_stream=True, payload_id="a"))
 
 
 def test_job_details_alone_name_the_job_of_the_connection() -> None:
-    session = _session()
-    assert session.handle(request(job_details=True)) == {"job_details": {"job_id": session.job_id}}
-    assert len(session.job_id) == 32
-    assert session.job_id != Session(Knobs(), 2).job_id
+    handler = _handler()
+    assert handler.handle(request(job_details=True)) == {"job_details": {"job_id": handler.job_id}}
+    assert len(handler.job_id) == 32
+    assert handler.job_id != RequestHandler(Knobs(), 2).job_id
 
 
 def test_a_reply_is_ordered_as_on_the_wire() -> None:
     raw = request(wav(tone(1)), "prosody", "burst", payload_id="a", job_details=True)
-    assert list(_session().handle(raw)) == ["payload_id", "job_details", "burst", "prosody"]
-    error = _session().handle(request("x", "ner", payload_id="a", job_details=True))
+    assert list(_handler().handle(raw)) == ["payload_id", "job_details", "burst", "prosody"]
+    error = _handler().handle(request("x", "ner", payload_id="a", job_details=True))
     assert list(error) == ["error", "code", "payload_id", "job_details"]
 
 
-def test_reset_alone_is_answered_by_the_body_of_the_knob() -> None:
-    assert _session().handle(request(reset_stream=True)) == {}
-    assert _session(reset_reply={"reset": "ok"}).handle(request(reset_stream=True)) == {"reset": "ok"}
+def test_reset_alone_is_answered_with_reset_reply() -> None:
+    assert _handler().handle(request(reset_stream=True)) == {}
+    assert _handler(reset_reply={"reset": "ok"}).handle(request(reset_stream=True)) == {"reset": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -92,60 +92,60 @@ def test_reset_alone_is_answered_by_the_body_of_the_knob() -> None:
     ],
 )
 def test_the_first_fault_in_the_order_of_the_checks_is_the_one_answered(raw: str | bytes, code: str) -> None:
-    reply = _session().handle(raw)
+    reply = _handler().handle(raw)
     assert reply["code"] == code
     assert isinstance(reply["error"], str)
 
 
 def test_data_without_models_may_be_answered_by_nothing() -> None:
-    assert _session(data_without_models="empty").handle(request(b"x", payload_id="a")) == {"payload_id": "a"}
+    assert _handler(data_without_models="empty").handle(request(b"x", payload_id="a")) == {"payload_id": "a"}
 
 
 def test_the_audio_seen_does_not_depend_on_where_payloads_end() -> None:
-    parts, whole = _session(), _session()
+    parts, whole = _handler(), _handler()
     for begin, end in [(0, 0.5), (0.5, 0.75)]:
         parts.handle(request(_part(begin, end), "prosody"))
     reply = parts.handle(request(_part(0.75, 2), "prosody"))
     assert _scores(reply) == _scores(whole.handle(request(_part(0, 2), "prosody")))
-    assert parts.heard == (0.0, 2.0)
+    assert parts.audio_span == (0.0, 2.0)
 
 
 def test_context_changes_the_scores_and_reset_takes_it_away() -> None:
-    session, fresh = _session(), _session()
+    handler, fresh = _handler(), _handler()
     alone = _scores(fresh.handle(request(_part(1, 2), "prosody")))
-    session.handle(request(_part(0, 1), "prosody"))
-    assert _scores(session.handle(request(_part(1, 2), "prosody"))) != alone
-    assert _scores(session.handle(request(_part(1, 2), "prosody", reset_stream=True))) == alone
+    handler.handle(request(_part(0, 1), "prosody"))
+    assert _scores(handler.handle(request(_part(1, 2), "prosody"))) != alone
+    assert _scores(handler.handle(request(_part(1, 2), "prosody", reset_stream=True))) == alone
 
 
 def test_a_window_of_its_own_cuts_the_context_of_one_request() -> None:
-    session, fresh = _session(), _session()
-    session.handle(request(_part(0, 0.5), "prosody"))
-    narrow = session.handle(request(_part(0.5, 1), "prosody", stream_window_ms=600))
+    handler, fresh = _handler(), _handler()
+    handler.handle(request(_part(0, 0.5), "prosody"))
+    narrow = handler.handle(request(_part(0.5, 1), "prosody", stream_window_ms=600))
     assert _scores(narrow) == _scores(fresh.handle(request(_part(0.4, 1), "prosody")))
     assert _time(narrow) == (0.4, 1.0)
 
 
 def test_without_a_window_of_its_own_the_default_holds() -> None:
-    session = _session(default_window_ms=1000)
+    handler = _handler(default_window_ms=1000)
     for second in range(3):
-        session.handle(request(_part(second / 2, second / 2 + 0.5), "prosody"))
-    assert session.heard == (0.5, 1.5)
+        handler.handle(request(_part(second / 2, second / 2 + 0.5), "prosody"))
+    assert handler.audio_span == (0.5, 1.5)
 
 
-@pytest.mark.parametrize(("knob", "heard"), [("whole", (0.0, 2.0)), ("last", (1.5, 2.0))])
-def test_a_payload_beyond_the_window_is_seen_as_the_knob_says(knob: str, heard: tuple[float, float]) -> None:
-    session = _session(payload_beyond_window=knob)
-    session.handle(request(_part(0, 2), "prosody", stream_window_ms=500))
-    assert session.heard == heard
+@pytest.mark.parametrize(("setting", "audio_span"), [("whole", (0.0, 2.0)), ("last", (1.5, 2.0))])
+def test_a_payload_beyond_the_window_is_seen_as_configured(setting: str, audio_span: tuple[float, float]) -> None:
+    handler = _handler(payload_beyond_window=setting)
+    handler.handle(request(_part(0, 2), "prosody", stream_window_ms=500))
+    assert handler.audio_span == audio_span
 
 
 @pytest.mark.parametrize(("resets", "time"), [(False, (1.0, 2.0)), (True, (0.0, 1.0))])
-def test_the_clock_after_a_reset_is_as_the_knob_says(resets: bool, time: tuple[float, float]) -> None:
-    session = _session(reset_resets_clock=resets)
-    session.handle(request(_part(0, 1), "prosody"))
-    session.handle(request(reset_stream=True))
-    assert _time(session.handle(request(_part(1, 2), "prosody"))) == time
+def test_the_clock_after_a_reset_is_as_configured(resets: bool, time: tuple[float, float]) -> None:
+    handler = _handler(reset_resets_clock=resets)
+    handler.handle(request(_part(0, 1), "prosody"))
+    handler.handle(request(reset_stream=True))
+    assert _time(handler.handle(request(_part(1, 2), "prosody"))) == time
 
 
 @pytest.mark.parametrize(
@@ -162,72 +162,72 @@ def test_the_clock_after_a_reset_is_as_the_knob_says(resets: bool, time: tuple[f
     ids=["text", "image", "details", "too long", "wrong model", "no base64", "no json"],
 )
 def test_neither_other_requests_nor_faulty_ones_touch_the_window(between: str) -> None:
-    session, undisturbed = _session(), _session()
-    for each in (session, undisturbed):
+    handler, undisturbed = _handler(), _handler()
+    for each in (handler, undisturbed):
         each.handle(request(_part(0, 1), "prosody"))
-    session.handle(between)
-    assert session.heard is None
+    handler.handle(between)
+    assert handler.audio_span is None
     last = request(_part(1, 2), "prosody")
-    assert session.handle(last) == undisturbed.handle(last)
+    assert handler.handle(last) == undisturbed.handle(last)
 
 
 def test_a_reset_counts_even_if_its_payload_is_refused() -> None:
-    session = _session()
-    session.handle(request(_part(0, 1), "prosody"))
-    session.handle(request("junk!", "prosody", reset_stream=True))
-    session.handle(request(_part(1, 2), "prosody"))
-    assert session.heard == (1.0, 2.0)
+    handler = _handler()
+    handler.handle(request(_part(0, 1), "prosody"))
+    handler.handle(request("junk!", "prosody", reset_stream=True))
+    handler.handle(request(_part(1, 2), "prosody"))
+    assert handler.audio_span == (1.0, 2.0)
 
 
 def test_burst_and_prosody_share_one_window() -> None:
-    session = _session()
-    session.handle(request(_part(0, 1), "burst"))
-    session.handle(request(_part(1, 2), "prosody"))
-    assert session.heard == (0.0, 2.0)
+    handler = _handler()
+    handler.handle(request(_part(0, 1), "burst"))
+    handler.handle(request(_part(1, 2), "prosody"))
+    assert handler.audio_span == (0.0, 2.0)
 
 
 def test_encoded_audio_has_context_too() -> None:
-    session, fresh = _session(), _session()
+    handler, fresh = _handler(), _handler()
     first = _scores(fresh.handle(request(flac(1), "prosody")))
-    session.handle(request(wav(tone(0.5)), "prosody"))
-    assert _scores(session.handle(request(flac(1), "prosody"))) != first
-    assert session.heard == (0.0, 1.5)
+    handler.handle(request(wav(tone(0.5)), "prosody"))
+    assert _scores(handler.handle(request(flac(1), "prosody"))) != first
+    assert handler.audio_span == (0.0, 1.5)
 
 
 def test_ten_identical_errors_in_a_row_close_the_connection() -> None:
-    session = _session()
+    handler = _handler()
     for _ in range(9):
-        session.handle("junk")
-        assert session.close_code is None
-    assert session.handle("junk")["code"] == "E0100"
-    assert session.close_code == 1008
+        handler.handle("junk")
+        assert handler.close_code is None
+    assert handler.handle("junk")["code"] == "E0100"
+    assert handler.close_code == 1008
 
 
 @pytest.mark.parametrize("between", [TEXT, request("x", "ner")], ids=["a good reply", "another error"])
 def test_the_row_is_broken_by_anything_else(between: str) -> None:
-    session = _session(identical_error_limit=2)
+    handler = _handler(identical_error_limit=2)
     for raw in ("junk", between, "junk"):
-        session.handle(raw)
-    assert session.close_code is None
-    session.handle("junk")
-    assert session.close_code == 1008
+        handler.handle(raw)
+    assert handler.close_code is None
+    handler.handle("junk")
+    assert handler.close_code == 1008
 
 
 def test_errors_never_close_without_a_limit() -> None:
-    session = _session(identical_error_limit=None)
+    handler = _handler(identical_error_limit=None)
     for _ in range(30):
-        session.handle("junk")
-    assert session.close_code is None
+        handler.handle("junk")
+    assert handler.close_code is None
 
 
 def test_a_failure_asked_for_is_answered_with_the_echo_and_changes_nothing() -> None:
-    session = _session(identical_error_limit=1)
+    handler = _handler(identical_error_limit=1)
     failure = PayloadError("I0100", "Fault of the service")
-    reply = session.handle(request(_part(0, 1), "prosody", payload_id="a"), failure=failure)
+    reply = handler.handle(request(_part(0, 1), "prosody", payload_id="a"), failure=failure)
     assert reply == {"error": "Fault of the service", "code": "I0100", "payload_id": "a"}
-    assert session.close_code is None
-    session.handle(request(_part(0, 1), "prosody"))
-    assert session.heard == (0.0, 1.0)
+    assert handler.close_code is None
+    handler.handle(request(_part(0, 1), "prosody"))
+    assert handler.audio_span == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -240,10 +240,10 @@ def test_a_failure_asked_for_is_answered_with_the_echo_and_changes_nothing() -> 
 def test_a_reply_of_nothing_but_warnings_may_be_a_warning_itself(
     models: tuple[str, ...], reply: dict[str, Any]
 ) -> None:
-    assert _session(warning_level="top").handle(request(wav(bytes(32_000)), *models)) == reply
+    assert _handler(warning_level="top").handle(request(wav(bytes(32_000)), *models)) == reply
 
 
 def test_one_prediction_keeps_warnings_beside_their_models() -> None:
-    reply = _session(warning_level="top").handle(request(wav(tone(1, level=1000)), "burst", "prosody"))
+    reply = _handler(warning_level="top").handle(request(wav(tone(1, level=1000)), "burst", "prosody"))
     assert reply["burst"]["code"] == "W0101"
     assert "predictions" in reply["prosody"]

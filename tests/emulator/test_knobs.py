@@ -9,7 +9,7 @@ from hume_sync.emulator.knobs import Knobs, is_close_code
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("setting", "value"),
     [
         ("latency", -0.1),
         ("latency", math.inf),
@@ -32,13 +32,13 @@ from hume_sync.emulator.knobs import Knobs, is_close_code
         ("journal_size", -1),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name(knob: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=knob):
-        Knobs(**{knob: value})
+def test_a_value_out_of_range_is_refused_by_name(setting: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=setting):
+        Knobs(**{setting: value})
 
 
 @pytest.mark.parametrize(
-    ("knob", "value"),
+    ("setting", "value"),
     [
         ("seed", "1"),
         ("seed", 1.5),
@@ -55,15 +55,15 @@ def test_a_value_out_of_range_is_refused_by_name(knob: str, value: Any) -> None:
         ("query_key_names", (1,)),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_by_name(knob: str, value: Any) -> None:
-    with pytest.raises(TypeError, match=knob):
-        Knobs(**{knob: value})
+def test_a_value_of_the_wrong_type_is_refused_by_name(setting: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=setting):
+        Knobs(**{setting: value})
 
 
-@pytest.mark.parametrize("knob", ["idle_timeout", "max_lifetime", "drop_after", "max_connections", "retry_after"])
-def test_none_switches_a_limit_off(knob: str) -> None:
-    off: dict[str, Any] = {knob: None}
-    assert getattr(Knobs(**off), knob) is None
+@pytest.mark.parametrize("setting", ["idle_timeout", "max_lifetime", "drop_after", "max_connections", "retry_after"])
+def test_none_switches_a_limit_off(setting: str) -> None:
+    off: dict[str, Any] = {setting: None}
+    assert getattr(Knobs(**off), setting) is None
 
 
 def test_the_defaults_are_those_of_the_service_as_far_as_known() -> None:

@@ -61,10 +61,10 @@ def test_without_pyav_lengths_are_unknown(monkeypatch: pytest.MonkeyPatch) -> No
     assert read_lengths(mp3()) == Lengths()
 
 
-def test_no_more_is_decoded_than_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lengths, "_LONGEST", 1)
+def test_decoding_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lengths, "_MAX_SECONDS", 1)
     assert read_lengths(mp3()).audio == pytest.approx(1, abs=0.03)
-    monkeypatch.setattr(lengths, "_MOST_PACKETS", 10)
+    monkeypatch.setattr(lengths, "_MAX_PACKETS", 10)
     assert read_lengths(mp3()).audio == pytest.approx(0.2, abs=0.1)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hume_sync.emulator.handler import Session
+from hume_sync.emulator.handler import RequestHandler
 from hume_sync.emulator.knobs import Knobs
 from hume_sync.emulator.names import DESCRIPTIONS, EMOTIONS, FACS, LANGUAGE_EMOTIONS, SENTIMENT, TOXICITY
 from tests.audiofiles import encoded
@@ -15,7 +15,7 @@ from .support import face, png, request, tone, wav, webm
 
 def _ask(data: bytes | str, model: str, *, raw_text: bool = False, options: Any = None, **knobs: Any) -> Any:
     models = {model: options or {}}
-    return Session(Knobs(**knobs)).handle(request(data, models=models, raw_text=raw_text))[model]
+    return RequestHandler(Knobs(**knobs)).handle(request(data, models=models, raw_text=raw_text))[model]
 
 
 def _names(scores: Any) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def test_audio_gives_one_prediction_with_its_time_and_48_emotions(model: str) ->
 def test_quiet_speech_has_no_bursts_and_silence_has_no_speech_either(
     samples: bytes, burst: str | None, prosody: str | None
 ) -> None:
-    answer = Session(Knobs()).handle(request(wav(samples), "burst", "prosody"))
+    answer = RequestHandler(Knobs()).handle(request(wav(samples), "burst", "prosody"))
     assert (answer["burst"].get("code"), answer["prosody"].get("code")) == (burst, prosody)
     assert ("predictions" in answer["burst"], "predictions" in answer["prosody"]) == (not burst, not prosody)
 
@@ -85,7 +85,7 @@ def test_a_face_below_the_callers_demands_is_left_out(options: Any) -> None:
 
 
 @pytest.mark.parametrize("knobs", [{"prob_threshold": 1}, {"min_face_size": 600}])
-def test_a_face_below_the_demands_of_the_knobs_is_left_out(knobs: Any) -> None:
+def test_a_face_below_the_configured_limits_is_left_out(knobs: Any) -> None:
     assert _ask(png(), "face", **knobs)["code"] == "W0103"
     assert "predictions" in _ask(png(), "face", options={"prob_threshold": 0, "min_face_size": 1}, **knobs)
 
@@ -112,11 +112,11 @@ def test_a_video_of_unknown_length_is_looked_at_once() -> None:
 
 
 def test_identified_faces_keep_their_names_on_one_connection() -> None:
-    session = Session(Knobs())
+    handler = RequestHandler(Knobs())
 
     def name(content: bytes, **fields: Any) -> Any:
         models = {"face": {"identify_faces": True}}
-        return session.handle(request(content, models=models, **fields))["face"]["predictions"][0]["face_id"]
+        return handler.handle(request(content, models=models, **fields))["face"]["predictions"][0]["face_id"]
 
     first, second = png(), png(tail=b"other")
     assert [name(first), name(second), name(first)] == ["face_0", "face_1", "face_0"]
@@ -175,7 +175,7 @@ def test_scores_follow_from_seed_and_content(data: bytes, model: str) -> None:
 
 
 def test_blank_text_may_be_an_error_instead() -> None:
-    answer = Session(Knobs(blank_text="error")).handle(request(" ", "language", raw_text=True))
+    answer = RequestHandler(Knobs(blank_text="error")).handle(request(" ", "language", raw_text=True))
     assert answer["code"] == "E0101"
 
 

@@ -71,7 +71,7 @@ def test_a_name_is_kept_or_becomes_the_address_that_has_the_port() -> None:
         _visit(emulator)
 
 
-def test_it_speaks_tls() -> None:
+def test_it_serves_tls() -> None:
     tls, trusting = tls_contexts("127.0.0.1")
 
     async def visit(emulator: Emulator) -> None:
@@ -163,8 +163,8 @@ def test_settings_and_journal_are_at_hand_before_the_start() -> None:
     assert isinstance(emulator.journal, Journal)
 
 
-def test_an_unknown_knob_is_refused_with_the_names_of_all() -> None:
-    with pytest.raises(TypeError, match=r"no knob latnecy; there are: .*latency"):
+def test_an_unknown_setting_is_refused_with_the_names_of_all() -> None:
+    with pytest.raises(TypeError, match=r"unknown settings of Emulator: latnecy; known are: .*latency"):
         Emulator(latnecy=1)
 
 
@@ -210,7 +210,7 @@ def test_a_code_that_no_frame_can_carry_is_refused() -> None:
         Emulator().drop_connections(1006)
 
 
-def test_several_addresses_are_told_by_the_first_one() -> None:
+def test_the_url_names_the_first_of_several_addresses() -> None:
     class _Server:
         sockets = (socket.socket(), socket.socket())
 

@@ -20,6 +20,7 @@ from hume_sync.net import fork
 from hume_sync.stream.pool import StreamPool
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
+from tests.internals import byte_stream
 
 from .support import forking, in_child
 
@@ -74,7 +75,7 @@ def test_an_inherited_descriptor_is_closed_by_the_hook_and_just_detached_without
 ) -> None:
     send(pool, "before")
     (connection,) = pool._state().connections.idle
-    descriptor = connection._transport._wire.fileno()
+    descriptor = byte_stream(connection).fileno()
     if not hook:
         fork._REGISTERED.clear()
 
@@ -83,7 +84,7 @@ def test_an_inherited_descriptor_is_closed_by_the_hook_and_just_detached_without
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(descriptor)
         pool.stats()
-        assert connection._transport._wire.fileno() == -1
+        assert byte_stream(connection).fileno() == -1
         if not hook:
             os.fstat(descriptor)
 

@@ -53,7 +53,7 @@ def _play(url: str, scenario: dict[str, Any]) -> list[Outcome]:
             with client.expression_measurement.stream.connect() as connected:
                 for call in socket["calls"]:
                     outcomes.append(_outcome(connected, socket, call, Path(scenario["media"])))
-        except Exception as exc:  # whatever it raises is what is compared
+        except Exception as exc:  # any error is compared
             outcomes.append(_failed(exc))
     return outcomes
 

@@ -35,7 +35,7 @@ async def _play(url: str, scenario: dict[str, Any]) -> list[Outcome]:
             async with connecting as connected:
                 for call in socket["calls"]:
                     outcomes.append(await _outcome(connected, call, Path(scenario["media"])))
-        except Exception as exc:  # whatever it raises is what is compared
+        except Exception as exc:  # any error is compared
             outcomes.append(_failed(exc))
     return outcomes
 

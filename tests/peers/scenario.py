@@ -1,6 +1,6 @@
-"""What is played: connections and the calls on them, as tables, the same for every client.
+"""The scenarios: tables of connections and of the calls on them, the same for every client.
 
-A media argument is the name of a file that `make_media` makes.
+A media argument is the name of a file that `make_media` writes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hume_sync.stream.wav import Wav
 from ..emulator.support import png, tone, wav, webm
 
 Config = tuple[str, dict[str, Any]]
-"""Name of a configuration's class, the same in both libraries, and its settings."""
+"""The name of a configuration class, which is the same in both libraries, and its settings."""
 
 DATA = Path(hume_sync.__file__).parent / "data"
 
@@ -43,7 +43,7 @@ ALL_OF_FACE: Config = (
 @attrs.frozen
 class Call:
     method: str
-    """As `StreamSocket` calls it."""
+    """The name of the method of `StreamSocket`."""
     argument: str | None = None
     configs: list[Config] | None = None
     payload_id: str | None = None
@@ -203,7 +203,7 @@ REFUSED_BY_OURS_ALONE = {
         ],
     ),
 }
-"""hume 0.6.0 sends these, and the server has nothing but errors and warnings for them."""
+"""hume 0.6.0 sends these, and the server answers them with errors and warnings only."""
 
 OF_0_13_ALONE = {
     "payloads": Socket(
@@ -222,7 +222,7 @@ OF_0_13_ALONE = {
 
 
 def make_media(directory: Path) -> Path:
-    """Make all the files the tables name."""
+    """Write all files that the tables name."""
     speech = Wav.parse((DATA / "speech.wav").read_bytes())
     assert speech is not None
     halves = [piece for piece, _ in zip(speech.cut(0.5), range(3), strict=False)]

@@ -1,4 +1,4 @@
-"""Plays the same scenario with an official client, in a process of its own, and with ours."""
+"""Play the same scenario with an official client, in a separate process, and with ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / ".peers"
 
 KEPT = 4 * 2**20
-"""Characters of ``data`` the journal keeps: all that is sent here."""
+"""Characters of ``data`` that the journal keeps; no request here is longer."""
 
 KEY = "the-key-of-the-peers-proof"
 
@@ -41,7 +41,7 @@ class Outcome:
 
 @attrs.frozen
 class Played:
-    """What came of a scenario, at both ends."""
+    """The results of a scenario at the client and at the server."""
 
     outcomes: list[Outcome]
     requests: tuple[RequestSeen, ...]
@@ -52,7 +52,7 @@ Client = Callable[[Emulator, Mapping[str, Socket], Path], list[Outcome]]
 
 
 def play(client: Client, sockets: Mapping[str, Socket], media: Path, **options: Any) -> Played:
-    """Play on a server of its own."""
+    """Play a scenario on a new server."""
     with Emulator(journal_data=KEPT, **options) as server:
         outcomes = client(server, sockets, media)
         return Played(outcomes, server.journal.requests, server.journal.handshakes)
@@ -73,7 +73,7 @@ def _peer(name: str, url: str, sockets: Mapping[str, Socket], media: Path) -> li
     scenario = {"api_key": KEY, "media": str(media), "sockets": [attrs.asdict(socket) for socket in sockets.values()]}
     written = media / f"{name}-scenario.json"
     written.write_text(json.dumps(scenario))
-    # Nothing of this process's settings: no key, no proxy between the peer and this machine.
+    # Without the settings of this process, such as keys and proxies.
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -139,12 +139,12 @@ def _failed(exc: HumeClientException) -> Outcome:
 
 
 def without_payload_id(members: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A request or reply of ours, without the one member that the official clients do not send."""
+    """Return a request or reply of ours without the member that the official clients do not send."""
     return None if members is None else {name: value for name, value in members.items() if name != "payload_id"}
 
 
 def decoded(request: RequestSeen) -> Any:
-    """The landmarks in a request, sent as base64."""
+    """Return the landmarks of a request, which are sent as base64."""
     assert request.data is not None
     return json.loads(b64decode(request.data, validate=True))
 
@@ -168,7 +168,7 @@ def asks_for_job_details(call: Call) -> bool:
 def each(
     sockets: Mapping[str, Socket], among: Collection[str] | None = None, *, of: Callable[[Call], bool] = lambda _: True
 ) -> pytest.MarkDecorator:
-    """Parametrise a test by the places of the calls in the play; ``among`` names sockets, ``of`` picks calls."""
+    """Parametrise a test by the indexes of the calls in a scenario; ``among`` names sockets, ``of`` selects calls."""
     places = [(name, call) for name, socket in sockets.items() for call in socket.calls]
     chosen = [
         pytest.param(place, id=f"{name}: {call}")

@@ -177,7 +177,7 @@ def test_landmarks_are_sent_as_json_that_is_not_encoded_where_ours_are_base64(
 
 
 @each(BY_SERVER, of=sends_audio)
-def test_the_audio_models_hear_the_same_seconds(official: Played, own: Played, place: int) -> None:
+def test_the_audio_models_see_the_same_seconds(official: Played, own: Played, place: int) -> None:
     assert official.requests[place].audio == own.requests[place].audio
 
 
@@ -197,7 +197,7 @@ def test_a_payload_id_of_the_caller_comes_back_in_predictions_and_errors_alike(a
     assert alone.outcomes[place].type == ("StreamErrorMessage" if "error" in reply else "StreamModelPredictions")
 
 
-def test_a_published_payload_that_resets_is_heard_without_what_came_before(alone: Played) -> None:
+def test_a_published_payload_that_resets_has_no_earlier_context(alone: Played) -> None:
     assert [request.audio for request in alone.requests[:2]] == [(0.0, 0.5), (0.5, 1.0)]
     assert alone.requests[1].fields["reset_stream"] is True
 

@@ -126,15 +126,15 @@ def test_both_clients_send_landmarks_as_base64_of_json_with_the_same_numbers(
 
 
 @each(BY_SERVER, of=sends_audio)
-def test_the_audio_models_hear_the_same_seconds_from_both_clients(official: Played, own: Played, place: int) -> None:
+def test_the_audio_models_see_the_same_seconds_from_both_clients(official: Played, own: Played, place: int) -> None:
     assert own.requests[place].audio == official.requests[place].audio
 
 
 def test_a_window_reaches_back_into_the_payload_before_and_not_beyond_a_reset(official: Played) -> None:
     windowed = [name for name, socket in BY_SERVER.items() for _ in socket.calls if socket.stream_window_ms == 800]
     first = next(n for n, request in enumerate(official.requests) if "stream_window_ms" in request.fields)
-    heard = [request.audio for request in official.requests[first : first + len(windowed)]]
-    assert heard == [(0.0, 0.5), (0.2, 1.0), None, (1.0, 1.5), (1.2, 2.0)]
+    spans = [request.audio for request in official.requests[first : first + len(windowed)]]
+    assert spans == [(0.0, 0.5), (0.2, 1.0), None, (1.0, 1.5), (1.2, 2.0)]
 
 
 def test_each_call_of_both_clients_is_one_request_on_the_connection_of_its_socket(

@@ -23,10 +23,10 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.errors import PoolClosed
-from hume_sync.net import clock as clock_module
 from hume_sync.net.condition import Condition
 from hume_sync.net.deadline import Deadline
 from hume_sync.stream.breaker import CircuitBreaker
+from tests.clocks import Clock
 
 _T = TypeVar("_T")
 
@@ -193,18 +193,9 @@ def test_a_refused_key_goes_to_all_who_wait_each_with_an_error_of_its_own(scene:
     assert len({id(error) for error in [refusal, *errors]}) == 3
 
 
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(clock_module, "monotonic", clock.monotonic)
-    return clock
+    return Clock(monkeypatch, "monotonic")
 
 
 def dialled(gate: CircuitBreaker, result: HumeClientException | str) -> int:

@@ -17,6 +17,7 @@ from hume_sync.net.route import Route
 from hume_sync.stream import connection as module
 from hume_sync.stream.connection import Connection
 from tests.faultproxy import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, read_frame
+from tests.internals import byte_stream
 
 from ..net.support import Script, server, upgraded
 
@@ -298,7 +299,7 @@ NAMELESS: list[Request] = [
 
 def wait_for_message(connection: Connection) -> None:
     """Return once something has come on an idle connection, be it along with the upgrade's answer."""
-    wire = connection._transport._wire
+    wire = byte_stream(connection)
     assert wire.buffered or wire._readable.poll(5000)
 
 

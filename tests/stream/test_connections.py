@@ -6,27 +6,18 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from hume_sync.net import clock as clock_module
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.connections import ToClose, PooledConnections
 from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
+from tests.clocks import Clock
 
 THREAD, OTHER = object(), object()
 
 
-class Clock:
-    now = 1000.0
-
-    def boottime(self) -> float:
-        return self.now
-
-
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(clock_module, "boottime", clock.boottime)
-    return clock
+    return Clock(monkeypatch, "boottime")
 
 
 def stream() -> Stream:

@@ -10,24 +10,15 @@ from collections.abc import Hashable
 import pytest
 
 from hume_sync import PoolClosed
-from hume_sync.net import clock as clock_module
 from hume_sync.stream.executor import Stream
 from hume_sync.stream.leases import Lease, LeaseQueue, PoolThread, ThreadLife, WaitingClient
 from hume_sync.stream.named_streams import NamedStreams
-
-
-class Clock:
-    now = 1000.0
-
-    def boottime(self) -> float:
-        return self.now
+from tests.clocks import Clock
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(clock_module, "boottime", clock.boottime)
-    return clock
+    return Clock(monkeypatch, "boottime")
 
 
 def make(size: int = 1, max_waiting: int | None = None, max_stream_idle: float = 600.0) -> LeaseQueue:

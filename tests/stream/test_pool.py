@@ -39,8 +39,6 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.emulator import Emulator
-from hume_sync.net import clock
-from hume_sync.net.clock import boottime
 from hume_sync.net.deadline import Deadline
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.connections import PooledConnections
@@ -48,6 +46,7 @@ from hume_sync.stream.executor import Stream
 from hume_sync.stream.holders import LeaseReport
 from hume_sync.stream.leases import LeaseQueue, WaitingClient
 from hume_sync.stream.pool import StreamPool
+from tests.clocks import Later
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
 
@@ -112,20 +111,9 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return until_queued
 
 
-class Later:
-    """The pool's clock, which can be put forward."""
-
-    offset = 0.0
-
-    def boottime(self) -> float:
-        return boottime() + self.offset
-
-
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    later = Later()
-    monkeypatch.setattr(clock, "boottime", later.boottime)
-    return later
+    return Later(monkeypatch)
 
 
 def meet(first: Callable[[], _T], second: Callable[[], _T]) -> tuple[_T, _T]:

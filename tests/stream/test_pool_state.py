@@ -34,8 +34,7 @@ from hume_sync import (
 )
 from hume_sync.emulator import Emulator
 from hume_sync.emulator.journal import Journal, RequestSeen, data_digest_of
-from hume_sync.net import clock
-from hume_sync.net.clock import boottime
+from tests.clocks import Later
 from tests.emulator.support import tone, wav
 
 from .support import FACE
@@ -49,20 +48,9 @@ KEYS = ("a", "b", None)
 LENGTHS = (Fraction(1, 2), Fraction(1), Fraction(3))
 
 
-class Later:
-    """A clock that can be put forward."""
-
-    offset = 0.0
-
-    def boottime(self) -> float:
-        return boottime() + self.offset
-
-
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    later = Later()
-    monkeypatch.setattr(clock, "boottime", later.boottime)
-    return later
+    return Later(monkeypatch)
 
 
 @attrs.define(eq=False)

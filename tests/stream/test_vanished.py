@@ -28,14 +28,15 @@ from hume_sync import (
     TransportError,
 )
 from hume_sync.emulator import Emulator
-from hume_sync.net import clock, tcp
+from hume_sync.net import tcp
 from hume_sync.net import websocket as transport
-from hume_sync.net.clock import boottime
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.websocket import PING, WebSocket, build_control_frame
 from hume_sync.stream import connection
+from tests.clocks import Later
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Flow, Hole, Peer
+from tests.internals import raw_socket
 from tests.net.support import deaf
 
 CLIPS = [wav(tone(1.0, start=16_000 * i)) for i in range(3)]
@@ -53,20 +54,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_PONG_TIMEOUT", 0.2)
 
 
-class Later:
-    """The clock, which can be put forward."""
-
-    offset = 0.0
-
-    def boottime(self) -> float:
-        return boottime() + self.offset
-
-
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    later = Later()
-    monkeypatch.setattr(clock, "boottime", later.boottime)
-    return later
+    return Later(monkeypatch)
 
 
 class Pings:
@@ -123,7 +113,7 @@ def flow_of(hole: Hole, socket: StreamSocket) -> Flow:
     """The connection of a socket, as the hole sees it."""
     connection = socket._exchanges.stream.connection
     assert connection
-    name = connection._transport._wire._sock.getsockname()
+    name = raw_socket(connection).getsockname()
     return next(flow for flow in hole.flows if flow.sockets[0].getpeername() == name)
 
 

@@ -1,4 +1,4 @@
-"""A web application as people write them: a pool at module level, used by whatever thread serves the request."""
+"""A typical web application: a pool at module level, used by all threads that serve requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pool = client.pool([LanguageConfig()], max_size=MAX_SIZE, timeout=20)
 
 
 def app(environ: dict[str, Any], start_response: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
-    """Measure the text of the query; answer with its words, and with how this process fares."""
+    """Measure the text of the query; answer with its words, and the statistics of this process's pool."""
     (text,) = parse_qs(environ["QUERY_STRING"])["text"]
     with pool.socket() as socket:
         reply = socket.send_text(text)

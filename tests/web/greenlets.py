@@ -1,10 +1,10 @@
-"""Fifty greenlets on one pool, under gevent's patches; prints what came of it as JSON."""
+"""Run fifty greenlets on one pool, with gevent's patches, and print the result as JSON."""
 
 from gevent import monkey
 
 monkey.patch_all()
 
-import json  # noqa: E402 - nothing may be imported before the patches
+import json  # noqa: E402 - patch before other imports
 import sys  # noqa: E402
 import threading  # noqa: E402
 

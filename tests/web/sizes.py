@@ -1,4 +1,4 @@
-"""What the applications and their tests agree on."""
+"""Sizes shared by the applications and their tests."""
 
 MAX_SIZE = 4
 GREENLETS = 50

@@ -1,4 +1,4 @@
-"""The pool inside web servers: forked, threaded and green ones."""
+"""The pool inside web servers with processes, threads and greenlets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 @attrs.frozen
 class Server:
-    """How a server is started on a listening socket, and how many processes it forks."""
+    """The command of a server on a listening socket, and its number of worker processes."""
 
     name: str
     arguments: tuple[str, ...]
@@ -65,13 +65,13 @@ SERVERS = [
 
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
-    with Emulator(latency=0.01) as server:  # long enough for requests to meet
+    with Emulator(latency=0.01) as server:  # long enough for requests to overlap
         yield server
 
 
 @contextlib.contextmanager
 def serving(server: Server, base_url: str) -> Iterator[str]:
-    """Yields the URL; fails if the server did not end in order, or complained."""
+    """Run a server and yield its URL; fail if it does not end cleanly, or logs an error."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         process = subprocess.Popen(
             server.command(listener.fileno()),
@@ -83,7 +83,7 @@ def serving(server: Server, base_url: str) -> Iterator[str]:
             text=True,
         )
         port = listener.getsockname()[1]
-    try:  # from here on the listening socket is the server's alone: if that dies, requests are refused at once
+    try:  # now only the server has the listening socket, so requests are refused if it dies
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -119,7 +119,7 @@ def test_every_request_gets_its_own_reply_over_few_connections(server: Server, e
         opened[answer["pid"]] = max(opened[answer["pid"]], answer["stats"]["created"])
         assert answer["stats"]["errors"] == 0
     assert len(opened) <= server.workers
-    assert max(opened.values()) <= MAX_SIZE  # nothing failed, so none was ever made in place of another
+    assert max(opened.values()) <= MAX_SIZE  # nothing failed, so no connection was replaced
     counts = emulator.journal.counts
     assert counts["peak"] <= MAX_SIZE * len(opened)
     assert counts["handshakes"] <= MAX_SIZE * len(opened)

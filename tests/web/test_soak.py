@@ -1,4 +1,4 @@
-"""A short soak: that it runs, and what it must find even in half a minute."""
+"""A short run of the soak test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_half_a_minute_of_bad_weather() -> None:
+def test_the_soak_passes_with_frequent_faults() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.4", "--least", "3"],
         cwd=Path(__file__).parents[2],

@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from hume_sync.emulator import Emulator, Journal, Knobs
-from hume_sync.emulator.connection import Acceptor
-from hume_sync.emulator.scripted import ScriptedFaults
+from hume_sync.emulator.acceptor import Acceptor
+from hume_sync.emulator.scripted_faults import ScriptedFaults
 
 from .support import request, tone, wav
 
@@ -191,7 +191,7 @@ def test_a_failure_asked_for_is_the_answer_to_so_many_requests(server: Emulator)
 
 
 def test_a_fault_of_the_emulator_itself_is_answered_by_i0100(server: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hume_sync.emulator.handler.predict", lambda scene: 1 / 0)
+    monkeypatch.setattr("hume_sync.emulator.handler.predict", lambda inputs: 1 / 0)
     with _dial(server) as client:
         assert _ask(client, request("hi", "language", raw_text=True))["code"] == "I0100"
 
@@ -206,7 +206,7 @@ def test_a_message_beyond_the_limit_closes_with_1009() -> None:
 # --- time and cuts ---------------------------------------------------------------------------------------
 
 
-def test_an_idle_connection_is_closed_with_the_code_of_the_knob() -> None:
+def test_an_idle_connection_is_closed_with_the_configured_code() -> None:
     with Emulator(idle_timeout=0.05, idle_close_code=4001) as server, _dial(server) as client:
         assert _closed_with(client) == 4001
 
@@ -230,12 +230,12 @@ def test_a_client_that_pings_and_asks_nothing_is_closed_as_idle_in_the_end(count
 
 
 class _Silent:
-    """A wire on which a ping came after the last request, and then, if waited for again, a request."""
+    """A connection with a ping after the last request, and a request at the second call of `recv`."""
 
     closed_with = 0
 
     def __init__(self, now: float) -> None:
-        self.pinged_at = now + 60
+        self.last_ping_at = now + 60
         self._asked = False
 
     async def recv(self) -> str:
@@ -252,10 +252,10 @@ class _Silent:
 def test_a_ping_puts_off_the_idle_close_only_if_it_counts(counts: bool, received: str | None, code: int) -> None:
     async def wait() -> tuple[Any, int]:
         knobs = Knobs(idle_timeout=1, pings_count_as_activity=counts)
-        front = Acceptor(knobs, None, script=ScriptedFaults(), journal=Journal())
+        acceptor = Acceptor(knobs, None, faults=ScriptedFaults(), journal=Journal())
         now = asyncio.get_running_loop().time()
         silent = _Silent(now)
-        found = await front._next(silent, now, now - 60)  # type: ignore[arg-type]
+        found = await acceptor._receive(silent, now, now - 60)  # type: ignore[arg-type]
         return found, silent.closed_with
 
     assert asyncio.run(wait()) == (received, code)
@@ -266,7 +266,7 @@ def test_replies_wait_for_the_latency() -> None:
         assert "job_details" in _ask(client)
 
 
-def test_a_client_that_leaves_during_the_latency_is_let_go() -> None:
+def test_a_client_that_leaves_during_the_latency_is_noticed() -> None:
     with Emulator(latency=600) as server, _dial(server) as client:
         client.send(DETAILS)
         assert server.journal.wait_for(lambda journal: bool(journal.requests))
@@ -275,7 +275,7 @@ def test_a_client_that_leaves_during_the_latency_is_let_go() -> None:
 
 
 @pytest.mark.parametrize("replies", [0, 1, 3])
-def test_a_connection_is_cut_without_a_close_frame_after_so_many_replies(replies: int) -> None:
+def test_a_connection_is_aborted_without_a_close_frame_after_so_many_replies(replies: int) -> None:
     with Emulator(drop_after=replies) as server, _dial(server) as client:
         for _ in range(replies):
             assert "job_details" in _ask(client)
@@ -283,7 +283,7 @@ def test_a_connection_is_cut_without_a_close_frame_after_so_many_replies(replies
 
 
 @pytest.mark.parametrize(("code", "seen"), [(None, 1006), (1001, 1001), (4000, 4000)])
-def test_open_connections_are_cut_or_closed_on_demand(server: Emulator, code: int | None, seen: int) -> None:
+def test_drop_connections_aborts_or_closes_open_connections(server: Emulator, code: int | None, seen: int) -> None:
     with _dial(server) as one, _dial(server) as two:
         server.drop_connections(code)
         assert [_closed_with(client) for client in (one, two)] == [seen, seen]
@@ -292,7 +292,7 @@ def test_open_connections_are_cut_or_closed_on_demand(server: Emulator, code: in
 # --- journal ---------------------------------------------------------------------------------------------
 
 
-def test_the_journal_tells_who_came_and_what_was_asked_but_never_the_key(server: Emulator) -> None:
+def test_the_journal_records_clients_and_requests_but_never_the_key(server: Emulator) -> None:
     headers = {
         "X-Hume-Api-Key": "secret", "X-Hume-Client-Name": "python_sdk", "X-Hume-Client-Version": "0.6.0",
     }  # fmt: skip

@@ -1,7 +1,7 @@
-"""A local server behind a fault proxy, in a process of their own: what the soak's clients have to live with.
+"""The server of the soak test: a local server behind a fault proxy, in a separate process.
 
-Run as ``python -m benchmarks.weather SEED``: prints the port, plays faults until standard input ends, then prints what
-it has played as one line of JSON.
+``python -m benchmarks.faults SEED`` prints the port, injects faults until standard input is closed, and then prints
+the number of each fault as a line of JSON.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["EMULATOR_SEED", "FAULTS", "REFUSED", "SHARES"]
 EMULATOR_SEED = 7
 
 SHARES = {"connect": 0.15, "request": 0.04, "reply": 0.14, "idle": 0.05}
-"""How often a fault is played at each place of `FaultProxy`."""
+"""The probability of a fault at each place of `FaultProxy`."""
 
 REFUSED = "connect: refused"
-"""Played as "idle: server gone"; only the clients can count what comes of it."""
+"""The effect of "idle: server gone", which only the clients can count."""
 
 _OUTAGE = 0.15  # seconds
 
@@ -57,7 +57,7 @@ def _cut_upgrade(peer: Peer) -> bool:
 
 
 def _in_request(then: Fault) -> Fault:
-    """Read a part of the request: of a large one the client is then still writing."""
+    """Read a part of the request first, so the client is still writing if it is large."""
 
     def play(peer: Peer) -> bool:
         peer.file.read1(1000)
@@ -88,7 +88,7 @@ def _load_error(genuine: bytes) -> bytes:
 
 
 def _late(peer: Peer, genuine: bytes) -> bool:
-    peer.wait_gone()  # the client has given up: now comes the reply
+    peer.wait_gone()  # send the reply after the client has stopped waiting
     with suppress(OSError):
         peer.send(frame(genuine))
     return False
@@ -130,11 +130,11 @@ def _ping(peer: Peer) -> bool:
 
 
 def _server_gone(peer: Peer) -> bool:
-    raise NotImplementedError  # the plan puts the proxy's own in its place
+    raise NotImplementedError  # replaced by a method of the proxy
 
 
 def _refuses(status: int, *delays: int) -> Fault:
-    """Refuse the upgrade, with these Retry-After in turn."""
+    """Reject the handshake, with these values of Retry-After in turn."""
     faults = itertools.cycle(
         answer(f"HTTP/1.1 {status} No\r\nRetry-After: {delay}\r\nContent-Length: 0\r\n\r\n") for delay in delays
     )
@@ -146,7 +146,7 @@ def _refuses(status: int, *delays: int) -> Fault:
 
 
 FAULTS: dict[str, tuple[int, Fault]] = {
-    # Each with its weight: those that cost clients all their time are rarer.
+    # Weight and fault. Those that make a client wait for its timeout are rarer.
     "connect: deaf": (1, _deaf),
     "connect: 429, Retry-After": (1, _refuses(429, 0, 0, 0, 0, 1)),
     "connect: 503": (2, _refuses(503, 0)),
@@ -180,8 +180,8 @@ FAULTS: dict[str, tuple[int, Fault]] = {
 }
 
 
-class Forecast:
-    """A seeded plan: at each place a fault as often as `SHARES` says, dealt from a shuffled pack so that all come."""
+class FaultPlan:
+    """A seeded plan of faults with the probabilities of `SHARES`, dealt from shuffled packs so that all occur."""
 
     def __init__(self, seed: int) -> None:
         self.played: Counter[str] = Counter()
@@ -192,7 +192,7 @@ class Forecast:
         self._packs: dict[str, list[str]] = {place: [] for place in SHARES}
 
     def __call__(self, place: str) -> Fault | None:
-        """The fault to play now, or None."""
+        """Return the fault to inject now, or None."""
         with self._lock:
             self.exchanges += place == "request"
             if self._random.random() >= SHARES[place]:
@@ -207,18 +207,18 @@ class Forecast:
 
 
 def main() -> None:
-    """Serve until standard input ends."""
-    forecast = Forecast(int(sys.argv[1]))
-    with Emulator(seed=EMULATOR_SEED) as emulator, FaultProxy(("127.0.0.1", emulator.port), forecast) as proxy:
+    """Serve until standard input is closed."""
+    plan = FaultPlan(int(sys.argv[1]))
+    with Emulator(seed=EMULATOR_SEED) as emulator, FaultProxy(("127.0.0.1", emulator.port), plan) as proxy:
 
         def server_gone(peer: Peer) -> bool:
             proxy.go_away(_OUTAGE)
             return False
 
-        forecast.server_gone = server_gone
+        plan.server_gone = server_gone
         print(proxy.port, flush=True)
         sys.stdin.read()
-        print(json.dumps({"exchanges": forecast.exchanges, "played": forecast.played}), flush=True)
+        print(json.dumps({"exchanges": plan.exchanges, "played": plan.played}), flush=True)
 
 
 if __name__ == "__main__":

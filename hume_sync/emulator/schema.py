@@ -1,7 +1,7 @@
-"""The schema of a request: from one frame to a frozen value, or a fault.
+"""The schema of a request: parse a frame to an immutable value, or raise an error.
 
-Strict, as far as is known of the service: unknown fields are refused with the text that was seen in
-third-party outputs, types are not converted, and null stands for an absent field.
+It is as strict as the service is known to be: unknown fields are rejected with the text that was seen in
+third-party outputs, types are not converted, and null means that a field is absent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GRANULARITIES: Final = ("word", "sentence", "utterance", "passage")
 @safe_repr
 @frozen
 class FaceOptions:
-    """What is asked of the face model; None where the request does not say."""
+    """The options of the face model; None where the request does not set one."""
 
     facs: bool = False
     descriptions: bool = False
@@ -47,7 +47,7 @@ class FaceOptions:
 @safe_repr
 @frozen
 class LanguageOptions:
-    """What is asked of the language model."""
+    """The options of the language model."""
 
     sentiment: bool = False
     toxicity: bool = False
@@ -56,12 +56,12 @@ class LanguageOptions:
 
 @safe_repr
 @frozen
-class Request:
-    """One valid request."""
+class ParsedRequest:
+    """A valid request."""
 
     data: str | None = field(default=None, repr=False)
     models: tuple[str, ...] = ()
-    """Names of the models asked for, in the order of the request."""
+    """Names of the requested models, in the order of the request."""
     face: FaceOptions = field(factory=FaceOptions)
     language: LanguageOptions = field(factory=LanguageOptions)
     raw_text: bool = False
@@ -71,7 +71,11 @@ class Request:
 
 
 def load(raw: str | bytes) -> object:
-    """Return the JSON value of a frame; raises PayloadError E0100 for a binary frame or what is not JSON."""
+    """Return the JSON value of a frame.
+
+    Raises:
+        PayloadError: The frame is binary or not JSON (E0100).
+    """
     if isinstance(raw, str):
         try:
             return orjson.loads(raw)
@@ -81,15 +85,19 @@ def load(raw: str | bytes) -> object:
 
 
 def echo_of(value: object) -> tuple[str | None, bool]:
-    """Return the payload_id to echo and whether job details are wanted, however faulty the rest is."""
+    """Return the payload_id to echo and whether job details are requested, even if the rest is invalid."""
     if not isinstance(value, dict):
         return None, False
     payload_id = value.get("payload_id")
     return payload_id if isinstance(payload_id, str) else None, value.get("job_details") is True
 
 
-def parse(value: object) -> Request:
-    """Return the request in a JSON value; raises PayloadError E0101 where it breaks the schema."""
+def parse(value: object) -> ParsedRequest:
+    """Return the request in a JSON value.
+
+    Raises:
+        PayloadError: The value does not follow the schema (E0101).
+    """
     if not isinstance(value, dict):
         raise PayloadError("E0101", "Input should be an object")
     top = _Reader(value, _FIELDS)
@@ -99,7 +107,7 @@ def parse(value: object) -> Request:
         for name, config in top.mapping("models").items()
         if config is not None or name not in _MODEL_FIELDS
     }
-    request = Request(
+    request = ParsedRequest(
         data=top.text("data"),
         models=tuple(models),
         face=_face(models["face"]) if "face" in models else FaceOptions(),
@@ -135,7 +143,13 @@ def _language(config: _Reader) -> LanguageOptions:
 
 
 class _Reader:
-    """Takes typed fields out of one JSON object; ``fields`` None: no such object is allowed at all."""
+    """A reader of typed fields of a JSON object.
+
+    Args:
+        value: The object.
+        fields: The allowed names; None if no object is allowed here.
+        path: The name of the object in error messages.
+    """
 
     def __init__(self, value: object, fields: frozenset[str] | None, path: str = "") -> None:
         self._path = path
@@ -185,7 +199,7 @@ class _Reader:
         raise self.fault(name, "Input should be an object")
 
     def block(self, name: str) -> bool:
-        """Say whether an option without settings of its own (``{}``) is asked for."""
+        """Return whether an option without settings (``{}``) is requested."""
         if self._value.get(name) is None:
             return False
         _Reader(self._value[name], frozenset(), ".".join((self._path, name)))

@@ -7,7 +7,7 @@ import pytest
 
 from hume_sync.emulator.clips import Clip, PcmFormat
 from hume_sync.emulator.faults import PayloadError
-from hume_sync.emulator.wav import is_wav, read_wav
+from hume_sync.emulator.wav_decoder import is_wav, read_wav
 from tests.audiofiles import chunk, decoded_seconds, extensible, fmt, noise, riff
 
 from .support import tone, wav

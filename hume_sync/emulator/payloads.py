@@ -1,7 +1,7 @@
-"""From the ``data`` of a request to media: decoding, type by content, limits.
+"""Decode the ``data`` of a request to media, detect its type and check its limits.
 
-The order of the checks is that of the service as far as it is known: base64 (E0201), type (E0200), model
-against type (E0102), an audio signal for audio models (E0202), limits (E0203 and up).
+The checks run in the order of the service as far as it is known: base64 (E0201), type (E0200), model for that
+type (E0102), an audio signal for audio models (E0202), limits (E0203 and up).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .faults import UNPARSED_MEDIA, PayloadError
 from .images import JPEG, PNG, image_size
 from .knobs import Knobs
 from .lengths import read_lengths
-from .wav import is_wav, read_wav
+from .wav_decoder import is_wav, read_wav
 
 Kind = Literal["audio", "video", "image", "text", "facemesh"]
 
@@ -39,7 +39,7 @@ IMAGE_LIMIT: Final = 3000
 LANDMARKS: Final = 478
 """Points of one face, three coordinates each."""
 
-_FITS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+_ACCEPTED_KINDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "burst": frozenset({"audio", "video"}),
         "prosody": frozenset({"audio", "video"}),
@@ -53,7 +53,7 @@ _FITS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 @safe_repr
 @frozen
 class Media:
-    """One payload: its kind, its bytes, and what the models of that kind look at."""
+    """A decoded payload: its kind, its bytes, and the input for the models of that kind."""
 
     kind: Kind
     content: bytes = field(default=b"", repr=False)
@@ -63,20 +63,29 @@ class Media:
     size: tuple[int, int] = (0, 0)
     """Image: width and height in pixels."""
     seconds: Fraction | None = None
-    """Audio or video: its length, None if unknown."""
+    """Audio or video: its duration, None if unknown."""
     clip: Clip | None = None
-    """Audio, and the sound of a video."""
+    """The audio, also that of a video."""
 
 
 def read_media(data: str, models: Collection[str], *, raw_text: bool, knobs: Knobs) -> Media:
-    """Return the media in ``data`` for these models; raises PayloadError.
+    """Return the media in ``data`` for these models.
 
-    Facemesh landmarks are taken in the three encodings that official clients have used: base64 of the
+    Facemesh landmarks are accepted in the three encodings that official clients have used: base64 of the
     JSON text, the JSON text itself, and base64 with ``raw_text`` set.
+
+    Args:
+        data: The field of the request.
+        models: The names of the models asked for.
+        raw_text: Whether ``data`` is plain text.
+        knobs: The settings of the server.
+
+    Raises:
+        PayloadError: The media is not readable, not for these models, or beyond a limit.
     """
-    media = _sniff(data, models, raw_text=raw_text, knobs=knobs)
+    media = _decode(data, models, raw_text=raw_text, knobs=knobs)
     for model in models:
-        if media.kind not in _FITS[model]:
+        if media.kind not in _ACCEPTED_KINDS[model]:
             raise PayloadError(
                 "E0102",
                 f"Streaming payload configured with model type '{model}', "
@@ -88,10 +97,10 @@ def read_media(data: str, models: Collection[str], *, raw_text: bool, knobs: Kno
     return media
 
 
-def _sniff(data: str, models: Collection[str], *, raw_text: bool, knobs: Knobs) -> Media:
+def _decode(data: str, models: Collection[str], *, raw_text: bool, knobs: Knobs) -> Media:
     if raw_text and set(models) != {"facemesh"}:
         return Media("text", text=data)
-    if data.lstrip().startswith("["):  # never base64: landmarks as plain JSON
+    if data.lstrip().startswith("["):  # not base64: landmarks as plain JSON
         media = _detect_text(data.encode(), models, knobs)
         if media.kind == "facemesh":
             return media
@@ -118,7 +127,7 @@ def _detect(content: bytes, models: Collection[str], knobs: Knobs) -> Media:
 
 def _wav(content: bytes) -> Media:
     clip = read_wav(content)
-    if clip is None:  # compressed, as any other file that holds audio
+    if clip is None:  # compressed: measure it like any other audio file
         seconds = read_lengths(content).audio
         if seconds is None:
             raise PayloadError("E0200", UNPARSED_MEDIA)
@@ -142,7 +151,7 @@ def _detect_text(content: bytes, models: Collection[str], knobs: Knobs) -> Media
             return Media("facemesh", content, faces=tuple(_read_face(face, knobs) for face in landmarks))
         except PayloadError:
             if "facemesh" in models:
-                raise  # meant as landmarks; for any other model it is a text that happens to be a JSON list
+                raise  # for any other model, this is text that happens to be a JSON list
     return Media("text", content, text=text)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hume_sync.emulator.faults import PayloadError
-from hume_sync.emulator.requests import FaceOptions, LanguageOptions, Request, echo_of, load, parse
+from hume_sync.emulator.schema import FaceOptions, LanguageOptions, ParsedRequest, echo_of, load, parse
 
 
 def _fault(value: Any) -> PayloadError:
@@ -98,10 +98,10 @@ def test_a_request_for_nothing_is_refused_with_e0101(value: Any) -> None:
 
 def test_null_stands_for_an_absent_field() -> None:
     nulls = dict.fromkeys(["raw_text", "stream_window_ms", "job_details", "payload_id", "data", "models"])
-    assert parse({"reset_stream": True, **nulls}) == Request(reset_stream=True)
+    assert parse({"reset_stream": True, **nulls}) == ParsedRequest(reset_stream=True)
     options = {"facs": None, "fps_pred": None, "identify_faces": None}
     parsed = parse({"data": "x", "models": {"prosody": None, "face": options, "language": {"granularity": None}}})
-    assert parsed == Request(data="x", models=("face", "language"))
+    assert parsed == ParsedRequest(data="x", models=("face", "language"))
 
 
 def test_all_that_may_be_asked_for_is_read() -> None:
@@ -116,7 +116,7 @@ def test_all_that_may_be_asked_for_is_read() -> None:
             "stream_window_ms": 500, "reset_stream": True, "job_details": True, "payload_id": "p",
         }
     )  # fmt: skip
-    assert parsed == Request(
+    assert parsed == ParsedRequest(
         data="x",
         models=("language", "burst", "face"),
         face=FaceOptions(True, True, True, 1.5, 0.5, 60),

@@ -9,7 +9,7 @@ import pytest
 
 from hume_sync.emulator.faults import PayloadError
 from hume_sync.emulator.knobs import Knobs
-from hume_sync.emulator.media import Media, read_media
+from hume_sync.emulator.payloads import Media, read_media
 from tests.audiofiles import encoded
 
 from .support import avi, b64, face, flac, jpeg, mp4, png, tone, wav, webm
@@ -43,7 +43,7 @@ def _fault(data: bytes | str, *models: str, raw_text: bool = False, **knobs: Any
         (orjson.dumps([face()]), "facemesh", "facemesh"),
     ],
 )
-def test_the_kind_is_told_by_the_content(content: bytes, model: str, kind: str) -> None:
+def test_the_kind_is_detected_from_the_content(content: bytes, model: str, kind: str) -> None:
     assert _read(content, model).kind == kind
 
 
@@ -134,7 +134,7 @@ def test_an_image_of_3000_pixels_square_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("raw_text", [True, False])
-def test_more_than_ten_thousand_characters_are_refused_with_the_code_of_the_knob(raw_text: bool) -> None:
+def test_more_than_ten_thousand_characters_are_refused_with_the_configured_code(raw_text: bool) -> None:
     def data(count: int) -> str:
         text = "é" * count
         return text if raw_text else b64(text.encode())
@@ -164,19 +164,19 @@ def test_landmarks_arrive_the_same_in_every_encoding_of_the_official_clients(pla
         face(),
     ],
 )
-def test_landmarks_of_another_shape_are_refused_with_the_code_of_the_knob(landmarks: Any) -> None:
+def test_landmarks_of_another_shape_are_refused_with_the_configured_code(landmarks: Any) -> None:
     content = orjson.dumps(landmarks)
     assert _fault(content, "facemesh", face_limit=1000).code == "E0200"
     assert _fault(content, "facemesh", face_limit=1000, facemesh_shape_code="E0101").code == "E0101"
 
 
-def test_too_many_faces_are_refused_with_the_code_of_the_knob() -> None:
+def test_too_many_faces_are_refused_with_the_configured_code() -> None:
     content = orjson.dumps([face()] * 11)
     assert len(_read(content, "facemesh").faces) == 11
     assert _fault(content, "facemesh", face_limit=10).code == "E0207"
 
 
-def test_raw_text_is_text_whatever_it_looks_like() -> None:
+def test_raw_text_is_always_text() -> None:
     assert _read("[[1, 2]]", "language", raw_text=True).kind == "text"
 
 
@@ -184,7 +184,7 @@ def test_raw_text_does_not_become_landmarks_beside_another_model() -> None:
     assert "'facemesh'" in _fault("words", "language", "facemesh", raw_text=True).text
 
 
-def test_an_unknown_length_is_what_the_knob_says() -> None:
+def test_an_unknown_length_is_unknown_seconds() -> None:
     clip = _read(webm(b"A_OPUS"), "prosody", unknown_seconds=0.5).clip
     assert clip is not None
     assert clip.seconds == 0.5

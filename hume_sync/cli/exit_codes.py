@@ -1,26 +1,31 @@
-"""How the command speaks of errors: one line each, and an exit status."""
+"""The exit status and the message of an error of the ``hume-sync`` command."""
 
 from __future__ import annotations
 
 from ..errors import ConfigurationError, HumeClientException, InputError, RequestError
 from ..stream.responses import printable
 
-__all__ = ["exit_status", "one_line"]
+__all__ = ["exit_status", "format_error"]
 
 _BAD_INPUT_CODES = ("E01", "E02")
-"""How the protocol's codes begin that object to what was sent; others are the server's own affair."""
+"""Prefixes of the protocol's error codes for invalid requests; other codes are failures of the server."""
 
 
 def exit_status(error: Exception) -> int:
-    """Return 2 for bad input, use or configuration, whoever found it; 1 for failures of server or network."""
+    """Return 2 for invalid input, usage or configuration, also as found by the server; 1 for other failures."""
     if isinstance(error, RequestError):
         return 2 if (error.code or "").startswith(_BAD_INPUT_CODES) else 1
     bad = isinstance(error, InputError | ConfigurationError) or not isinstance(error, HumeClientException)
     return 2 if bad else 1
 
 
-def one_line(error: Exception, name: str = "") -> str:
-    """Return the text of an error, fit for a terminal, with the name of what it is about in front."""
+def format_error(error: Exception, name: str = "") -> str:
+    """Return the message of an error, safe to print on a terminal.
+
+    Args:
+        error: The error.
+        name: The input it is about, which is put in front; empty for none.
+    """
     if isinstance(error, OSError) and error.filename:
         return printable(f"hume-sync: {error.strerror}: {error.filename!r}")
     return printable(f"hume-sync: {name}: {error}" if name else f"hume-sync: {error}")

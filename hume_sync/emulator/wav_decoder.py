@@ -1,4 +1,4 @@
-"""WAV files, read to the sample."""
+"""Decode WAV files to the exact sample."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from ..reprs import safe_repr
 from .clips import Clip, Coding, PcmFormat
 from .faults import UNPARSED_MEDIA, PayloadError
 
-_ENDS: Final = {b"RIFF": "little", b"RIFX": "big", b"RF64": "little", b"BW64": "little"}
-_PLAIN: Final = {1: "integer", 3: "float", 6: "a-law", 7: "mu-law"}
+_BYTE_ORDERS: Final = {b"RIFF": "little", b"RIFX": "big", b"RF64": "little", b"BW64": "little"}
+_CODINGS: Final = {1: "integer", 3: "float", 6: "a-law", 7: "mu-law"}
 _WIDTHS: Final = {"integer": {1, 2, 3, 4, 8}, "float": {4, 8}, "a-law": {1}, "mu-law": {1}}
 _MS_ADPCM, _IMA_ADPCM, _YAMAHA_ADPCM, _GSM, _EXTENSIBLE = 2, 17, 32, 49, 65534
 _SUBFORMAT: Final = bytes.fromhex("000000001000800000aa00389b71")
-_OPEN: Final = 2**32 - 1
-_MOST_CHUNKS: Final = 500
+_UNKNOWN_SIZE: Final = 2**32 - 1
+_MAX_CHUNKS: Final = 500
 
 
 @safe_repr
 @frozen
 class _Blocks:
-    """Compressed samples in blocks of one size; a block cut short holds ``head`` frames and what follows its head."""
+    """The layout of samples compressed in blocks of one size; the last block may be shorter."""
 
     rate: int
+    """Frames per second."""
     size: int
+    """Bytes of a block."""
     overhead: int
-    """Bytes of a block in front of its samples."""
+    """Bytes of a block's header."""
     head: int
-    """Frames in those bytes."""
+    """Frames in the header."""
     group: int
-    """Bytes that are only decoded together."""
+    """Bytes of a group, the smallest unit that can be decoded."""
     frames: int
     """Frames in a group."""
 
@@ -49,13 +51,13 @@ class _Blocks:
 
 
 def is_wav(content: bytes) -> bool:
-    """Say whether ``content`` begins like a WAV file, perhaps behind ID3 tags."""
-    begin = _tags(content)
-    return content[begin : begin + 4] in _ENDS and content[begin + 8 : begin + 12] == b"WAVE"
+    """Return whether ``content`` starts like a WAV file, possibly after ID3 tags."""
+    begin = _id3_size(content)
+    return content[begin : begin + 4] in _BYTE_ORDERS and content[begin + 8 : begin + 12] == b"WAVE"
 
 
-def _tags(content: bytes) -> int:
-    """Return how many bytes of ID3 tags ``content`` begins with."""
+def _id3_size(content: bytes) -> int:
+    """Return the size in bytes of the ID3 tags at the start of ``content``."""
     place = 0
     while content.startswith(b"ID3", place) and place + 10 <= len(content):
         a, b, c, d = content[place + 6 : place + 10]
@@ -65,66 +67,67 @@ def _tags(content: bytes) -> int:
 
 
 def read_wav(content: bytes) -> Clip | None:
-    """Return the samples of a WAV file.
+    """Return the audio of a WAV file, or None for an unknown compressed format.
 
-    To the sample: integers of 8 to 64 bits, floats of 32 and 64, and G.711, in RIFF, RIFX, RF64 and BW64. MS and IMA
-    ADPCM, Yamaha's and GSM 6.10 stay encoded, of a length counted in blocks. The sizes of a stream written to a pipe
-    (0, 0xFFFFFFFF or beyond the end) stand for "to the end".
-    None for other compressed formats. Raises PayloadError E0200 for a file without a usable format, and without one
-    place where its samples are.
+    Integers of 8 to 64 bits, floats of 32 and 64 bits and G.711 are exact to the sample, in RIFF, RIFX, RF64 and
+    BW64. MS, IMA and Yamaha ADPCM and GSM 6.10 stay encoded; their duration is counted in blocks. The data sizes of
+    a file written to a pipe (0, 0xFFFFFFFF or beyond the end) mean "to the end".
+
+    Raises:
+        PayloadError: The format is missing or invalid, or there is not exactly one data chunk (E0200).
     """
-    chunks = _Chunks(content[_tags(content) :])
+    chunks = _Chunks(content[_id3_size(content) :])
     found: dict[bytes, bytes] = {}
     for name, body in chunks:
         if name == b"data" and name in found:
-            raise _unparsed()  # which of them is meant?
+            raise _unreadable()  # ambiguous
         if name in {b"data", b"fmt "}:
             found.setdefault(name, body)
     if set(found) != {b"data", b"fmt "}:
-        raise _unparsed()
+        raise _unreadable()
     layout = _read_format(found[b"fmt "], chunks.order)
     if layout is None:
         return None
     if isinstance(layout, _Blocks):
         return Clip(found[b"data"], layout.seconds(len(found[b"data"])))
-    clip = Clip.of_samples(found[b"data"], layout)
-    return clip if chunks.order == "<" else Clip.of_samples(_turned(clip.content, layout.width), layout)
+    clip = Clip.from_samples(found[b"data"], layout)
+    return clip if chunks.order == "<" else Clip.from_samples(_to_little_endian(clip.content, layout.width), layout)
 
 
 class _Chunks:
-    """The chunks of a file, one after another."""
+    """An iterable of the chunks of a file, as name and body."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self.order = "<" if _ENDS[content[:4]] == "little" else ">"
+        self.order = "<" if _BYTE_ORDERS[content[:4]] == "little" else ">"
         self._is_64 = content[:4] in {b"RF64", b"BW64"}
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         place, long_size = 12, 0
-        for number in range(_MOST_CHUNKS):
+        for number in range(_MAX_CHUNKS):
             if place + 8 > len(self._content):
                 return
             name, size = struct.unpack_from(self.order + "4sI", self._content, place)
             place += 8
             if (name == b"ds64") != (self._is_64 and number == 0):
-                raise _unparsed()  # it comes first, where it has to come at all
+                raise _unreadable()  # required as the first chunk of a 64-bit file, and allowed nowhere else
             if name == b"ds64":
                 long_size = int.from_bytes(self._content[place + 8 : place + 16], "little")
             elif name == b"data":
                 size = self._samples(place, size, long_size)
             yield name, self._content[place : place + size]
-            place += size + size % 2  # chunks begin at even places
+            place += size + size % 2  # chunks are aligned to two bytes
 
     def _samples(self, place: int, size: int, long_size: int) -> int:
-        """Return the size of the samples that begin here."""
+        """Return the size of the samples at ``place``."""
         left = len(self._content) - place
         if self._is_64:
-            if size not in {_OPEN, long_size} or not 0 < long_size < 2**63:
-                raise _unparsed()
+            if size not in {_UNKNOWN_SIZE, long_size} or not 0 < long_size < 2**63:
+                raise _unreadable()
             return long_size
         if size == 0 and self._is_chunk(place):
-            raise _unparsed()  # no samples, or chunks among them?
-        return size if size not in {0, _OPEN} else left
+            raise _unreadable()  # ambiguous: no samples, or an unknown size
+        return size if size not in {0, _UNKNOWN_SIZE} else left
 
     def _is_chunk(self, place: int) -> bool:
         name, size = self._content[place : place + 4], self._content[place + 4 : place + 8]
@@ -134,10 +137,10 @@ class _Chunks:
 
 def _read_format(chunk: bytes, order: str) -> PcmFormat | _Blocks | None:
     if len(chunk) < 16:
-        raise _unparsed()
+        raise _unreadable()
     code, channels, rate, byte_rate, block, bits = struct.unpack_from(order + "HHIIHH", chunk)
-    if not channels or not rate or (order == ">" and code not in _PLAIN):
-        raise _unparsed()
+    if not channels or not rate or (order == ">" and code not in _CODINGS):
+        raise _unreadable()
     if code in {_MS_ADPCM, _IMA_ADPCM, _YAMAHA_ADPCM, _GSM}:
         return _read_blocks(code, channels, rate, block, bits)
     container = -(-bits // 8)
@@ -146,8 +149,8 @@ def _read_format(chunk: bytes, order: str) -> PcmFormat | _Blocks | None:
         bits = valid or bits
         fits = -(-bits // 8) == container or (bits, container, block) == (24, 4, 4 * channels)
         if size < 22 or chunk[26:40] != _SUBFORMAT or not fits:
-            raise _unparsed()
-    coding: Coding | None = _PLAIN.get(code)  # type: ignore[assignment]  # the values are its members
+            raise _unreadable()
+    coding: Coding | None = _CODINGS.get(code)  # type: ignore[assignment]  # the values are its members
     if coding is None:
         return None
     if coding in {"a-law", "mu-law"}:
@@ -158,7 +161,7 @@ def _read_format(chunk: bytes, order: str) -> PcmFormat | _Blocks | None:
         width = container
     agreed = block in {0, channels * width} or byte_rate == rate * channels * width
     if width not in _WIDTHS[coding] or not agreed or (coding == "float" and bits != 8 * width):
-        raise _unparsed()
+        raise _unreadable()
     return PcmFormat(rate, channels, width, coding)
 
 
@@ -176,20 +179,20 @@ def _read_blocks(code: int, channels: int, rate: int, block: int, bits: int) -> 
         blocks = _Blocks(rate, block, 4 * channels, 1, 4 * channels, 8)
         sound = block > 4 * channels and bits == 4
     if not sound or (block - blocks.overhead) % blocks.group:
-        raise _unparsed()
+        raise _unreadable()
     return blocks
 
 
-def _turned(samples: bytes, width: int) -> bytes:
-    """Return big-endian samples as little-endian ones."""
+def _to_little_endian(samples: bytes, width: int) -> bytes:
+    """Return big-endian samples in little-endian byte order."""
     if width == 3:
-        turned = bytearray(samples)
-        turned[0::3], turned[2::3] = samples[2::3], samples[0::3]
-        return bytes(turned)
+        swapped = bytearray(samples)
+        swapped[0::3], swapped[2::3] = samples[2::3], samples[0::3]
+        return bytes(swapped)
     values = array({1: "B", 2: "H", 4: "I", 8: "Q"}[width], samples)
     values.byteswap()
     return values.tobytes()
 
 
-def _unparsed() -> PayloadError:
+def _unreadable() -> PayloadError:
     return PayloadError("E0200", UNPARSED_MEDIA)
