@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import attrs
 
-from hume_sync.fastrtc.app_http import Answer
+from hume_sync.fastrtc.app_http import Response
 
 FRAME = 960
 """Samples of 20 ms, at the 48000 a second of everything here."""
@@ -119,14 +119,14 @@ class RTCFake:
 
     # --- from the test's thread -------------------------------------------------------------------------------
 
-    def offer(self, body: dict[str, Any], _deadline: object) -> Answer:
-        """Answer an offer."""
+    def offer(self, body: dict[str, Any], _deadline: object) -> Response:
+        """Response an offer."""
         self.offers.append(body)
         self.offering_threads.append(threading.current_thread())
         answer = self._do(lambda: self._answer(body))
         status, answer = self.edit(answer) if self.edit else (200, answer)
         text = answer if isinstance(answer, str) else json.dumps(answer)
-        return Answer(status, text, json=None if answer is text else answer, sentence=text)
+        return Response(status, text, json=None if answer is text else answer, error_excerpt=text)
 
     def wait(self, until: Callable[[], object], timeout: float = 10.0) -> None:
         """Until what clients do has come so far."""

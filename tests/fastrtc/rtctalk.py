@@ -11,9 +11,9 @@ import pytest
 
 from hume_sync.errors import HumeClientException
 from hume_sync.fastrtc import Session
-from hume_sync.fastrtc.app_http import Answer
+from hume_sync.fastrtc.app_http import Response
 from hume_sync.fastrtc.events import AudioChunk, Event
-from hume_sync.fastrtc.transport import Spoken
+from hume_sync.fastrtc.transport import Mark
 from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
@@ -43,7 +43,7 @@ BOOM = json.dumps({"type": "error", "message": "boom"})
 
 Open = Callable[..., WebRTCTransport]
 Begin = Callable[..., Session]
-PostOffer = Callable[[dict[str, Any], Deadline, Watch], Answer]
+PostOffer = Callable[[dict[str, Any], Deadline, Watch], Response]
 
 
 def require_webrtc() -> None:
@@ -84,7 +84,7 @@ def settings() -> dict[str, Any]:
 def event_of(link: WebRTCTransport) -> Event:
     event = link.receive(soon())
     assert event is not None
-    assert not isinstance(event, Spoken)
+    assert not isinstance(event, Mark)
     return event
 
 
@@ -107,7 +107,7 @@ def end_of(link: WebRTCTransport) -> HumeClientException:
 
 
 def link_of(session: Session) -> WebRTCTransport:
-    link = session._line.link
+    link = session._connection.transport
     assert isinstance(link, WebRTCTransport)
     return link
 

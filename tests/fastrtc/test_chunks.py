@@ -90,7 +90,7 @@ def test_bytes_may_be_divided_anywhere(cuts: list[int]) -> None:
         ([b"ab", [b"ab"]], 1, "chunk 2 of audio must be .*; got list"),
         ([b"ab", (7, b"ab")], 1, "the rate of chunk 2 of audio must be an int, 1000 to 768000 Hz; got 7"),
         ([b"ab", b"OggS...."], 1, "chunk 2 of audio is Ogg"),
-        ([wav(), b"the rest"], 1, "chunk 2 of audio is bare bytes behind a WAV file"),
+        ([wav(), b"the rest"], 1, "chunk 2 of audio is bare bytes after a WAV file"),
         ([(16000, wav())], 0, "chunk 1 of audio is .rate, array. with a WAV file"),
         ([io.BytesIO(b"ab")], 0, "chunk 1 of audio is no WAV file"),
     ],

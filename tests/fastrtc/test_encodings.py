@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.fastrtc import mulaw
 from hume_sync.fastrtc.audio import pieces
+from hume_sync.formats import mulaw
 from tests.audiofiles import chunk, extensible, fmt, riff
 
 from .sounds import SAMPLES, extension, pack, resample, samples_of, to_samples, tone, unpack, wav

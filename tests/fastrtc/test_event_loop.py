@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from hume_sync.fastrtc.event_loop import IsolatedEventLoop
+from hume_sync.fastrtc.rtc_media import IsolatedEventLoop
 
 from .talk import took
 

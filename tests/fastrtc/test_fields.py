@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.fastrtc.fields import OwnFields
+from hume_sync.fastrtc.events import ConnectFields
 
 from .fake import FakeFastRTC
 from .talk import client, say
@@ -58,7 +58,7 @@ def test_what_cannot_be_sent_is_refused_before_anything_is(fake: FakeFastRTC, fi
 
 
 def test_they_do_not_show() -> None:
-    own = OwnFields({"token": "hush"})
-    assert own.beside({"event": "start"}) == {"token": "hush", "event": "start"}
+    own = ConnectFields({"token": "hush"})
+    assert own.merged_into({"event": "start"}) == {"token": "hush", "event": "start"}
     assert "hush" not in repr(own) + repr(vars(own))
-    assert OwnFields(None).beside({"event": "start"}) == {"event": "start"}
+    assert ConnectFields(None).merged_into({"event": "start"}) == {"event": "start"}

@@ -7,8 +7,8 @@ import pytest
 
 from hume_sync import InputError
 from hume_sync.errors import HookError, OutputTooLarge
+from hume_sync.fastrtc.app import fetch_latest, open_events, post_input
 from hume_sync.fastrtc.app_http import AppClient
-from hume_sync.fastrtc.hooks import latest, open_events, post_input
 from hume_sync.net.deadline import Deadline
 from tests.faultproxy import Peer
 from tests.net.support import server
@@ -30,22 +30,22 @@ def test_the_latest_output_is_json_or_text(body: bytes, value: object) -> None:
         peer.send(answer(body))
 
     with server(view) as port:
-        assert latest(http(port), "/latest?stream=s", ID, Deadline(5)) == value
+        assert fetch_latest(http(port), "/latest?stream=s", ID, Deadline(5)) == value
     assert seen == ["GET /latest?stream=s&webrtc_id=6f1c HTTP/1.1"]
 
 
 def test_a_server_that_waited_in_vain_for_an_output_says_500() -> None:
     with server(says(answer(b"Internal Server Error", "500 Internal AppConfig Error"))) as port:
         with pytest.raises(HookError, match="/latest answered with HTTP 500: .* Error: no output came") as caught:
-            latest(http(port), "/latest", ID, Deadline(5))
+            fetch_latest(http(port), "/latest", ID, Deadline(5))
     assert caught.value.status == 500
 
 
 def test_the_latest_output_may_have_so_many_bytes_and_no_more() -> None:
     with server(says(answer(b"1" * 100)), says(answer(b"1" * 101))) as port:
-        assert latest(http(port), "/latest", ID, Deadline(5), 100)
+        assert fetch_latest(http(port), "/latest", ID, Deadline(5), 100)
         with pytest.raises(OutputTooLarge, match="larger than 100 bytes.* max_output_size") as caught:
-            latest(http(port), "/latest", ID, Deadline(5), 100)
+            fetch_latest(http(port), "/latest", ID, Deadline(5), 100)
     assert caught.value.limit == 100
 
 
@@ -97,4 +97,4 @@ def test_each_url_is_refused_by_its_own_name() -> None:
     with pytest.raises(Exception, match="^outputs "):
         open_events(nowhere, "updates", ID, 5)
     with pytest.raises(Exception, match="^latest "):
-        latest(nowhere, "latest", ID, Deadline(5))
+        fetch_latest(nowhere, "latest", ID, Deadline(5))

@@ -6,7 +6,7 @@ import pytest
 
 from hume_sync import ConfigurationError
 from hume_sync.fastrtc import FastRTCClient
-from hume_sync.fastrtc.ice import check_ice_servers
+from hume_sync.fastrtc.transport_rtc import check_ice_servers
 
 TURN = {"username": "me", "credential": "open-sesame-7"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.fastrtc.messages import to_message
+from hume_sync.fastrtc.events import to_message
 
 
 class Text(str):

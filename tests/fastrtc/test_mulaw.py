@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from hume_sync import InputError
-from hume_sync.fastrtc.mulaw import decode, encode
+from hume_sync.formats.mulaw import decode, encode
 
 EVERY_SAMPLE = struct.pack("<65536h", *range(-32768, 32768))
 EVERY_BYTE = bytes(range(256))

@@ -8,7 +8,7 @@ import pytest
 
 from hume_sync import ConfigurationError, ConnectError, ProtocolError
 from hume_sync.fastrtc import HookError
-from hume_sync.fastrtc.origin import AppEndpoint
+from hume_sync.fastrtc.app_http import AppEndpoint
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.proxies import Proxy
 from hume_sync.net.secret import Secret
@@ -122,7 +122,7 @@ def test_no_error_shows_a_header_that_the_server_repeats() -> None:
     body = b'{"detail": "open-sesame-7 is not known, nor is Bearer open-sesame-7 or 4711"}'
     with server(says(answer(body, "403 Forbidden"))) as port:
         reply = get(port, private=PRIVATE)
-    assert reply.sentence == '{"detail": "*** is not known, nor is *** or ***"}'
+    assert reply.error_excerpt == '{"detail": "*** is not known, nor is *** or ***"}'
     assert "sesame" not in repr(reply)
 
 

@@ -10,9 +10,8 @@ import pytest
 
 from hume_sync.errors import HookError
 from hume_sync.fastrtc import FastRTCClient
-from hume_sync.fastrtc.app_http import AppClient
-from hume_sync.fastrtc.origin import AppEndpoint
-from hume_sync.fastrtc.places import Places
+from hume_sync.fastrtc.app import URLFinder
+from hume_sync.fastrtc.app_http import AppClient, AppEndpoint
 
 from .fake import FakeFastRTC
 from .real.turns import STREAMS
@@ -56,10 +55,10 @@ class Asked:
         self.places: list[str] = []
         self._statuses = [*statuses]
         self._bodies = [*bodies]
-        self._searched = Places(AppClient(AppEndpoint(host="x", port=80, path="/app/echo/websocket/offer")))
+        self._searched = URLFinder(AppClient(AppEndpoint(host="x", port=80, path="/app/echo/websocket/offer")))
 
     def __call__(self, url: str = "/hook", name: str = "input_hook") -> str:
-        return self._searched.ask(name, url, self._request)
+        return self._searched.request(name, url, self._request)
 
     def _request(self, place: str) -> str:
         self.places.append(place)

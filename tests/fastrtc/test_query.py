@@ -9,7 +9,7 @@ import websocket
 
 from hume_sync.errors import HandshakeRejected
 from hume_sync.fastrtc import FastRTCClient, Reconnected
-from hume_sync.fastrtc.origin import AppEndpoint
+from hume_sync.fastrtc.app_http import AppEndpoint
 from hume_sync.net.secret import Secret
 from tests.net.support import server
 

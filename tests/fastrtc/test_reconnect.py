@@ -10,9 +10,10 @@ import pytest
 
 from hume_sync import ConnectError, MisuseError, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import FastRTCClient, Reconnected, ReplyTimeout, mulaw
+from hume_sync.fastrtc import FastRTCClient, Reconnected, ReplyTimeout
 from hume_sync.fastrtc.transport_ws import WebSocketTransport
 from hume_sync.fastrtc.turn_reader import TurnReader
+from hume_sync.formats import mulaw
 from tests.faultproxy import Peer, read_frame
 from tests.net.support import server, upgraded
 
@@ -89,7 +90,7 @@ def test_a_question_that_was_lost_where_another_call_noticed_is_not_waited_for(f
         keep_sending(session)
         with pytest.raises(ConnectionLost):
             session.reply(timeout=25)
-        assert session._line.has_waiting()
+        assert session._connection.has_pending()
         with pytest.raises(ReplyTimeout) as caught:  # told once
             session.reply(timeout=0.1)
         assert caught.value.messages == (Reconnected(session.webrtc_id, caught.value.messages[0].error),)
@@ -172,7 +173,7 @@ def test_a_server_that_hangs_up_at_a_reconnect_has_not_been_connected_to(fake: F
 
     with server(upgraded(run), upgraded(hang_up)) as port:
         with FastRTCClient(f"http://127.0.0.1:{port}").connect(reconnect=True) as session:
-            with pytest.raises(ConnectError, match="could not be made anew"):
+            with pytest.raises(ConnectError, match="could not reconnect"):
                 session.reply()
 
 
@@ -206,7 +207,7 @@ def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
     fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
-        hear = TurnReader._hear
+        hear = TurnReader._read_turn
 
         def overtaken(*args: Any, **kwargs: Any) -> bool:
             try:
@@ -216,7 +217,7 @@ def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
 
         session.send_audio(SPEECH)
         fake.drop()
-        monkeypatch.setattr(TurnReader, "_hear", overtaken)
+        monkeypatch.setattr(TurnReader, "_read_turn", overtaken)
         with pytest.raises(ConnectionLost):
             session.reply()
         monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""The line of a session, with links that are scripted: what is received in which order, and what is interrupted."""
+"""The reconnecting transport, on scripted transports: what is received in which order, and what is interrupted."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from hume_sync import ConnectError, HumeClientException, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import Custom, HookError, Reconnected
 from hume_sync.fastrtc.events import Event
-from hume_sync.fastrtc.reconnecting import OnReconnect, ReconnectingTransport
-from hume_sync.fastrtc.transport import Sleep, Spoken, Transport
+from hume_sync.fastrtc.transport import Mark, OnReconnect, ReconnectingTransport, Sleep, Transport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Sockets, Watch
 
@@ -26,11 +25,11 @@ pytestmark = pytest.mark.usefixtures("own_fakes")
 
 
 class Scripted:
-    """A link that has some events to tell, and then ends."""
+    """A transport that has some events, and then ends."""
 
     real_time = False
-    backlog = 0.0
-    ended = None
+    queued_seconds = 0.0
+    error = None
 
     def __init__(self, name: str, *events: Event, code: int | None = 1006) -> None:
         self.webrtc_id = name
@@ -49,7 +48,7 @@ class Scripted:
     def send(self, message: str | bytes, deadline: Deadline) -> None:
         raise self.lost
 
-    def mark(self, place: Spoken, deadline: Deadline, *, before: int = 0) -> None:
+    def send_mark(self, mark: Mark, deadline: Deadline, *, before: int = 0) -> None:
         raise self.lost
 
     def close(self, timeout: float) -> None:
@@ -59,17 +58,21 @@ class Scripted:
         self.aborted = True
 
 
-def line(*links: Transport, reconnect: bool = True, renewed: OnReconnect | None = None) -> ReconnectingTransport:
+def connection(
+    *transports: Transport, reconnect: bool = True, on_reconnect: OnReconnect | None = None
+) -> ReconnectingTransport:
     """One that goes through these."""
-    coming = iter(links)
+    coming = iter(transports)
 
     def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
-        link = next(coming, None)
-        if link is None:
+        transport = next(coming, None)
+        if transport is None:
             raise ConnectError("nobody there")
-        return link
+        return transport
 
-    return ReconnectingTransport(connect, timeout=5.0, reconnect=reconnect, renewed=renewed or (lambda *_: None))
+    return ReconnectingTransport(
+        connect, timeout=5.0, reconnect=reconnect, on_reconnect=on_reconnect or (lambda *_: None)
+    )
 
 
 def soon() -> Deadline:
@@ -78,7 +81,7 @@ def soon() -> Deadline:
 
 def received(it: ReconnectingTransport) -> Event | None:
     event = it.receive(soon(), soon())
-    assert not isinstance(event, Spoken)
+    assert not isinstance(event, Mark)
     return event
 
 
@@ -98,24 +101,24 @@ A, B, C = (Custom(name, None) for name in "ABC")
 
 
 def test_what_came_before_the_end_is_received_before_the_next_connection_begins() -> None:
-    it = line(Scripted("one", A, B), Scripted("two", C))
+    it = connection(Scripted("one", A, B), Scripted("two", C))
     with pytest.raises(ConnectionLost):  # noticed by who sends: the reader has seen nothing yet
-        it.use(lambda link: link.send_audio(SPEECH, soon()), soon())
-    assert it.has_waiting()
+        it.call(lambda transport: transport.send_audio(SPEECH, soon()), soon())
+    assert it.has_pending()
     assert all_of(it) == [A, B, Reconnected("two", "cut"), C]
 
 
 def test_what_was_put_back_comes_next() -> None:
-    it = line(Scripted("one", C), reconnect=False)
-    it.put_back([B])
-    it.put_back([A])
+    it = connection(Scripted("one", C), reconnect=False)
+    it.push_back([B])
+    it.push_back([A])
     assert all_of(it) == [A, B, C]
 
 
 def test_the_end_can_be_left_to_the_next_call() -> None:
-    it = line(Scripted("one"), Scripted("two"))
-    assert it.receive(soon(), soon(), spared=lambda error: error.close_code == 1006) is None
-    assert it.link.webrtc_id == "one"
+    it = connection(Scripted("one"), Scripted("two"))
+    assert it.receive(soon(), soon(), ignore=lambda error: error.close_code == 1006) is None
+    assert it.transport.webrtc_id == "one"
     with pytest.raises(ConnectionLost):
         received(it)
     assert received(it) == Reconnected("two", "cut")
@@ -129,11 +132,11 @@ def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None
             return super().receive(deadline)
 
     reading, both, may_go_on = threading.Event(), threading.Event(), threading.Event()
-    it = line(Watched("one", A, B), Scripted("two"))
+    it = connection(Watched("one", A, B), Scripted("two"))
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(received, it)
         assert reading.wait(5)
-        losing = threads.submit(it.use, lambda link: link.send_audio(SPEECH, soon()), soon())
+        losing = threads.submit(it.call, lambda transport: transport.send_audio(SPEECH, soon()), soon())
         assert not both.wait(0.2)
         may_go_on.set()
         assert isinstance(losing.exception(5), ConnectionLost)
@@ -142,15 +145,15 @@ def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None
 
 
 def test_the_next_connection_is_read_by_nobody_before_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    it = line(Scripted("one"), Scripted("two", A))
-    publish = ReconnectingTransport._publish
+    it = connection(Scripted("one"), Scripted("two", A))
+    publish = ReconnectingTransport._swap
     seen: list[Event | None] = []
 
     def overtaken(self: ReconnectingTransport, *args: Any) -> None:
         publish(self, *args)
         seen.append(received(it))
 
-    monkeypatch.setattr(ReconnectingTransport, "_publish", overtaken)
+    monkeypatch.setattr(ReconnectingTransport, "_swap", overtaken)
     with pytest.raises(ConnectionLost):
         received(it)
     assert seen == [Reconnected("two", "cut")]
@@ -165,7 +168,7 @@ def test_who_waits_for_another_reader_keeps_to_its_deadline() -> None:
             return A
 
     reading, may_end = threading.Event(), threading.Event()
-    it = line(Silent("one"))
+    it = connection(Silent("one"))
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(received, it)
         assert reading.wait(5)
@@ -177,84 +180,88 @@ def test_who_waits_for_another_reader_keeps_to_its_deadline() -> None:
 def test_a_link_that_cannot_be_made_what_the_old_one_was_is_ended_and_another_made_by_the_next_call() -> None:
     failures = [HookError("out of order")] * 2
 
-    def renewed(_: ReconnectingTransport, link: Transport, __: Deadline) -> None:
+    def renewed(_: ReconnectingTransport, transport: Transport, __: Deadline) -> None:
         if failures:
             raise failures.pop()
 
     made = [Scripted(name) for name in ("one", "two", "three", "four")]
-    it = line(*made, renewed=renewed)
+    it = connection(*made, on_reconnect=renewed)
     for _ in range(2):
         with pytest.raises(HookError):
             received(it)
-        assert it.link is made[0]
-        assert not it.has_waiting()
+        assert it.transport is made[0]
+        assert not it.has_pending()
     with pytest.raises(ConnectionLost):
         received(it)
-    assert [link.aborted for link in made] == [False, True, True, False]
+    assert [transport.aborted for transport in made] == [False, True, True, False]
     assert received(it) == Reconnected("four", "cut")
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1001, 1002, 1006, 1008, 1009, 1011, 1012, 1013, 4000])
 def test_what_was_cut_is_made_anew_and_what_was_ended_is_not(code: int | None) -> None:
     anew = code not in {1000, 1002, 1008, 1009, 4000}
-    it = line(Scripted("one", code=code), Scripted("two"))
+    it = connection(Scripted("one", code=code), Scripted("two"))
     with pytest.raises(ConnectionLost):
         received(it)
-    assert it.link.webrtc_id == ("two" if anew else "one")
-    assert it.has_waiting() == anew
+    assert it.transport.webrtc_id == ("two" if anew else "one")
+    assert it.has_pending() == anew
 
 
 def test_a_connection_that_cannot_be_made_anew_is_tried_again_by_the_next_call() -> None:
-    it = line(Scripted("one"))
+    it = connection(Scripted("one"))
     for _ in range(2):
         with pytest.raises(ConnectError, match="nobody there"):
             received(it)
-    assert not it.has_waiting()
+    assert not it.has_pending()
 
 
 def test_nothing_is_made_anew_unless_asked() -> None:
-    it = line(Scripted("one"), Scripted("two"), reconnect=False)
+    it = connection(Scripted("one"), Scripted("two"), reconnect=False)
     assert all_of(it) == []
-    assert it.link.webrtc_id == "one"
+    assert it.transport.webrtc_id == "one"
 
 
 # --- threads
 
 
 def test_two_threads_that_lose_a_connection_make_one_anew() -> None:
-    it = line(Scripted("one"), Scripted("two"), Scripted("three"))
-    lost = it.link
+    it = connection(Scripted("one"), Scripted("two"), Scripted("three"))
+    lost = it.transport
     together = threading.Barrier(2)
 
-    def lose(link: Transport) -> None:
-        assert link is lost
+    def lose(transport: Transport) -> None:
+        assert transport is lost
         together.wait(5)  # both have the first one
-        link.send_audio(SPEECH, soon())
+        transport.send_audio(SPEECH, soon())
 
     with ThreadPoolExecutor(2) as threads:
-        losing = [threads.submit(it.use, lose, soon()) for _ in range(2)]
+        losing = [threads.submit(it.call, lose, soon()) for _ in range(2)]
         assert [type(each.exception(5)) for each in losing] == [ConnectionLost] * 2
-    assert it.link.webrtc_id == "two"
+    assert it.transport.webrtc_id == "two"
     assert received(it) == Reconnected("two", "cut")
-    assert not it.has_waiting()
+    assert not it.has_pending()
 
 
 def test_what_is_done_steadily_is_done_before_the_connection_is_made_anew_or_after() -> None:
     order: list[str] = []
-    it = line(Scripted("one"), Scripted("two"), renewed=lambda _, link, __: order.append(f"renewed {link.webrtc_id}"))
+    it = connection(
+        Scripted("one"),
+        Scripted("two"),
+        on_reconnect=lambda _, transport, __: order.append(f"renewed {transport.webrtc_id}"),
+    )
     under_way, may_end = threading.Event(), threading.Event()
 
-    def work(link: Transport) -> None:
+    def work(transport: Transport) -> None:
         under_way.set()
         assert may_end.wait(5)
-        order.append(f"worked with {link.webrtc_id}")
+        order.append(f"worked with {transport.webrtc_id}")
 
     with ThreadPoolExecutor(2) as threads:
-        working = threads.submit(it.steadily, work, soon())
+        working = threads.submit(it.exclusively, work, soon())
         assert under_way.wait(5)
         losing = threads.submit(received, it)
         with pytest.raises(Timeout) as caught:
-            it.steadily(work, Deadline(0.05))
+            it.exclusively(work, Deadline(0.05))
         assert caught.value.phase == "lock"
         may_end.set()
         working.result(5)
@@ -263,17 +270,17 @@ def test_what_is_done_steadily_is_done_before_the_connection_is_made_anew_or_aft
 
 
 def test_what_is_done_steadily_does_nothing_steadily() -> None:
-    it = line(Scripted("one"))
+    it = connection(Scripted("one"))
     with pytest.raises(MisuseError, match="inside its own call"):
-        it.steadily(lambda _: it.steadily(lambda _: None, soon()), soon())
-    assert it.steadily(lambda link: link.webrtc_id, soon()) == "one"
+        it.exclusively(lambda _: it.exclusively(lambda _: None, soon()), soon())
+    assert it.exclusively(lambda transport: transport.webrtc_id, soon()) == "one"
 
 
 # --- interrupted
 
 
 def test_what_waits_for_its_turn_is_not_done_once_it_is_closed() -> None:
-    it = line(Scripted("one"))
+    it = connection(Scripted("one"))
     under_way, may_end = threading.Event(), threading.Event()
 
     def hold(_: Transport) -> None:
@@ -281,9 +288,9 @@ def test_what_waits_for_its_turn_is_not_done_once_it_is_closed() -> None:
         assert may_end.wait(5)
 
     with ThreadPoolExecutor(2) as threads:
-        holding = threads.submit(it.steadily, hold, soon())
+        holding = threads.submit(it.exclusively, hold, soon())
         assert under_way.wait(5)
-        waiting = threads.submit(it.steadily, hold, soon())
+        waiting = threads.submit(it.exclusively, hold, soon())
         it.interrupt()
         may_end.set()
         holding.result(5)
@@ -291,7 +298,7 @@ def test_what_waits_for_its_turn_is_not_done_once_it_is_closed() -> None:
 
 
 def test_a_request_is_interrupted_whenever_it_begins() -> None:
-    it = line(Scripted("one"))
+    it = connection(Scripted("one"))
     sockets = Sockets()
 
     def hang(watch: Watch) -> None:
@@ -300,27 +307,27 @@ def test_a_request_is_interrupted_whenever_it_begins() -> None:
         sockets.check()
 
     with pytest.raises(MisuseError, match="closed"):
-        it.ask(hang)
+        it.interruptible(hang)
 
     def begin(watch: Watch) -> None:
         watch(Sockets())
         raise AssertionError("it was closed before")
 
     with pytest.raises(MisuseError, match="closed"):
-        it.ask(begin)
+        it.interruptible(begin)
 
 
 def test_a_connection_that_comes_after_the_end_is_left_by_nobody() -> None:
     late = Scripted("two")
-    links = iter([Scripted("one"), late])
+    transports = iter([Scripted("one"), late])
 
     def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
-        link = next(links)
-        if link is late:
+        transport = next(transports)
+        if transport is late:
             it.interrupt()
-        return link
+        return transport
 
-    it = ReconnectingTransport(connect, timeout=5.0, reconnect=True, renewed=lambda *_: None)
+    it = ReconnectingTransport(connect, timeout=5.0, reconnect=True, on_reconnect=lambda *_: None)
     with pytest.raises(MisuseError, match="closed"):
         received(it)
     assert late.aborted

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hume_sync.fastrtc import resample as module
+from hume_sync.formats import resample as module
 
 from .sounds import pack, resample, samples_of, tone, unpack, wav
 

@@ -13,9 +13,9 @@ from typing import cast
 import pytest
 
 from hume_sync.errors import ConnectionLost, HumeClientException, InboxOverflow, MisuseError
-from hume_sync.fastrtc.event_loop import IsolatedEventLoop
 from hume_sync.fastrtc.events import Custom
 from hume_sync.fastrtc.rtc_loop import WebRTCLoop
+from hume_sync.fastrtc.rtc_media import IsolatedEventLoop
 from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from tests.net.support import in_child
@@ -223,4 +223,4 @@ def test_the_first_frame_is_due_at_once_even_where_the_clock_has_just_begun(monk
         loop._loop = cast("IsolatedEventLoop", runner.get_loop())
         monkeypatch.setattr(loop._loop, "time", lambda: 0.1)
         runner.run(loop._next_frame())
-    assert loop._due == pytest.approx(0.12)  # a frame later, and not the five that the clock has seen before
+    assert loop._next_frame_at == pytest.approx(0.12)  # a frame later, and not the five that the clock has seen before

@@ -15,8 +15,8 @@ import pytest
 
 from hume_sync.errors import ConnectionLost, Timeout
 from hume_sync.fastrtc import FastRTCClient
-from hume_sync.fastrtc.event_loop import IsolatedEventLoop
 from hume_sync.fastrtc.rtc_loop import WebRTCLoop
+from hume_sync.fastrtc.rtc_media import IsolatedEventLoop
 from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Pending
@@ -181,7 +181,7 @@ def test_where_aiortc_does_not_come_to_an_end_no_socket_is_left(
         await stop(transport)
 
     monkeypatch.setattr(RTCIceTransport, "stop", wait)
-    sockets = [made.get_extra_info("socket") for made in link._loop._loop._made]
+    sockets = [made.get_extra_info("socket") for made in link._loop._loop._opened]
     assert sockets
     assert took(lambda: link.close(5)) < 1
     assert not link._loop.thread.is_alive()
@@ -234,7 +234,7 @@ def test_what_is_asked_of_a_thread_that_is_ending_is_not_waited_for(monkeypatch:
     loop.stop()
     assert ending.wait(5)
     try:
-        for call in (lambda: loop.offer(Deadline(5)), lambda: loop.await_open(Deadline(5)), lambda: loop.get(soon())):
+        for call in (lambda: loop.offer(Deadline(5)), lambda: loop.wait_open(Deadline(5)), lambda: loop.recv(soon())):
             with pytest.raises(ConnectionLost):
                 call()
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hume_sync.fastrtc.rtc_audio import TrackFilter, both
+from hume_sync.fastrtc.rtc_media import TrackFilter, to_stereo
 
 RATE = 16000
 LOUD = b"\0\1" * (RATE // 50)
@@ -16,7 +16,7 @@ def heard(ear: TrackFilter, frames: list[bytes], began: float = 0.0) -> list[byt
     left = []
     for number, frame in enumerate(frames):
         ear.is_delayed(began + number / 50)
-        if ear.is_worth_hearing(frame):
+        if ear.should_keep(frame):
             left.append(frame)
     return left
 
@@ -84,5 +84,5 @@ def test_of_a_reply_shorter_than_what_is_held_back_the_next_gap_counts_anew() ->
 
 
 def test_one_channel_is_the_same_on_both() -> None:
-    assert both(b"\1\2\3\4\xff\x80") == b"\1\2\1\2\3\4\3\4\xff\x80\xff\x80"
-    assert both(b"") == b""
+    assert to_stereo(b"\1\2\3\4\xff\x80") == b"\1\2\1\2\3\4\3\4\xff\x80\xff\x80"
+    assert to_stereo(b"") == b""

@@ -12,8 +12,8 @@ import pytest
 
 from hume_sync import MisuseError, Timeout
 from hume_sync.fastrtc import Custom, LogMessage, Reconnected
-from hume_sync.fastrtc.app_http import Answer
-from hume_sync.fastrtc.reconnecting import ReconnectingTransport
+from hume_sync.fastrtc.app_http import Response
+from hume_sync.fastrtc.transport import ReconnectingTransport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
 from tests.faultproxy import Peer
@@ -55,7 +55,7 @@ def test_a_stream_goes_as_it_plays_whether_or_not_that_is_asked_for(
     monkeypatch.setattr(ReconnectingTransport, "sleep", lambda *_: pytest.fail("it is the link that waits"))
     for pace in (False, True):
         session.send_audio((bytes(2 * RATE) for _ in range(5)), pace=pace)
-    assert session._line.link.backlog > 9
+    assert session._connection.transport.queued_seconds > 9
     session.send_audio((bytes(2 * RATE) for _ in range(2)), pace=True)  # of which one second is waited for
 
 
@@ -137,7 +137,7 @@ def test_closing_while_a_new_connection_is_offered_ends_whatever_waits(begin: Be
     asked = threading.Event()
     with server(hangs(asked)) as port:
 
-        def offer(body: dict[str, Any], until: Deadline, watch: Watch) -> Answer:
+        def offer(body: dict[str, Any], until: Deadline, watch: Watch) -> Response:
             return http(port).post_json("/webrtc/offer", body, until, watch=watch)
 
         session = begin(offer, reconnect=True)

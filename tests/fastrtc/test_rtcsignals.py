@@ -103,7 +103,7 @@ def reconnecting(place: Place) -> None:
 
     session = place.begin(hang, lambda body, deadline, _: place.rtc.offer(body, deadline), reconnect=True)
     first = session.webrtc_id
-    link_of(session)._loop._tell(ConnectionLost("cut", close_code=1006))
+    link_of(session)._loop._end_soon(ConnectionLost("cut", close_code=1006))
     place.strike(session.reply, lambda: offers)
     assert session.webrtc_id == first
     assert isinstance(next(iter(session)), Reconnected)

@@ -14,10 +14,9 @@ import pytest
 
 from hume_sync import InputError, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import AudioChunk, Reconnected, Session, pacing
-from hume_sync.fastrtc.audio_sender import quiet_end
-from hume_sync.fastrtc.pacing import Pacing
-from hume_sync.fastrtc.reconnecting import ReconnectingTransport
+from hume_sync.fastrtc import AudioChunk, Reconnected, Session, sender
+from hume_sync.fastrtc.sender import Pacing, trailing_quiet
+from hume_sync.fastrtc.transport import ReconnectingTransport
 from hume_sync.net.deadline import Deadline
 
 from .fake import FakeFastRTC
@@ -78,7 +77,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(pacing, "monotonic", lambda: self.now)
+        monkeypatch.setattr(sender, "monotonic", lambda: self.now)
 
     def check(self) -> None:
         """As that of a line."""
@@ -88,8 +87,8 @@ class Clock:
 
     def times(self, messages: Any, deadline: Deadline, *, grows: bool = False) -> list[float]:
         line: Any = self
-        paced = Pacing(line, RATE, deadline, grows=grows, paced=True)
-        return [round(self.now - 1000, 6) for _ in paced.time(messages)]
+        paced = Pacing(line, RATE, deadline, extend=grows, paced=True)
+        return [round(self.now - 1000, 6) for _ in paced.schedule(messages)]
 
 
 def test_paced_messages_go_when_those_before_have_played(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +110,7 @@ def test_a_source_that_is_a_little_late_is_caught_up_with_and_a_pause_is_not(mon
 def test_a_paced_sound_is_sent_as_a_microphone_does(fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr(ReconnectingTransport, "sleep", lambda _, seconds: slept.append(seconds))
-    monkeypatch.setattr(pacing, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(sender, "monotonic", lambda: 0.0)
     with client(fake, "/echo").connect() as session:
         session.send_audio(SPEECH, end=True, pace=True)
         fake.wait(lambda: sum(lengths(fake)) == len(SPEECH) // 2 + 19200)
@@ -284,4 +283,4 @@ def test_a_generator_may_use_its_own_session(fake: FakeFastRTC) -> None:
     ],
 )
 def test_the_quiet_at_the_end_is_known(values: list[int], quiet: int) -> None:
-    assert quiet_end(array("h", values).tobytes()) == 2 * quiet
+    assert trailing_quiet(array("h", values).tobytes()) == 2 * quiet

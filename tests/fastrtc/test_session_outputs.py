@@ -129,7 +129,7 @@ def test_a_stream_that_was_dropped_reads_no_more(fake: FakeFastRTC) -> None:
         assert response
         with pytest.warns(ResourceWarning, match="outputs was not closed"):
             streams.clear()
-        assert response._wire.fileno() == -1
+        assert response._stream.fileno() == -1
         with session.outputs() as outputs:
             say(session)
             assert next(outputs)

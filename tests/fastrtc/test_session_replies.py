@@ -11,16 +11,8 @@ import pytest
 
 from hume_sync import MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import (
-    AudioChunk,
-    ErrorMessage,
-    FastRTCClient,
-    LogMessage,
-    Reply,
-    ReplyTimeout,
-    WarningMessage,
-    mulaw,
-)
+from hume_sync.fastrtc import AudioChunk, ErrorMessage, FastRTCClient, LogMessage, Reply, ReplyTimeout, WarningMessage
+from hume_sync.formats import mulaw
 from tests.faultproxy import Peer
 from tests.net.support import frame, server, upgraded
 

@@ -135,13 +135,13 @@ def backing_off(place: Place) -> None:
 def sending(place: Place) -> None:
     with place.session(knobs={"reads_most": 2, "buffers": 2**16}) as (_, session):
         place.strike(lambda: session.send_audio(bytes(40 * 2**20)))
-        session._line.link.abort()
+        session._connection.transport.abort()
 
 
 def sending_a_message(place: Place) -> None:
     with place.session(knobs={"reads_most": 2, "buffers": 2**16}) as (_, session):
         place.strike(lambda: flood(session))
-        session._line.link.abort()
+        session._connection.transport.abort()
 
 
 def flood(session: Session) -> None:
@@ -174,7 +174,7 @@ def iterating_beside_another(place: Place) -> None:
     with place.session() as (_, session):
         other = threading.Thread(target=lambda: list(session))
         other.start()
-        reading: CallLock = session._line._reading
+        reading: CallLock = session._connection._receive_lock
         place.strike(lambda: next(iter(session)), lambda: reading.holder)
         session.close()
         other.join(5)
@@ -290,11 +290,11 @@ def giving_inputs_again(place: Place) -> None:
     with place.session("/args", reconnect=True) as (fake, session):
         session.set_input(scale=2)
         with place.silent() as silent:
-            object.__setattr__(session._additional._server, "input_hook", place.url(silent.port))
+            object.__setattr__(session._additional._config, "input_hook", place.url(silent.port))
             fake.drop()
             place.strike(session.reply, lambda: silent.heard)
             assert silent.heard == 1
-            object.__setattr__(session._additional._server, "input_hook", "/input_hook")
+            object.__setattr__(session._additional._config, "input_hook", "/input_hook")
         with pytest.raises(ConnectionLost):
             session.reply()
         assert [hook["scale"] for hook in fake.hooks] == [2, 2]

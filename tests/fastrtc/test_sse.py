@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hume_sync.fastrtc.sse import TOO_LARGE, ServerSentEvent, SSEParser
+from hume_sync.fastrtc.outputs import TOO_LARGE, ServerSentEvent, SSEParser
 
 
 def parsed(stream: bytes) -> list[ServerSentEvent | None]:

@@ -19,7 +19,7 @@ from hume_sync.errors import (
     Timeout,
     TooManyConnections,
 )
-from hume_sync.fastrtc.app_http import Answer
+from hume_sync.fastrtc.app_http import Response
 from hume_sync.fastrtc.events import Custom, EndStream, ErrorMessage, FetchOutput, LogMessage
 from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
@@ -101,7 +101,7 @@ def test_whatever_answers_the_offer_badly_is_an_error_of_its_own(
 
 def test_how_long_to_wait_is_told_where_the_server_says_so() -> None:
     with pytest.raises(TooManyConnections) as caught:
-        WebRTCTransport.open(lambda *_: Answer(429, "", retry_after=7.0), **settings())
+        WebRTCTransport.open(lambda *_: Response(429, "", retry_after=7.0), **settings())
     assert caught.value.retry_after == 7.0
 
 

@@ -9,8 +9,7 @@ import pytest
 from hume_sync import ConnectError, InboxOverflow, MessageTooLarge, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost, HandshakeRejected
 from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, ReplyTimeout, TooManyConnections
-from hume_sync.fastrtc.call_with_retry import connect_with_retry
-from hume_sync.fastrtc.transport import Transport
+from hume_sync.fastrtc.transport import Transport, connect_with_retry
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.duplex import Heartbeat, Message
 from tests.faultproxy import Peer
@@ -60,7 +59,7 @@ def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
 
 @pytest.mark.parametrize("said", [b"{}", b'"%s"' % (b"x" * 2**20)], ids=["small", "large"])
 def test_a_server_that_floods_before_it_answers_is_left(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hume_sync.fastrtc.transport_ws._EARLY", 2 * 2**20)  # of 16: to fill that takes seconds
+    monkeypatch.setattr("hume_sync.fastrtc.transport_ws._MAX_PENDING", 2 * 2**20)  # of 16: to fill that takes seconds
     with (
         server(chatter(said)) as port,
         pytest.raises(InboxOverflow, match="and no answer to the first") as caught,

@@ -35,7 +35,7 @@ def client(hole: Hole, path: str = "/echo", **more: Any) -> FastRTCClient:
 
 def has_ended(session: Session) -> None:
     until = time.monotonic() + 10
-    while session._line.link.ended is None:
+    while session._connection.transport.error is None:
         assert time.monotonic() < until
         time.sleep(0.01)
 
@@ -121,7 +121,7 @@ def test_outputs_whose_own_connection_has_vanished_are_probed(hole: Hole) -> Non
         assert outputs.receive(timeout=0.3) is None
         response = outputs._opening._response
         assert response
-        sock = response._wire._sock
+        sock = response._stream._sock
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
         idle, interval, count = (sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names)

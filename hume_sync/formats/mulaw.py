@@ -1,7 +1,7 @@
-"""mu-law (ITU-T G.711), the form in which FastRTC carries audio: one byte a sample.
+"""mu-law (ITU-T G.711), the encoding of audio on a WebSocket of FastRTC: one byte a sample.
 
-Equal to the standard library's ``audioop``, which Python 3.13 no longer has, for every sample and every byte. The
-textbook's encoder is not: ``audioop`` cuts samples to 14 bits first, which differs by a step for 381 of them.
+Equal to the standard library's ``audioop``, which Python 3.13 removed, for every sample and every byte. The textbook's
+encoder is not: ``audioop`` cuts samples to 14 bits first, which differs by one step for 381 of them.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from ..net.extras import loaded_numpy
 __all__ = ["decode", "encode"]
 
 _SEGMENTS: Final = 8
-"""Of magnitudes, each twice as long as the one before."""
+"""Segments of magnitudes, each twice as long as the one before."""
 
 _STEPS: Final = 16
-"""In every segment."""
+"""Steps in each segment."""
 
 _BIAS: Final = 0x84
-"""Where the first segment begins: what is added to a magnitude before, and taken from it after."""
+"""The start of the first segment: added to a magnitude before encoding, and subtracted after decoding."""
 
 
 def encode(samples: bytes | bytearray | memoryview) -> bytes:
-    """Samples as mu-law.
+    """Return samples as mu-law.
 
     Args:
-        samples: s16le, one channel; none are fine.
+        samples: s16le, one channel; may be empty.
 
     Returns:
         One byte a sample; silence is 0xFF.
 
     Raises:
-        InputError: an odd number of bytes.
+        InputError: The number of bytes is odd.
     """
     samples = bytes(samples)
     if len(samples) % 2:
         raise InputError(f"samples are two bytes each, got {len(samples)} bytes: an odd number")
-    # Taken where it is loaded, never imported: that takes as long as coding a minute of audio without it.
+    # Only used if it is loaded: importing it takes as long as encoding a minute of audio without it.
     numpy = loaded_numpy()
     if numpy is not None:
         coded: bytes = numpy.frombuffer(_codes(), "u1")[numpy.frombuffer(samples, "<u2")].tobytes()
@@ -54,8 +54,8 @@ def encode(samples: bytes | bytearray | memoryview) -> bytes:
 
 
 def decode(data: bytes | bytearray | memoryview) -> bytes:
-    """Samples of mu-law: s16le, one channel, two bytes for each byte of ``data``."""
-    # A look-up in C for each of the two bytes is as fast as numpy, so there is no other way here.
+    """Return the samples of mu-law: s16le, one channel, two bytes for each byte of ``data``."""
+    # bytes.translate is as fast as numpy, so there is no second implementation.
     data = bytes(data)
     low, high = _samples()
     samples = bytearray(2 * len(data))
@@ -66,14 +66,14 @@ def decode(data: bytes | bytearray | memoryview) -> bytes:
 
 @functools.cache
 def _codes() -> bytes:
-    """The code of each 16-bit pattern: of the samples 0 to 32767, then of -32768 to -1.
+    """Return the code of each 16-bit pattern: of the samples 0 to 32767, then of -32768 to -1.
 
-    Written as runs of samples that share a code: within a segment all are of one length. Codes are stored
+    Built from runs of samples that share a code: within a segment all are of one length. Codes are stored
     complemented, so 0xFF to 0x80 are the positive ones from quiet to loud, and 0x7F to 0x00 the negative ones.
     """
     runs = [8 << segment for segment in range(_SEGMENTS) for _ in range(_STEPS)]
     # The first run lies around zero. Samples are cut to 14 bits downwards, which leaves four of it to the positive
-    # side and none to the negative one. Whatever is louder than the last run counts to it.
+    # side and none to the negative one. Samples louder than the last run get its code.
     positive = b"".join(bytes([0xFF - i]) * run for i, run in enumerate([4, *runs[1:]]))
     negative = b"".join(bytes([0x7F - i]) * run for i, run in enumerate([0, *runs[1:]]))
     return positive.ljust(32768, b"\x80") + negative.ljust(32768, b"\x00")[::-1]
@@ -81,7 +81,7 @@ def _codes() -> bytes:
 
 @functools.cache
 def _samples() -> tuple[bytes, bytes]:
-    """The low bytes and the high bytes of the samples that the codes 0x00 to 0xFF stand for."""
+    """Return the low bytes and the high bytes of the samples of the codes 0x00 to 0xFF."""
     quiet_to_loud = [(8 * step + _BIAS << segment) - _BIAS for segment in range(_SEGMENTS) for step in range(_STEPS)]
     positive = quiet_to_loud[::-1]
     samples = [-magnitude & 0xFFFF for magnitude in positive] + positive
