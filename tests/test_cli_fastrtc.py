@@ -196,11 +196,11 @@ def test_what_came_in_place_of_a_reply_is_printed_before_the_error(
         "WarningMessage(text='careful')",
         "7",
         "hume-sync: no audio came in time; the handler has heard the question: it takes longer than this, or has failed"
-        " without a word",
+        " without reporting it",
     ]
 
 
-def test_inputs_that_nobody_asks_for_are_told(
+def test_inputs_without_a_request_are_reported(
     fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["fastrtc", f"{fake.url}/echo", "--wav", question, "--set", "a=1", *RATES]) == 0
@@ -220,7 +220,7 @@ def test_where_the_reply_goes_is_left_as_it_was_until_there_is_one(
     assert old.read_bytes() == b"an old one"
 
 
-def test_a_reply_is_written_though_nobody_reads_the_lines(fake: FakeFastRTC, question: str, tmp_path: Path) -> None:
+def test_a_reply_is_written_without_a_reader_of_the_lines(fake: FakeFastRTC, question: str, tmp_path: Path) -> None:
     out = tmp_path / "reply.wav"
     parser = argparse.ArgumentParser()
     turns.add_arguments(parser)

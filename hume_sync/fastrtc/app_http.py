@@ -367,7 +367,9 @@ class StreamingResponse:
                 if from_outside(exc):
                     raise
                 if isinstance(exc, TimeoutError):
-                    raise Timeout("no more of the answer in time", phase="receive", maybe_processed=True) from None
+                    raise Timeout(
+                        "timed out waiting for the rest of the answer", phase="receive", maybe_processed=True
+                    ) from None
                 raise ConnectionLost(f"the answer was cut short: {exc}", phase="receive", maybe_processed=True) from exc
             if piece := self._body.feed(data):
                 return piece

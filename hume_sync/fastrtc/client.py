@@ -171,7 +171,7 @@ class FastRTCClient:
                 received in real time: a minute takes a minute, of which the last 10 s wait in a queue after
                 `Session.send_audio`; and the last 100 ms of a reply come with the next (see `AudioChunk.delayed`), or
                 not at all. "telephone" is the WebSocket at ``/telephone/handler``, used as Twilio does for a call: both
-                rates are 8000 there, whatever the client's; the handler gets no inputs and its outputs cannot be
+                rates are 8000 there, for any client; the handler gets no inputs and its outputs cannot be
                 received; `Session.webrtc_id` is the ``streamSid``.
             inputs: Returns the fields for a handler that waits for additional inputs, or None if there are none. Called
                 in the thread that waits for a reply or iterates, which raises what it raises.

@@ -98,7 +98,7 @@ class OutputStream:
 
     @property
     def ended(self) -> bool:
-        """Whether no more outputs will come: the stream has ended, or was closed."""
+        """Whether no further outputs will come: the stream has ended, or was closed."""
         return self._closed or (self._ended and not self._ready)
 
     def receive(self, default: Any = None, *, timeout: float = math.inf) -> Any:

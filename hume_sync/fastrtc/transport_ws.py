@@ -2,7 +2,7 @@
 
 There are two routes, that of applications (``/websocket/offer``) and that of telephones (``/telephone/handler``). They
 differ in the connection's id, in the first message, and in one field of the other messages. By telephone, messages have
-the form of Twilio's media streams, and audio has 8000 samples a second both ways, whatever the handler's rates.
+the form of Twilio's media streams, and audio has 8000 samples a second both ways at any rates of the handler.
 """
 
 from __future__ import annotations

@@ -301,7 +301,7 @@ class Turn:
 
     def survives(self, error: TransportError) -> bool:
         """Return whether the reply may be complete although the connection has ended; the next call then raises."""
-        if self.state is State.ASKING:  # the server will receive no more of the question
+        if self.state is State.ASKING:  # the server will not receive the rest of the question
             self._accept_held()
         server_closed = not self._real_time or error.close_code == 1000
         return self.state in (State.GREETING, State.ANSWERING, State.FAILED) and self.has_all_audio and server_closed

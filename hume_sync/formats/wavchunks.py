@@ -326,7 +326,7 @@ def _read_ds64(source: Source) -> int:
 
 
 def _is_chunk(source: Source, order: str) -> bool:
-    """Say whether a whole chunk begins here; where the source cannot seek, nobody can say."""
+    """Return whether a whole chunk begins here; False if the source cannot seek."""
     if source.size is None:
         return False
     begin = source.position

@@ -72,7 +72,7 @@ class RTCFake:
     Args:
         edit: makes another answer of the one that would be given: (status, body) of it.
         greeting: messages to each client whose data channel opens.
-        echoes: whether the handler hands on what it hears, frame by frame.
+        echoes: whether the handler returns what it receives, frame by frame.
     """
 
     def __init__(

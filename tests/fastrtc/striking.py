@@ -143,7 +143,7 @@ class Silent:
     """A server that answers nothing, from a certain point on.
 
     Args:
-        tls: its own settings; None: it speaks no TLS, whatever the client does.
+        tls: its own settings; None: it uses no TLS, for any client.
         answer: what it says once it has read the head of a request; "upgrade": the answer to an upgrade.
     """
 

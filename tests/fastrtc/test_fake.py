@@ -162,7 +162,7 @@ def test_a_ping_may_go_unanswered(fake: FakeFastRTC) -> None:
         assert wire.next() == {"type": "custom", "data": 1}
 
 
-def test_a_server_that_has_stopped_reading_still_speaks() -> None:
+def test_a_server_that_has_stopped_reading_still_sends() -> None:
     with FakeFastRTC(reads_most=2, buffers=4096) as fake, registered(fake, "/raw") as wire:
         wire.send("ping")
         fake.say('{"type":"log","data":"there"}')
@@ -194,11 +194,11 @@ def test_events_come_in_the_forms_that_applications_give_them(fake: FakeFastRTC)
 
 def test_a_reader_that_goes_is_noticed(fake: FakeFastRTC) -> None:
     for path in ("/updates", "/endless"):
-        with Updates(fake.url, "nobody", path):
+        with Updates(fake.url, "unknown", path):
             request = fake.requests[-1]
             assert (request.path, request.query, request.status, request.open) == (
                 path,
-                {"webrtc_id": "nobody"},
+                {"webrtc_id": "unknown"},
                 200,
                 True,
             )
@@ -254,7 +254,7 @@ def test_a_test_may_bring_streams_of_its_own() -> None:
             assert ask(fake.url, "GET", f"/latest?webrtc_id={wire.id}") == (200, {"output": 24000})
 
 
-def test_it_speaks_tls() -> None:
+def test_it_serves_tls() -> None:
     serving, trusting = tls_contexts("127.0.0.1")
 
     async def visit(url: str) -> int | None:

@@ -332,7 +332,7 @@ def test_nothing_is_asked_before_the_first_output_is() -> None:
         opened(http(1))  # dropped
 
 
-def test_closing_ends_whoever_waits_for_the_head() -> None:
+def test_closing_ends_all_waits_for_the_head() -> None:
     with outputs(lambda peer: peer.wait_gone()) as stream, ThreadPoolExecutor(4) as threads:
         waiting = [threads.submit(list, stream) for _ in range(4)]
         while not stream._opening.started:

@@ -83,7 +83,7 @@ def test_any_other_message_refuses_nothing(message: object) -> None:
     assert rejection_from_message(message) is None
 
 
-def test_a_reason_nobody_knows_is_named_shortly_and_on_one_line() -> None:
+def test_an_unknown_reason_is_named_shortly_and_on_one_line() -> None:
     assert "'out_of_order'" in str(rejection_from_message(failed(error="out_of_order")))
     long = str(rejection_from_message(failed(error="\x1b[31m\n" + "x" * 10_000)))
     assert long.isprintable()
@@ -140,7 +140,7 @@ def test_an_answer_that_refuses_is_the_error_it_means(
         (404, {"detail": "Not Found"}, r"\(HTTP 404\)$"),
     ],
 )
-def test_an_answer_without_a_message_is_told_by_its_status_and_its_words(status: int, body: Any, text: str) -> None:
+def test_an_answer_without_a_message_is_reported_by_its_status_and_its_words(status: int, body: Any, text: str) -> None:
     with pytest.raises(ConnectError, match=text):
         raise rejection_from_response(status, body)
 

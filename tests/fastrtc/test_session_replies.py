@@ -62,7 +62,7 @@ def test_a_reply_behind_which_the_connection_ends_is_returned_and_the_end_left_t
         session.send_audio(SPEECH, end=True)
         reply = session.reply(idle=4)
         assert heard(SPEECH) in reply.audio
-        assert not reply.complete  # nobody knows whether more was to come
+        assert not reply.complete  # more may have been to come
         with pytest.raises(ConnectionLost) as caught:
             session.reply()
     assert caught.value.close_code == code
@@ -124,7 +124,7 @@ def test_a_reply_ends_where_the_next_turn_begins_which_is_left_to_the_next_call(
     with client(fake, "/silent").connect() as session:
         for amplitude in (1000, 2000):
             fake.say(*(message("log", event.text) for event in TURN), media(level(amplitude, 800)))
-        replies = [session.reply(idle=4), session.reply(idle=0.05)]  # a pause ends it at once, whatever the idle time
+        replies = [session.reply(idle=4), session.reply(idle=0.05)]  # a pause ends it at once, for any idle time
     assert [reply.audio for reply in replies] == [mulaw.decode(level(amplitude, 800)) for amplitude in (1000, 2000)]
     assert [list(reply.messages) for reply in replies] == [TURN, TURN]
     assert [reply.complete for reply in replies] == [False, True]

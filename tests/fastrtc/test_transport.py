@@ -67,7 +67,7 @@ def connection(
     def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
         transport = next(coming, None)
         if transport is None:
-            raise ConnectError("nobody there")
+            raise ConnectError("no server there")
         return transport
 
     return ReconnectingTransport(
@@ -124,7 +124,7 @@ def test_the_end_can_be_left_to_the_next_call() -> None:
     assert received(it) == Reconnected("two", "cut")
 
 
-def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None:
+def test_who_reconnects_takes_nothing_that_another_thread_is_taking() -> None:
     class Watched(Scripted):
         def receive(self, deadline: Deadline) -> Event | None:
             (both if reading.is_set() else reading).set()
@@ -144,7 +144,7 @@ def test_who_makes_it_anew_takes_nothing_that_another_thread_is_taking() -> None
     assert all_of(it) == [B, Reconnected("two", "cut")]
 
 
-def test_the_next_connection_is_read_by_nobody_before_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_connection_is_read_by_no_thread_before_it_was_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     it = connection(Scripted("one"), Scripted("two", A))
     publish = ReconnectingTransport._swap
     seen: list[Event | None] = []
@@ -198,24 +198,24 @@ def test_a_link_that_cannot_be_made_what_the_old_one_was_is_ended_and_another_ma
 
 
 @pytest.mark.parametrize("code", [None, 1000, 1001, 1002, 1006, 1008, 1009, 1011, 1012, 1013, 4000])
-def test_what_was_cut_is_made_anew_and_what_was_ended_is_not(code: int | None) -> None:
-    anew = code not in {1000, 1002, 1008, 1009, 4000}
+def test_what_was_cut_is_replaced_and_what_was_ended_is_not(code: int | None) -> None:
+    reconnects = code not in {1000, 1002, 1008, 1009, 4000}
     it = connection(Scripted("one", code=code), Scripted("two"))
     with pytest.raises(ConnectionLost):
         received(it)
-    assert it.transport.webrtc_id == ("two" if anew else "one")
-    assert it.has_pending() == anew
+    assert it.transport.webrtc_id == ("two" if reconnects else "one")
+    assert it.has_pending() == reconnects
 
 
-def test_a_connection_that_cannot_be_made_anew_is_tried_again_by_the_next_call() -> None:
+def test_a_connection_that_cannot_be_replaced_is_tried_again_by_the_next_call() -> None:
     it = connection(Scripted("one"))
     for _ in range(2):
-        with pytest.raises(ConnectError, match="nobody there"):
+        with pytest.raises(ConnectError, match="no server there"):
             received(it)
     assert not it.has_pending()
 
 
-def test_nothing_is_made_anew_unless_asked() -> None:
+def test_nothing_is_replaced_unless_asked() -> None:
     it = connection(Scripted("one"), Scripted("two"), reconnect=False)
     assert all_of(it) == []
     assert it.transport.webrtc_id == "one"
@@ -224,7 +224,7 @@ def test_nothing_is_made_anew_unless_asked() -> None:
 # --- threads
 
 
-def test_two_threads_that_lose_a_connection_make_one_anew() -> None:
+def test_two_threads_that_lose_a_connection_reconnect_once() -> None:
     it = connection(Scripted("one"), Scripted("two"), Scripted("three"))
     lost = it.transport
     together = threading.Barrier(2)
@@ -242,7 +242,7 @@ def test_two_threads_that_lose_a_connection_make_one_anew() -> None:
     assert not it.has_pending()
 
 
-def test_what_is_done_steadily_is_done_before_the_connection_is_made_anew_or_after() -> None:
+def test_what_is_done_exclusively_is_done_before_the_connection_is_replaced_or_after() -> None:
     order: list[str] = []
     it = connection(
         Scripted("one"),
@@ -269,7 +269,7 @@ def test_what_is_done_steadily_is_done_before_the_connection_is_made_anew_or_aft
     assert order == ["worked with one", "renewed two"]
 
 
-def test_what_is_done_steadily_does_nothing_steadily() -> None:
+def test_what_is_done_exclusively_does_nothing_steadily() -> None:
     it = connection(Scripted("one"))
     with pytest.raises(MisuseError, match="inside its own call"):
         it.exclusively(lambda _: it.exclusively(lambda _: None, soon()), soon())
@@ -317,7 +317,7 @@ def test_a_request_is_interrupted_whenever_it_begins() -> None:
         it.interruptible(begin)
 
 
-def test_a_connection_that_comes_after_the_end_is_left_by_nobody() -> None:
+def test_a_connection_that_comes_after_the_end_is_never_leaked() -> None:
     late = Scripted("two")
     transports = iter([Scripted("one"), late])
 

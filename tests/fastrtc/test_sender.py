@@ -124,7 +124,7 @@ def test_a_paced_sound_takes_as_long_as_it_plays(fake: FakeFastRTC) -> None:
             sending = threads.submit(session.send_audio, itertools.repeat(bytes(320)), pace=True, timeout=0.3)
             fake.wait(lambda: bool(lengths(fake)))
             assert isinstance(sending.exception(10), Timeout)
-    assert sum(lengths(fake)) <= 0.5 * RATE  # of a source that has no end: no more than plays meanwhile, by far
+    assert sum(lengths(fake)) <= 0.5 * RATE  # of a source that has no end: far less than plays meanwhile
 
 
 # --- the end
@@ -159,7 +159,8 @@ def failing(error: BaseException) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("reconnect", [False, True])
 @pytest.mark.parametrize(
-    "error", [LookupError("no more"), ConnectionLost("of another", close_code=1006), Timeout("of another"), OSError(5)]
+    "error",
+    [LookupError("exhausted"), ConnectionLost("of another", close_code=1006), Timeout("of another"), OSError(5)],
 )
 def test_what_an_iterable_raises_is_no_end_of_the_session(fake: FakeFastRTC, error: Exception, reconnect: bool) -> None:
     class Chunks:
@@ -202,7 +203,7 @@ def test_what_was_sent_before_an_iterable_failed_is_a_question_all_the_same(fake
     def chunks() -> Iterator[bytes]:
         yield SPEECH
         yield bytes(2 * 2 * RATE)
-        raise LookupError("no more")
+        raise LookupError("exhausted")
 
     with client(fake, "/echo").connect() as session:
         with pytest.raises(LookupError):
@@ -246,7 +247,7 @@ def test_a_sound_begun_on_a_connection_that_was_lost_is_not_ended_on_the_next(fa
     assert len(fake.connections[1].media) == 2  # of the question behind it alone
 
 
-@pytest.mark.parametrize("make", [lambda: failing(LookupError("no more")), lambda: [SPEECH, None], lambda: b"odd"])
+@pytest.mark.parametrize("make", [lambda: failing(LookupError("exhausted")), lambda: [SPEECH, None], lambda: b"odd"])
 def test_no_media_is_left_in_a_traceback(fake: FakeFastRTC, make: Callable[[], Any]) -> None:
     with client(fake, "/echo").connect() as session, pytest.raises((LookupError, InputError)) as caught:
         session.send_audio(make())

@@ -110,7 +110,7 @@ def test_a_float_that_cannot_be_is_named_with_its_chunk() -> None:
         to_samples([np.zeros(3), np.array([0, np.nan])], 16000)
 
 
-@pytest.mark.parametrize("error", [LookupError("no more"), ConnectionLost("of another"), OSError(5, "no microphone")])
+@pytest.mark.parametrize("error", [LookupError("exhausted"), ConnectionLost("of another"), OSError(5, "no microphone")])
 def test_what_an_iterable_raises_comes_out_as_it_is(error: Exception) -> None:
     def chunks() -> Iterator[bytes]:
         yield SAMPLES

@@ -15,7 +15,7 @@ from hume_sync.fastrtc import FastRTCClient, Reconnected, Session
 from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 
 from .rtcfake import FRAME, RTCFake
-from .rtctalk import HELD_BACK, MARKS, PAUSE, RATE, STARTING, Begin, link_of, settings, turn
+from .rtctalk import HELD_BACK, MARKS, PAUSE, RATE, STARTING, Begin, settings, transport_of, turn
 from .striking import KINDS, Silent, struck, thrown
 from .webtalk import http
 
@@ -103,7 +103,7 @@ def reconnecting(place: Place) -> None:
 
     session = place.begin(hang, lambda body, deadline, _: place.rtc.offer(body, deadline), reconnect=True)
     first = session.webrtc_id
-    link_of(session)._loop._end_soon(ConnectionLost("cut", close_code=1006))
+    transport_of(session)._loop._end_soon(ConnectionLost("cut", close_code=1006))
     place.strike(session.reply, lambda: offers)
     assert session.webrtc_id == first
     assert isinstance(next(iter(session)), Reconnected)

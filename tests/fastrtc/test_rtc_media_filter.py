@@ -76,7 +76,7 @@ def test_a_gap_is_longer_than_frames_are_late_on_their_way(gap: float, late: int
     assert sum(delayed(ear, after(gap, 1.0, 8))) == late
 
 
-def test_of_a_reply_shorter_than_what_is_held_back_the_next_gap_counts_anew() -> None:
+def test_of_a_reply_shorter_than_what_is_held_back_the_next_gap_starts_again() -> None:
     ear = TrackFilter(RATE)
     ear.is_delayed(0.0)
     assert delayed(ear, after(1.0, 0.0, 3)) == [True] * 3

@@ -42,7 +42,7 @@ def test_it_goes_along_with_the_handshake_and_nowhere_else(
     assert [seen.query for seen in others] == [{}, {}]
 
 
-def test_it_goes_along_when_the_connection_is_made_anew(fake: FakeFastRTC) -> None:
+def test_it_goes_along_when_the_connection_is_replaced(fake: FakeFastRTC) -> None:
     with client(fake, "/echo?token=hush-hush").connect(reconnect=True) as session:
         fake.drop()
         event = next(iter(session))

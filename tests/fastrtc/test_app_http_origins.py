@@ -145,7 +145,7 @@ def test_no_error_shows_a_header_that_the_server_calls_a_type_of_content() -> No
         (["Token ab=cd=ef=gh"], "no ab=cd=ef=gh", "no ***"),
         (["a+b(c)d.e"], "a+b(c)d.e, not aab(c)d-e", "***, not aab(c)d-e"),
         (["****"], "**** is no token", "*** is no token"),
-        (["abcd", "cd**"], "abcd** is no token", "***** is no token"),  # what was taken out is looked at no more
+        (["abcd", "cd**"], "abcd** is no token", "***** is no token"),  # what was taken out is not examined again
         (["a"], "a tenant may have three", "a tenant may have three"),
         ([], "nothing is private", "nothing is private"),
     ],

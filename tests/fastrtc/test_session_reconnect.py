@@ -1,4 +1,4 @@
-"""Sessions whose connection is cut, and made anew where that is wanted."""
+"""Sessions whose connection is cut, and replaced where that is wanted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .real.turns import level, media, message
 from .talk import PONG, SPEECH, TURN, client, heard, keep_sending, say, say_to_its_end, took
 
 
-def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_made_anew(fake: FakeFastRTC) -> None:
+def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_replaced(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session:
         assert say(session)
         first = session.webrtc_id
@@ -116,8 +116,8 @@ def test_an_interrupted_program_connects_no_more(fake: FakeFastRTC, monkeypatch:
     listens = threading.Event()
     abort = WebSocketTransport.abort
 
-    def abort_and_be_overtaken(link: WebSocketTransport) -> None:
-        abort(link)
+    def abort_and_be_overtaken(transport: WebSocketTransport) -> None:
+        abort(transport)
         assert listening.result(5) == 1
 
     monkeypatch.setattr(WebSocketTransport, "abort", abort_and_be_overtaken)
@@ -134,7 +134,7 @@ def test_an_interrupted_program_connects_no_more(fake: FakeFastRTC, monkeypatch:
             raise KeyboardInterrupt
 
 
-def test_a_question_asked_anew_is_answered_whatever_came_of_the_first(fake: FakeFastRTC) -> None:
+def test_a_question_asked_again_is_answered_after_a_part_of_the_first(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session:
         for _ in range(2):
             session.send_audio(SPEECH)
@@ -203,7 +203,7 @@ def test_a_reply_that_came_before_the_loss_that_another_call_noticed_is_not_lost
             session.reply()
 
 
-def test_who_is_told_of_a_loss_does_not_forget_that_another_has_asked_again(
+def test_who_is_reported_of_a_loss_does_not_forget_that_another_has_asked_again(
     fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:

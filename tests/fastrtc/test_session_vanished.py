@@ -1,4 +1,4 @@
-"""Connections whose network forgets them: nothing comes through any more, and no end either."""
+"""Connections whose network forgets them: nothing comes through, not even an end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def has_ended(session: Session) -> None:
         time.sleep(0.01)
 
 
-def test_an_idle_session_notices_though_nobody_calls(hole: Hole) -> None:
+def test_an_idle_session_notices_without_a_call(hole: Hole) -> None:
     with client(hole).connect() as session:
         assert say(session)
         hole.forget()
@@ -52,7 +52,7 @@ def test_an_idle_session_notices_though_nobody_calls(hole: Hole) -> None:
             assert caught.value.retryable
 
 
-def test_an_idle_session_is_made_anew_by_the_next_call(hole: Hole) -> None:
+def test_an_idle_session_is_replaced_by_the_next_call(hole: Hole) -> None:
     with client(hole).connect(reconnect=True) as session:
         assert say(session)
         hole.forget()

@@ -58,7 +58,7 @@ def test_text_goes_as_it_is_and_values_as_json_and_bytes_as_bytes(message: Any, 
     ],
     ids=range(5),
 )
-def test_events_by_which_the_session_itself_speaks_are_refused(event: str, form: Any) -> None:
+def test_events_by_which_the_session_itself_sends_are_refused(event: str, form: Any) -> None:
     with pytest.raises(InputError, match=f"message must not be the event '{event}': "):
         to_message(form(event))
 

@@ -1,4 +1,4 @@
-"""Inputs and the connection they are for: when it is cut, and made anew."""
+"""Inputs and the connection they are for: when it is cut, and replaced."""
 
 from __future__ import annotations
 

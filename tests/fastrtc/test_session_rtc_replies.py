@@ -15,7 +15,7 @@ from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import EndStream, ErrorMessage, LogMessage, Reconnected, ReplyTimeout
 
 from .rtcfake import RTCFake, hertz, tone
-from .rtctalk import BOOM, KEPT, MARKS, PAUSE, RATE, STARTING, Begin, has_arrived, link_of, turn
+from .rtctalk import BOOM, KEPT, MARKS, PAUSE, RATE, STARTING, Begin, has_arrived, transport_of, turn
 from .talk import took
 
 pytestmark = MARKS
@@ -44,10 +44,10 @@ def speaking(rtc: RTCFake) -> Iterator[None]:
 # --- turns
 
 
-def test_a_reply_in_frames_is_whole_whatever_was_announced(rtc: RTCFake, begin: Begin) -> None:
+def test_a_reply_in_frames_is_whole_for_any_number_of_announcements(rtc: RTCFake, begin: Begin) -> None:
     session = begin()
     turn(rtc, session, PAUSE, *[STARTING] * 40, audio=tone(0.5, 48000))
-    reply = session.reply(timeout=20, idle=0.3)  # (it waits for no more pieces, or would be incomplete)
+    reply = session.reply(timeout=20, idle=0.3)  # (it does not wait for further pieces, or would be incomplete)
     assert reply.complete
     assert reply.messages == (LogMessage("pause_detected"), *[LogMessage("response_starting")] * 40)
     assert reply.seconds == pytest.approx(0.4, abs=0.03)
@@ -137,7 +137,7 @@ def test_a_reply_that_the_servers_end_may_have_cut_is_incomplete_and_the_end_com
 def test_a_reply_that_a_lost_connection_has_cut_is_raised(rtc: RTCFake, begin: Begin, reconnect: bool) -> None:
     session = begin(lambda body, deadline, _: rtc.offer(body, deadline), reconnect=reconnect)
     turn(rtc, session, PAUSE, STARTING, audio=tone(0.5, 48000))
-    link_of(session).abort()
+    transport_of(session).abort()
     with pytest.raises(ConnectionLost):
         session.reply(timeout=20, idle=15)
     if reconnect:
@@ -147,7 +147,7 @@ def test_a_reply_that_a_lost_connection_has_cut_is_raised(rtc: RTCFake, begin: B
 def test_a_reply_that_was_cut_where_another_call_noticed_is_raised(rtc: RTCFake, begin: Begin) -> None:
     session = begin(lambda body, deadline, _: rtc.offer(body, deadline), reconnect=True)
     turn(rtc, session, PAUSE, STARTING, audio=tone(0.5, 48000))
-    link_of(session).abort()
+    transport_of(session).abort()
     with pytest.raises(ConnectionLost):
         while True:
             session.send_audio(bytes(640))

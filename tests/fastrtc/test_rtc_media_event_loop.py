@@ -101,7 +101,7 @@ def test_work_that_goes_on_in_a_thread_is_not_waited_for() -> None:
         over.set()
 
 
-def test_what_nobody_sees_fail_is_told_to_our_log_alone_and_quietly(caplog: pytest.LogCaptureFixture) -> None:
+def test_unseen_failures_go_to_our_log_alone_and_quietly(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise ValueError("nonsense")
 

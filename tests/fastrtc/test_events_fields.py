@@ -29,9 +29,7 @@ def test_they_go_with_the_first_message_and_with_that_of_a_new_connection(fake: 
 
 @pytest.mark.parametrize("name", ["candidate", "event", "sdp", "type", "webrtc_id", "websocket_id"])
 @pytest.mark.parametrize("transport", ["websocket", "webrtc"])
-def test_reserved_names_are_refused_by_name_whatever_the_transport(
-    fake: FakeFastRTC, transport: str, name: str
-) -> None:
+def test_reserved_names_are_refused_by_name_for_every_transport(fake: FakeFastRTC, transport: str, name: str) -> None:
     with pytest.raises(
         InputError, match=f"^fields must not hold {name}: the connection sets it; accepted: any name but "
     ):

@@ -93,7 +93,7 @@ def test_an_answer_that_may_have_come_of_an_action_ends_the_search(status: int) 
     assert asked.places == ["http://x/app/echo/hook", "http://x/app/hook"]
 
 
-def test_what_is_nowhere_is_told_with_all_places_and_looked_for_again() -> None:
+def test_what_is_nowhere_is_reported_with_all_places_and_looked_for_again() -> None:
     asked = Asked(404, 405, 404, 0)
     where = "http://x/app/echo/hook or http://x/app/hook"
     with pytest.raises(

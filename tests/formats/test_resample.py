@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hume_sync.formats import resample as module
 
-from .sounds import pack, resample, samples_of, tone, unpack, wav
+from ..fastrtc.sounds import pack, resample, samples_of, tone, unpack, wav
 
 PAIRS = [(48000, 8000), (8000, 48000), (44100, 48000), (16000, 24000), (48000, 44100), (22050, 16001)]
 

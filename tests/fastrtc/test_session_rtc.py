@@ -1,4 +1,4 @@
-"""Sessions over WebRTC: inputs, and the end, from another thread too. (Replies: test_rtcreply.py.)"""
+"""Sessions over WebRTC: inputs, and the end, from another thread too. (Replies: test_session_rtc_replies.py.)"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.faultproxy import Peer
 from tests.net.support import server
 
 from .rtcfake import RTCFake
-from .rtctalk import MARKS, PAUSE, RATE, Begin, has_arrived, link_of
+from .rtctalk import MARKS, PAUSE, RATE, Begin, has_arrived, transport_of
 from .talk import took
 from .webtalk import http
 
@@ -30,7 +30,7 @@ ASKS = json.dumps({"type": "send_input", "data": []})
 
 
 def hangs(asked: threading.Event) -> Callable[[Peer], None]:
-    """A server that hears a request, and never answers it."""
+    """A server that receives a request, and never answers it."""
 
     def run(peer: Peer) -> None:
         peer.file.readline()
@@ -52,7 +52,7 @@ def test_a_stream_goes_as_it_plays_whether_or_not_that_is_asked_for(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = begin(timeout=0.5)
-    monkeypatch.setattr(ReconnectingTransport, "sleep", lambda *_: pytest.fail("it is the link that waits"))
+    monkeypatch.setattr(ReconnectingTransport, "sleep", lambda *_: pytest.fail("it is the transport that waits"))
     for pace in (False, True):
         session.send_audio((bytes(2 * RATE) for _ in range(5)), pace=pace)
     assert session._connection.transport.queued_seconds > 9
@@ -133,7 +133,7 @@ def test_inputs_are_answered_by_the_thread_that_iterates(rtc: RTCFake, begin: Be
     assert threads == [threading.current_thread()]
 
 
-def test_closing_while_a_new_connection_is_offered_ends_whatever_waits(begin: Begin) -> None:
+def test_closing_while_a_new_connection_is_offered_ends_all_waits(begin: Begin) -> None:
     asked = threading.Event()
     with server(hangs(asked)) as port:
 
@@ -141,7 +141,7 @@ def test_closing_while_a_new_connection_is_offered_ends_whatever_waits(begin: Be
             return http(port).post_json("/webrtc/offer", body, until, watch=watch)
 
         session = begin(offer, reconnect=True)
-        link_of(session).abort()  # as one that was lost
+        transport_of(session).abort()  # as one that was lost
         with ThreadPoolExecutor(1) as threads:
             waiting = threads.submit(session.reply)
             assert asked.wait(5)
@@ -149,13 +149,13 @@ def test_closing_while_a_new_connection_is_offered_ends_whatever_waits(begin: Be
             assert isinstance(waiting.exception(1), MisuseError)
 
 
-def test_a_connection_that_was_lost_is_made_anew_and_talks_on(rtc: RTCFake, begin: Begin) -> None:
+def test_a_connection_that_was_lost_is_replaced_and_talks_on(rtc: RTCFake, begin: Begin) -> None:
     session = begin(lambda body, deadline, _: rtc.offer(body, deadline), reconnect=True)
     first = session.webrtc_id
     rtc.say("the last words")
     has_arrived(session, 1)
     rtc.greeting = (PAUSE,)  # of the next
-    link_of(session).abort()
+    transport_of(session).abort()
     events = iter(session)
     assert next(events) == Custom(None, "the last words")
     assert next(events) == Reconnected(session.webrtc_id, "the session was ended")

@@ -157,7 +157,7 @@ def test_what_fails_because_of_the_end_is_the_end(rtc: RTCFake, monkeypatch: pyt
         WebRTCTransport.open(rtc.offer, **settings())
 
 
-def test_what_is_cancelled_for_whatever_reason_is_the_end(rtc: RTCFake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cancelled_for_any_reason_is_the_end(rtc: RTCFake, monkeypatch: pytest.MonkeyPatch) -> None:
     async def accept(*_: object) -> None:
         raise asyncio.CancelledError
 
@@ -167,11 +167,11 @@ def test_what_is_cancelled_for_whatever_reason_is_the_end(rtc: RTCFake, monkeypa
 
 
 def test_where_aiortc_does_not_come_to_an_end_no_socket_is_left(
-    rtc: RTCFake, open_link: Open, monkeypatch: pytest.MonkeyPatch
+    rtc: RTCFake, open_transport: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from aiortc import RTCIceTransport
 
-    link = open_link(rtc)
+    link = open_transport(rtc)
     stop = RTCIceTransport.stop
 
     async def wait(transport: Any) -> None:

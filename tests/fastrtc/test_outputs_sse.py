@@ -119,7 +119,7 @@ BIG = b"x" * 100
         (b":" + BIG * 9 + b"\n\ndata: 2\n\n", ["2"]),
     ],
 )
-def test_an_event_beyond_the_limit_is_told_of_and_the_next_ones_come(
+def test_an_event_beyond_the_limit_is_reported_of_and_the_next_ones_come(
     stream: bytes, events: list[str | None], size: int
 ) -> None:
     parser = SSEParser(max_event=100)
@@ -127,7 +127,7 @@ def test_an_event_beyond_the_limit_is_told_of_and_the_next_ones_come(
     assert [event.data if event else None for piece in pieces for event in parser.feed(piece)] == events
 
 
-def test_an_event_without_end_is_told_of_at_once_and_once() -> None:
+def test_an_event_without_end_is_reported_of_at_once_and_once() -> None:
     parser = SSEParser(max_event=100)
     assert parser.feed(b"data: " + BIG) == []
     assert parser.feed(BIG) == [TOO_LARGE]

@@ -17,7 +17,7 @@ from hume_sync.net.clock import monotonic
 from hume_sync.net.deadline import Deadline
 
 from .rtcfake import FRAME, RTCFake, tone
-from .rtctalk import HELD_BACK, MARKS, Begin, Open, event_of, has_arrived, link_of, soon
+from .rtctalk import HELD_BACK, MARKS, Begin, Open, event_of, has_arrived, soon, transport_of
 from .talk import took
 
 pytestmark = MARKS
@@ -26,7 +26,7 @@ pytestmark = MARKS
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\x00", b'{"type": "log", "data": "pause_detected"}', bytes(100_000)])
-def test_a_binary_message_is_data_whatever_it_holds(rtc: RTCFake, begin: Begin, data: bytes) -> None:
+def test_a_binary_message_is_data_with_any_content(rtc: RTCFake, begin: Begin, data: bytes) -> None:
     session = begin()
     rtc.say(data, "{}")
     assert session.receive(timeout=10) == Custom(None, data)
@@ -114,7 +114,7 @@ def test_who_waits_to_send_learns_at_once_that_the_session_is_closed(rtc: RTCFak
 
     with rtc.frozen(), ThreadPoolExecutor(1) as threads:
         flooding = threads.submit(flood)
-        condition = link_of(session)._loop._changed
+        condition = transport_of(session)._loop._changed
         assert condition.wait_for(lambda: bool(condition._waiters) or None, soon())
         session.close(0.1)
         assert isinstance(flooding.exception(10), MisuseError)
@@ -124,28 +124,28 @@ def test_who_waits_to_send_learns_at_once_that_the_session_is_closed(rtc: RTCFak
 
 def test_a_message_before_the_end_is_sent(rtc: RTCFake, begin: Begin) -> None:
     session = begin()
-    session.send("goodbye")
+    session.send("last")
     session.close()
-    rtc.wait(lambda: rtc.told == ["goodbye"])
+    rtc.wait(lambda: rtc.told == ["last"])
 
 
-def test_a_message_behind_the_servers_end_is_a_loss(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_message_behind_the_servers_end_is_a_loss(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     rtc.hang_up()
     with pytest.raises(ConnectionLost) as caught:
         while True:
-            link.send("x", soon())
+            transport.send("x", soon())
     assert caught.value.close_code == 1000
 
 
 # --- when audio came, and where it stands
 
 
-def chunks_of(link: WebRTCTransport, count: int) -> list[AudioChunk]:
+def chunks_of(transport: WebRTCTransport, count: int) -> list[AudioChunk]:
     """So many, which have come before any is fetched."""
-    loop = link._loop
+    loop = transport._loop
     assert loop._changed.wait_for(lambda: len(loop._inbox) >= count or None, Deadline(10))
-    events = [event_of(link) for _ in range(count)]
+    events = [event_of(transport) for _ in range(count)]
     chunks = [event for event in events if isinstance(event, AudioChunk)]
     assert len(chunks) == count
     return chunks
@@ -153,12 +153,12 @@ def chunks_of(link: WebRTCTransport, count: int) -> list[AudioChunk]:
 
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
 def test_audio_has_the_time_it_came_and_its_place_on_the_servers_time_line(
-    rtc: RTCFake, open_link: Open, rate: int
+    rtc: RTCFake, open_transport: Open, rate: int
 ) -> None:
-    link = open_link(rtc, output_sample_rate=rate)
+    transport = open_transport(rtc, output_sample_rate=rate)
     before = monotonic()
     rtc.play(tone(0.5, 48000) + bytes(2 * HELD_BACK))
-    chunks = chunks_of(link, 25)
+    chunks = chunks_of(transport, 25)
     behind = monotonic()
     times = [chunk.arrived for chunk in chunks]
     assert times == sorted(times)
@@ -170,24 +170,24 @@ def test_audio_has_the_time_it_came_and_its_place_on_the_servers_time_line(
         played += chunk.seconds
 
 
-def test_a_pause_that_the_server_counts_is_a_gap_on_its_time_line(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_pause_that_the_server_counts_is_a_gap_on_its_time_line(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     rtc.play(tone(0.2, 48000) + bytes(2 * HELD_BACK))
-    first = chunks_of(link, 10)
+    first = chunks_of(transport, 10)
     rtc.skip(3.0)
     rtc.play(tone(0.2, 48000) + bytes(2 * HELD_BACK))
-    second = chunks_of(link, 10)
+    second = chunks_of(transport, 10)
     assert second[-1].media_time == pytest.approx(19 * 0.02 + 3.0, abs=0.002)
     joined = with_pauses(first + second)
     assert len(joined) / 2 / 48000 == pytest.approx(20 * 0.02 + 3.0, abs=0.002)
 
 
-def test_silence_that_was_left_out_can_be_put_back(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_silence_that_was_left_out_can_be_put_back(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     speech = tone(0.2, 48000)
     rtc.play(speech + bytes(2 * 48000 * 5) + speech + bytes(2 * HELD_BACK))
     chunks = []
-    while (event := link.receive(Deadline(2.0))) is not None:
+    while (event := transport.receive(Deadline(2.0))) is not None:
         assert isinstance(event, AudioChunk)
         chunks.append(event)
     assert sum(chunk.seconds for chunk in chunks) == pytest.approx(0.2 + 2 + 0.2, abs=0.1)

@@ -181,7 +181,7 @@ def test_turning_a_file_into_samples_can_be_given_up(numpy: str, channels: int) 
         nonlocal checks
         checks += 1
         if checks == 3:
-            raise LookupError("nobody wants it any more")
+            raise LookupError("cancelled")
 
     content = wav(bytes(2 * channels * 44100 * 20), rate=44100, channels=channels)
     with pytest.raises(LookupError):

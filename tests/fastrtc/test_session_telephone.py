@@ -26,7 +26,7 @@ def called(fake: FakeFastRTC, path: str = "/echo", **more: Any) -> Session:
     return client(fake, path).connect("telephone", **more)
 
 
-def test_a_turn_by_telephone_has_8000_samples_a_second_whatever_the_client_s_rates(fake: FakeFastRTC) -> None:
+def test_a_turn_by_telephone_has_8000_samples_a_second_for_any_rates_of_the_client(fake: FakeFastRTC) -> None:
     with called(fake) as session:
         reply = session.ask(SPEECH, idle=0.05)
     assert reply.sample_rate == 8000
@@ -107,7 +107,7 @@ def test_a_call_is_refused_where_all_places_are_taken_and_takes_none(fake: FakeF
     assert caught.value.limit == 1
 
 
-def test_a_call_that_is_cut_is_made_anew_under_another_name(fake: FakeFastRTC) -> None:
+def test_a_call_that_is_cut_is_replaced_under_another_name(fake: FakeFastRTC) -> None:
     with called(fake, reconnect=True) as session:
         first = session.webrtc_id
         fake.end(1012)

@@ -60,11 +60,11 @@ def without(line: str) -> Edit:
     ],
 )
 def test_an_sdp_with_a_flaw_is_an_error_and_nothing_of_it_is_left(
-    rtc: RTCFake, open_link: Open, edit: Edit, error: type[HumeClientException], caplog: pytest.LogCaptureFixture
+    rtc: RTCFake, open_transport: Open, edit: Edit, error: type[HumeClientException], caplog: pytest.LogCaptureFixture
 ) -> None:
     rtc.edit = edited(edit)
     with pytest.raises(HumeClientException) as caught:
-        open_link(rtc, deadline=Deadline(1.0))
+        open_transport(rtc, deadline=Deadline(1.0))
     assert type(caught.value) is error
     assert caught.value.phase == "connect"
     rtc.hang_up()
@@ -72,19 +72,19 @@ def test_an_sdp_with_a_flaw_is_an_error_and_nothing_of_it_is_left(
     assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
-def test_a_server_that_was_reached_is_not_called_unreachable(rtc: RTCFake, open_link: Open) -> None:
+def test_a_server_that_was_reached_is_not_called_unreachable(rtc: RTCFake, open_transport: Open) -> None:
     rtc.edit = edited(lambda sdp: re.sub(r"(a=fingerprint:\S+) ..:..", r"\1 00:00", sdp))
     with pytest.raises(ConnectError, match="the server was reached, but"):
-        open_link(rtc)
+        open_transport(rtc)
 
 
-def test_an_sdp_of_any_length_does_not_keep_the_thread_busy(rtc: RTCFake, open_link: Open) -> None:
+def test_an_sdp_of_any_length_does_not_keep_the_thread_busy(rtc: RTCFake, open_transport: Open) -> None:
     more = "".join(
         f"a=candidate:1 1 udp 1 10.0.{number // 250}.{number % 250} 5 typ host\r\n" for number in range(4000)
     )
     rtc.edit = edited(lambda sdp: sdp.replace("a=end-of-candidates\r\n", more, 1))
     with pytest.raises(ProtocolError, match="longer than 65536"):
-        open_link(rtc)
+        open_transport(rtc)
 
 
 def test_what_a_server_says_of_our_own_headers_is_left_out_of_its_refusal() -> None:
@@ -100,31 +100,33 @@ def test_what_a_server_says_of_our_own_headers_is_left_out_of_its_refusal() -> N
     assert "'who is ***?'" in str(caught.value)
 
 
-def test_text_that_is_none_ends_the_connection(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_text_that_is_none_ends_the_connection(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     rtc.say_badly(b"\xff\xfe")
-    assert isinstance(end_of(link), ConnectionLost)
+    assert isinstance(end_of(transport), ConnectionLost)
 
 
-def test_a_server_that_talks_without_end_hinders_neither_receiving_nor_closing(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc, inbox_bytes=10**6)
+def test_a_server_that_talks_without_end_hinders_neither_receiving_nor_closing(
+    rtc: RTCFake, open_transport: Open
+) -> None:
+    transport = open_transport(rtc, inbox_bytes=10**6)
     with rtc.talking():
         for _ in range(100):
-            assert event_of(link) == Custom(None, "x" * 1000)
-        assert took(lambda: link.close(5)) < 1
-        assert not link._loop.thread.is_alive()
+            assert event_of(transport) == Custom(None, "x" * 1000)
+        assert took(lambda: transport.close(5)) < 1
+        assert not transport._loop.thread.is_alive()
 
 
-def test_a_server_that_plays_without_end_hinders_no_closing(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_server_that_plays_without_end_hinders_no_closing(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     rtc.play(tone(1, 48000) * 100)
-    event_of(link)
-    assert took(lambda: link.close(5)) < 1
-    assert not link._loop.thread.is_alive()
+    event_of(transport)
+    assert took(lambda: transport.close(5)) < 1
+    assert not transport._loop.thread.is_alive()
 
 
-def test_a_server_that_has_frozen_hinders_no_closing(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_server_that_has_frozen_hinders_no_closing(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     with rtc.frozen():
-        assert took(lambda: link.close(5)) < 1
-        assert not link._loop.thread.is_alive()
+        assert took(lambda: transport.close(5)) < 1
+        assert not transport._loop.thread.is_alive()

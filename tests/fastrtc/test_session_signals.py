@@ -217,7 +217,7 @@ def making_inputs(place: Place) -> None:
         fake.say(message("log", "pause_detected"))
         events = iter(session)
         next(events)
-        assert asked == [1, 1]  # what was given to nobody is asked for again
+        assert asked == [1, 1]  # inputs that were not delivered are requested again
 
 
 def opening_outputs(place: Place) -> None:
@@ -385,7 +385,7 @@ def test_what_a_signals_handler_raises_comes_out_as_it_is_wherever_a_call_waits(
 
 @pytest.mark.parametrize("phase", phases(short=True))
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_a_signals_handler_raises_comes_out(
+def test_all_that_a_signals_handler_raises_comes_out(
     phase: Callable[[Place], None], kind: str, certified: Contexts
 ) -> None:
     exc = KINDS[kind]()
