@@ -240,7 +240,7 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (["127.0.0.1", "--wav", "WAV"], "url has no scheme"),
         (["URL/echo"], "--wav"),
@@ -271,17 +271,17 @@ def complaint(arguments: list[str], fake: FakeFastRTC, question: str, capsys: py
     ],
 )
 def test_what_cannot_be_done_is_one_line_before_anything_is_sent(
-    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reported: str
 ) -> None:
     complained = complaint(arguments, fake, question, capsys)
     assert complained.startswith("2: hume-sync: ")
-    assert told in complained
+    assert reported in complained
     assert cli.main(["fastrtc", f"{fake.url}/nowhere", "--wav", question, *RATES]) == 1
     assert len(fake.requests) == 1  # this one: nothing came before it
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (["URL/nowhere", "--wav", "WAV"], "HTTP 403"),
         (["URL/silent", "--wav", "WAV", "--timeout", "0.3"], "no audio came in time"),
@@ -290,8 +290,8 @@ def test_what_cannot_be_done_is_one_line_before_anything_is_sent(
     ],
 )
 def test_a_server_that_fails_is_one_line_and_another_status(
-    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], arguments: list[str], reported: str
 ) -> None:
     complained = complaint(arguments, fake, question, capsys)
     assert complained.startswith("1: hume-sync: ")
-    assert told in complained
+    assert reported in complained

@@ -83,7 +83,7 @@ class WebRTCLoop:
         # Only used by the thread:
         self._peer: Any = None
         self._stop = asyncio.Event()
-        self._error: HumeClientException | None = None
+        self._end_error: HumeClientException | None = None
         self._loop: IsolatedEventLoop  # made in the thread, where no signal handler interrupts that
         self._calls: set[asyncio.Task[Any]] = set()
         self._listeners: set[asyncio.Task[None]] = set()
@@ -165,7 +165,7 @@ class WebRTCLoop:
                 raise clone_error(self.error)
             if self._running_loop is not None and not asked:
                 asked.append(True)
-                self._soon(begin)
+                self._call_soon(begin)
             return done[0] if done else None
 
         task = self._changed.wait_for(finished, deadline)
@@ -202,7 +202,7 @@ class WebRTCLoop:
                 raise clone_error(self.error)
             if not self._messages.has_room:
                 return None
-            self._soon(self._flush)
+            self._call_soon(self._flush)
             self._messages.put(message, size)
             return True
 
@@ -264,9 +264,9 @@ class WebRTCLoop:
 
     def _end_soon(self, error: HumeClientException) -> None:
         self._stop_error = self._stop_error or error
-        self._soon(self._check_stop)
+        self._call_soon(self._check_stop)
 
-    def _soon(self, call: Callable[[], object]) -> None:
+    def _call_soon(self, call: Callable[[], object]) -> None:
         """Call a function in the thread, unless that has ended, or not begun."""
         if self._running_loop is None:
             return
@@ -290,13 +290,17 @@ class WebRTCLoop:
         except OSError as exc:
             if self._running_loop is not None:
                 raise
-            self._error = ConnectError(f"no connection: {exc.strerror or exc}", phase="connect")  # too many open files
+            self._end_error = ConnectError(
+                f"no connection: {exc.strerror or exc}", phase="connect"
+            )  # too many open files
         finally:  # after any error, so that no caller waits for ever
             self._set_error()
 
     def _set_error(self) -> None:
         with self._lock:
-            self.error = self.error or self._error or ConnectionLost("the session failed", close_code=_ABNORMAL_CLOSURE)
+            self.error = (
+                self.error or self._end_error or ConnectionLost("the session failed", close_code=_ABNORMAL_CLOSURE)
+            )
             self._send_buffer.clear()
             self._changed.notify_all()
 
@@ -322,8 +326,8 @@ class WebRTCLoop:
             self._end(self._stop_error)
 
     def _end(self, error: HumeClientException) -> None:
-        if self._error is None:
-            self._error = error
+        if self._end_error is None:
+            self._end_error = error
         self._stop.set()
 
     async def _offer(self) -> str:
@@ -419,7 +423,7 @@ class WebRTCLoop:
             pass
 
     def _enqueue(self, item: AudioChunk | str | bytes, size: int) -> None:
-        if isinstance(self._error, InboxOverflow):  # after a lost event none may follow
+        if isinstance(self._end_error, InboxOverflow):  # after a lost event none may follow
             return
         with self._lock:
             self._inbox.append((item, size + _EVENT_OVERHEAD))

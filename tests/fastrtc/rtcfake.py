@@ -91,7 +91,7 @@ class RTCFake:
         """What clients have said, s16le, mono, 48000 a second; leading silence is left out."""
         self.closed = 0
         """Connections that have ended."""
-        self.told: list[str | bytes] = []
+        self.reported: list[str | bytes] = []
         """Messages of clients."""
         self._changed = threading.Condition()
         # of the loop's thread alone:
@@ -257,7 +257,7 @@ class RTCFake:
 
     def _answer_message(self, channel: Any, message: str | bytes) -> None:
         with self._changed:
-            self.told.append(message)
+            self.reported.append(message)
             self._changed.notify_all()
         text = str(message) if len(message) < 1000 else f"{len(message)} of something"
         channel.send(log(f"Server received: {text}"))

@@ -51,8 +51,8 @@ def test_the_fake_does_as_real_servers_do(fake: FakeFastRTC, play: Scenario) -> 
 def test_errors_and_warnings_come_in_both_spellings(fake: FakeFastRTC, spelling: str, name: str, text: str) -> None:
     with registered(fake, f"/{spelling}/{name}") as wire:
         wire.speak()
-        told = next(message for message in wire.until("media") if message.get("type") == name)
-        assert told == {"type": name, "data" if spelling == "page" else "message": text}
+        reported = next(message for message in wire.until("media") if message.get("type") == name)
+        assert reported == {"type": name, "data" if spelling == "page" else "message": text}
 
 
 def test_what_the_data_channel_carries_comes_over_the_websocket_too(fake: FakeFastRTC) -> None:

@@ -27,7 +27,7 @@ def failed(**meta: Any) -> dict[str, Any]:
     return {"status": "failed", "meta": meta}
 
 
-def told(error: ConnectError | None) -> tuple[object, ...]:
+def reported(error: ConnectError | None) -> tuple[object, ...]:
     """What a caller can act on, as it is behind a pickle."""
     error = pickle.loads(pickle.dumps(error))
     return type(error), getattr(error, "limit", None), error.status if error else None
@@ -62,12 +62,12 @@ def refused_connect(script: Script, **more: Any) -> ConnectError:
 def test_a_message_that_refuses_is_the_error_it_means(
     message: object, error: type[ConnectError], limit: int | None
 ) -> None:
-    assert told(rejection_from_message(message)) == (error, limit, None)
+    assert reported(rejection_from_message(message)) == (error, limit, None)
 
 
 @pytest.mark.parametrize("limit", [True, False, None, "7", -1, 7.0, [7], {}])
 def test_a_limit_that_is_no_count_is_not_passed_on(limit: object) -> None:
-    assert told(rejection_from_message(failed(error="concurrency_limit_reached", limit=limit))) == (
+    assert reported(rejection_from_message(failed(error="concurrency_limit_reached", limit=limit))) == (
         TooManyConnections,
         None,
         None,
@@ -127,7 +127,7 @@ def test_a_reason_is_shown_without_private_headers() -> None:
 def test_an_answer_that_refuses_is_the_error_it_means(
     status: int, body: Any, error: type[ConnectError], limit: int | None
 ) -> None:
-    assert told(rejection_from_response(status, body)) == (error, limit, status)
+    assert reported(rejection_from_response(status, body)) == (error, limit, status)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest
             peer.send(piece.encode())
         peer.wait_gone()
 
-    assert told(refused_connect(late)) == (TooManyConnections, 7, 429)
+    assert reported(refused_connect(late)) == (TooManyConnections, 7, 429)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest
 )
 def test_a_limit_is_found_however_the_answer_is_spaced(body: str) -> None:
     error = refused_connect(stays(answer(body.encode(), "429 Too Many Requests")))
-    assert told(error) == (TooManyConnections, 7, 429)
+    assert reported(error) == (TooManyConnections, 7, 429)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_a_limit_is_found_however_the_answer_is_spaced(body: str) -> None:
 )
 def test_a_refusal_tells_its_status_and_when_to_try_again(status: str, error: type[ConnectError]) -> None:
     caught = refused_connect(stays(answer(b"", status, "Retry-After: 3")))
-    assert told(caught) == (error, None, int(status[:3]))
+    assert reported(caught) == (error, None, int(status[:3]))
     assert caught.retry_after == 3
 
 
@@ -273,6 +273,6 @@ def test_a_redirect_is_not_followed_and_the_argument_to_change_is_named() -> Non
 )
 def test_a_body_that_never_comes_costs_half_a_second(head: bytes) -> None:
     def connect() -> None:
-        assert told(refused_connect(stays(head))) == (TooManyConnections, None, 429)
+        assert reported(refused_connect(stays(head))) == (TooManyConnections, None, 429)
 
     assert elapsed(connect) < 1.0

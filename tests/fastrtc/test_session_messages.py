@@ -179,9 +179,9 @@ def test_who_sends_is_the_first_to_notice_a_loss_and_the_message_is_not_sent_aga
             while True:
                 session.send("lost", timeout=5)
         assert isinstance(session.receive(timeout=5), Reconnected)
-        session.send("told")
-        assert session.receive(timeout=5) == Custom(None, "told")
-    assert [connection.said[-1:] for connection in fake.connections][1] == ["told"]
+        session.send("reported")
+        assert session.receive(timeout=5) == Custom(None, "reported")
+    assert [connection.said[-1:] for connection in fake.connections][1] == ["reported"]
 
 
 def test_a_closed_session_sends_nothing(fake: FakeFastRTC) -> None:

@@ -68,7 +68,7 @@ def test_connecting_anew_keeps_to_the_time_of_the_call(fake: FakeFastRTC) -> Non
             session.reply(timeout=0.3)
         assert caught.value.phase == "connect"
         fake.knobs.pong = True
-        with pytest.raises(ConnectionLost):  # a gap is always told
+        with pytest.raises(ConnectionLost):  # a gap is always reported
             session.reply()
         assert say(session)
 
@@ -91,7 +91,7 @@ def test_a_question_that_was_lost_where_another_call_noticed_is_not_waited_for(f
         with pytest.raises(ConnectionLost):
             session.reply(timeout=25)
         assert session._connection.has_pending()
-        with pytest.raises(ReplyTimeout) as caught:  # told once
+        with pytest.raises(ReplyTimeout) as caught:  # reported once
             session.reply(timeout=0.1)
         assert caught.value.messages == (Reconnected(session.webrtc_id, caught.value.messages[0].error),)
 
@@ -145,9 +145,9 @@ def test_a_question_asked_again_is_answered_after_a_part_of_the_first(fake: Fake
         reply = session.reply(idle=0.05)
         assert heard(SPEECH) in reply.audio
         assert reply.complete
-        told = [event for event in reply.messages if isinstance(event, Reconnected)]
-        assert [event.webrtc_id for event in told] == [seen.id for seen in fake.connections[1:]]
-        assert [event for event in reply.messages if event not in told] == TURN
+        reported = [event for event in reply.messages if isinstance(event, Reconnected)]
+        assert [event.webrtc_id for event in reported] == [seen.id for seen in fake.connections[1:]]
+        assert [event for event in reply.messages if event not in reported] == TURN
         with pytest.raises(ReplyTimeout):  # nothing came twice
             session.reply(timeout=0.1)
 

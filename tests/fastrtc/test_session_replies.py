@@ -180,8 +180,8 @@ def test_what_a_handler_says_instead_of_a_reply_is_in_the_error(fake: FakeFastRT
         fake.say(message("warning", "careful"), message("error", "who is open-sesame-7?"))
         with pytest.raises(ReplyTimeout, match=re.escape("the handler says 'who is ***?'")) as caught:
             session.reply(timeout=0.3)
-    told = (WarningMessage("careful"), ErrorMessage("who is open-sesame-7?"))
-    assert caught.value.messages == pickle.loads(pickle.dumps(caught.value)).messages == told
+    reported = (WarningMessage("careful"), ErrorMessage("who is open-sesame-7?"))
+    assert caught.value.messages == pickle.loads(pickle.dumps(caught.value)).messages == reported
 
 
 @pytest.mark.parametrize("path", ["/silent", "/err"])

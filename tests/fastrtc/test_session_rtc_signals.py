@@ -36,8 +36,8 @@ class Place:
 def posting_the_offer(place: Place) -> None:
     with Silent() as silent:
         client = FastRTCClient(f"http://127.0.0.1:{silent.port}", proxy=False)
-        place.strike(lambda: client.connect("webrtc"), lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(lambda: client.connect("webrtc"), lambda: silent.received)
+        assert silent.received == 1
 
 
 def gathering_addresses(place: Place) -> None:
@@ -70,8 +70,8 @@ def sending_a_message(place: Place) -> None:
     with place.rtc.frozen():
         place.strike(lambda: flood(session))
     session.send("and on", timeout=10)
-    place.rtc.wait(lambda: place.rtc.told[-1:] == ["and on"])
-    assert {len(message) for message in place.rtc.told[:-1]} == {60_000}  # none of them in part
+    place.rtc.wait(lambda: place.rtc.reported[-1:] == ["and on"])
+    assert {len(message) for message in place.rtc.reported[:-1]} == {60_000}  # none of them in part
 
 
 def flood(session: Session) -> None:

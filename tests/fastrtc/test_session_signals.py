@@ -103,33 +103,33 @@ def encrypting(place: Place) -> None:
     if place.serving is None:
         pytest.skip("without TLS there is no handshake")
     with Silent() as silent:
-        place.strike(place.connecting(silent.port), lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(place.connecting(silent.port), lambda: silent.received)
+        assert silent.received == 1
 
 
 def upgrading(place: Place) -> None:
     with place.silent() as silent:
-        place.strike(place.connecting(silent.port), lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(place.connecting(silent.port), lambda: silent.received)
+        assert silent.received == 1
 
 
 def registering(place: Place) -> None:
     with place.silent("upgrade") as silent:
-        place.strike(place.connecting(silent.port, reconnect=True), lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(place.connecting(silent.port, reconnect=True), lambda: silent.received)
+        assert silent.received == 1
 
 
 def upgrading_patiently(place: Place) -> None:
     with place.silent() as silent:
         policy = RetryPolicy(initial=0.001, maximum=0.001)
-        place.strike(place.connecting(silent.port, retry=policy), lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(place.connecting(silent.port, retry=policy), lambda: silent.received)
+        assert silent.received == 1
 
 
 def backing_off(place: Place) -> None:
     with place.silent(b"HTTP/1.1 503 Busy\r\nRetry-After: 20\r\nContent-Length: 0\r\n\r\n") as silent:
-        place.strike(place.connecting(silent.port, retry=RetryPolicy()), lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(place.connecting(silent.port, retry=RetryPolicy()), lambda: silent.received)
+        assert silent.received == 1
 
 
 def sending(place: Place) -> None:
@@ -182,8 +182,8 @@ def iterating_beside_another(place: Place) -> None:
 
 def giving_inputs(place: Place) -> None:
     with place.silent() as silent, place.session(input_hook=place.url(silent.port)) as (_, session):
-        place.strike(lambda: session.set_input(scale=2), lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(lambda: session.set_input(scale=2), lambda: silent.received)
+        assert silent.received == 1
         assert say(session)
 
 
@@ -199,8 +199,8 @@ def answering_a_handler(place: Place) -> None:
         place.session("/silent", input_hook=place.url(silent.port), inputs=lambda: {"scale": 2}) as (fake, session),
     ):
         fake.say(message("send_input", ""))
-        place.strike(session.reply, lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(session.reply, lambda: silent.received)
+        assert silent.received == 1
 
 
 def making_inputs(place: Place) -> None:
@@ -223,8 +223,8 @@ def making_inputs(place: Place) -> None:
 def opening_outputs(place: Place) -> None:
     with place.silent() as silent, place.session(outputs=place.url(silent.port)) as (_, session):
         outputs = session.outputs()
-        place.strike(outputs.receive, lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(outputs.receive, lambda: silent.received)
+        assert silent.received == 1
         assert outputs.ended
         assert outputs.receive(timeout=1) is None
         assert say(session)
@@ -234,8 +234,8 @@ def refused_outputs(place: Place) -> None:
     head = b"HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nhalf"
     with place.silent(head) as silent, place.session(outputs=place.url(silent.port)) as (_, session):
         outputs = session.outputs()
-        place.strike(outputs.receive, lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(outputs.receive, lambda: silent.received)
+        assert silent.received == 1
         assert outputs.ended
 
 
@@ -252,23 +252,23 @@ def awaiting_outputs(place: Place) -> None:
 def awaiting_a_part_of_the_stream(place: Place) -> None:
     with place.silent(EVENTS + b"data: 1") as silent, place.session(outputs=place.url(silent.port)) as (_, session):
         outputs = session.outputs()
-        place.strike(outputs.receive, lambda: silent.heard)
+        place.strike(outputs.receive, lambda: silent.received)
         assert outputs.ended
         assert outputs.receive(timeout=1) is None
 
 
 def asking_for_the_latest(place: Place) -> None:
     with place.silent() as silent, place.session(latest=place.url(silent.port)) as (_, session):
-        place.strike(session.latest_output, lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(session.latest_output, lambda: silent.received)
+        assert silent.received == 1
         assert say(session)
 
 
 def awaiting_the_rest_of_the_latest(place: Place) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
     with place.silent(head) as silent, place.session(latest=place.url(silent.port)) as (_, session):
-        place.strike(session.latest_output, lambda: silent.heard)
-        assert silent.heard == 1
+        place.strike(session.latest_output, lambda: silent.received)
+        assert silent.received == 1
 
 
 def reconnecting(place: Place) -> None:
@@ -292,8 +292,8 @@ def giving_inputs_again(place: Place) -> None:
         with place.silent() as silent:
             object.__setattr__(session._additional._config, "input_hook", place.url(silent.port))
             fake.drop()
-            place.strike(session.reply, lambda: silent.heard)
-            assert silent.heard == 1
+            place.strike(session.reply, lambda: silent.received)
+            assert silent.received == 1
             object.__setattr__(session._additional._config, "input_hook", "/input_hook")
         with pytest.raises(ConnectionLost):
             session.reply()

@@ -116,7 +116,7 @@ def test_outputs_end_soon_after_their_session(hole: Hole) -> None:
 
 
 def test_outputs_whose_own_connection_has_vanished_are_probed(hole: Hole) -> None:
-    """Servers say nothing while there are no outputs: the system has to ask, and is told to."""
+    """Servers say nothing while there are no outputs: the system has to ask, and is reported to."""
     with client(hole, "/addl").connect() as session, session.outputs() as outputs:
         assert outputs.receive(timeout=0.3) is None
         response = outputs._opening._response

@@ -40,11 +40,11 @@ def test_messages_go_over_the_data_channel_in_their_form_and_order(rtc: RTCFake,
     session = begin()
     for message in ("", "wörld", {"event": "mark", "n": 1}, [1], b"", b"\xff", "x" * 999):
         session.send(message)
-    told = ["", "wörld", '{"event":"mark","n":1}', "[1]", b"", b"\xff", "x" * 999]
-    assert [session.receive(timeout=10) for _ in told] == [
-        LogMessage(f"Server received: {message!s}") for message in told
+    reported = ["", "wörld", '{"event":"mark","n":1}', "[1]", b"", b"\xff", "x" * 999]
+    assert [session.receive(timeout=10) for _ in reported] == [
+        LogMessage(f"Server received: {message!s}") for message in reported
     ]
-    assert rtc.told == told
+    assert rtc.reported == reported
 
 
 def sized(line: str) -> Callable[[dict[str, Any]], tuple[int, Any]]:
@@ -55,7 +55,7 @@ def sized(line: str) -> Callable[[dict[str, Any]], tuple[int, Any]]:
 @pytest.mark.parametrize(
     ("line", "limit"),
     [("a=max-message-size:1000\r\n", 1000), ("", 65536), ("a=max-message-size:0\r\n", None)],
-    ids=["told", "not told", "any"],
+    ids=["reported", "not reported", "any"],
 )
 @pytest.mark.parametrize("kind", [str, bytes])
 def test_a_message_may_be_as_large_as_the_server_says(
@@ -71,7 +71,7 @@ def test_a_message_may_be_as_large_as_the_server_says(
         with pytest.raises(InputError, match=f"at most {limit} bytes, .* over WebRTC; got {limit + 1}$"):
             session.send(message(limit + 1))
     session.send(message(limit or 300_000))
-    rtc.wait(lambda: rtc.told == [message(limit or 300_000)])
+    rtc.wait(lambda: rtc.reported == [message(limit or 300_000)])
 
 
 def test_a_server_that_takes_nothing_is_a_time_out_and_what_was_sent_before_comes(rtc: RTCFake, begin: Begin) -> None:
@@ -84,13 +84,13 @@ def test_a_server_that_takes_nothing_is_a_time_out_and_what_was_sent_before_come
         assert caught.value.phase == "send"
     assert count >= 2**20 // 50_000
     session.send("and on", timeout=10)
-    rtc.wait(lambda: rtc.told[-1:] == ["and on"])
-    assert [message[:5] for message in rtc.told[:-1]] == [b"%05d" % number for number in range(count)]
+    rtc.wait(lambda: rtc.reported[-1:] == ["and on"])
+    assert [message[:5] for message in rtc.reported[:-1]] == [b"%05d" % number for number in range(count)]
 
 
 def note(rtc: RTCFake, message: str | bytes) -> None:
     with rtc._changed:
-        rtc.told.append(message)
+        rtc.reported.append(message)
         rtc._changed.notify_all()
 
 
@@ -102,7 +102,7 @@ def test_who_waits_to_send_goes_on_as_soon_as_there_is_room(
     session = begin()
     waited = [took(lambda: session.send(bytes(50_000), timeout=20)) for _ in range(60)]
     assert max(waited) < 10
-    rtc.wait(lambda: len(rtc.told) == 60)
+    rtc.wait(lambda: len(rtc.reported) == 60)
 
 
 def test_who_waits_to_send_learns_at_once_that_the_session_is_closed(rtc: RTCFake, begin: Begin) -> None:
@@ -126,7 +126,7 @@ def test_a_message_before_the_end_is_sent(rtc: RTCFake, begin: Begin) -> None:
     session = begin()
     session.send("last")
     session.close()
-    rtc.wait(lambda: rtc.told == ["last"])
+    rtc.wait(lambda: rtc.reported == ["last"])
 
 
 def test_a_message_behind_the_servers_end_is_a_loss(rtc: RTCFake, open_transport: Open) -> None:
