@@ -196,7 +196,7 @@ def test_what_came_in_place_of_a_reply_is_printed_before_the_error(
         "WarningMessage(text='careful')",
         "7",
         "hume-sync: no audio came in time; the handler has heard the question: it takes longer than this, or has failed"
-        " without a word",
+        " without reporting it",
     ]
 
 

@@ -17,7 +17,7 @@ LAYERS = {
     # who may import whom; a layer never imports one above it
     "errors": set(),
     "net": {"errors", "net"},
-    "formats": {"errors", "formats"},
+    "formats": {"errors", "net", "formats"},
     "stream": {"errors", "net", "formats", "stream", "_version"},
     "fastrtc": {"errors", "net", "formats", "fastrtc", "_version"},
     "emulator": {"emulator"},

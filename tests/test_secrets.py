@@ -353,7 +353,7 @@ def test_an_application_that_fails(phase: str) -> None:
     for call in calls.values():
         with server(ANSWERS[phase]) as port:
             urls = {"outputs": f"/updates?token={TOKEN}", "latest": f"/latest?token={TOKEN}"}
-            asked = application(port, **urls)._server
+            asked = application(port, **urls)._config
             assert fails(lambda: call(asked)) == []  # noqa: B023 - called at once
 
 

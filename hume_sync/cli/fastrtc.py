@@ -1,4 +1,4 @@
-"""What ``hume-sync fastrtc`` does: one turn with a FastRTC handler, from a WAV file to a WAV file."""
+"""The command ``hume-sync fastrtc``: one turn with a FastRTC handler, from a WAV file to a WAV file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from typing import Any
 
 from ..errors import InputError, OutputTooLarge, short_repr
 from ..net.deadline import Deadline
-from ..net.extras import NeedsExtra
 from ..net.pending import open_into
 
 __all__ = ["add_arguments", "run"]
 
-_AFTERMATH = 0.5
+_OUTPUT_WAIT = 0.5
 """Seconds to wait for outputs that follow the reply."""
 
-_FIRST = 0.2
-"""Seconds to wait for outputs before the question: they are asked for then, and an error comes before the turn."""
-
+_FIRST_OUTPUT_WAIT = 0.2
+"""Seconds to wait for outputs before the question. This opens their stream, so an error is raised before the turn."""
 
 _EPILOG = """\
 environment:
@@ -35,7 +33,7 @@ environment:
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = _EPILOG
     command.add_argument("url", metavar="URL", help="the application and where the stream is mounted")
@@ -54,14 +52,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> Generator[str]:
-    """Do the turn; yields lines to print."""
-    with NeedsExtra("fastrtc", "FastRTC"):
-        import urllib3  # noqa: F401, PLC0415 - what the extra brings: known now, and not in the middle of the turn
+    """Do one turn with the handler.
 
-        from ..fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - an extra; the other commands work without it
-        from ..fastrtc.audio import pieces, write_wav  # noqa: PLC0415 - likewise
-    # What is wrong with the arguments is known now, and not after the turn.
-    fields = dict(_field(text) for text in arguments.set)
+    Yields:
+        Lines to print.
+    """
+    from ..fastrtc import FastRTCClient, ReplyTimeout, SendInput  # noqa: PLC0415 - the other commands start faster without it
+    from ..fastrtc.audio import pieces, write_wav  # noqa: PLC0415 - likewise
+
+    # Check the arguments before the turn, not after it.
+    fields = dict(_parse_field(text) for text in arguments.set)
     if arguments.out:
         _check_writable(Path(arguments.out))
     outputs_url = arguments.outputs_url or ("/updates" if arguments.outputs else None)
@@ -79,27 +79,27 @@ def run(arguments: argparse.Namespace) -> Generator[str]:
         first = next(question)
         session = stack.enter_context(client.connect(arguments.transport, inputs=(lambda: fields) if fields else None))
         outputs = session.outputs() if outputs_url else None
-        if outputs is not None and (output := outputs.receive(_NOTHING, timeout=_FIRST)) is not _NOTHING:
-            yield _shown(json.dumps, output)
+        if outputs is not None and (output := outputs.receive(_NOTHING, timeout=_FIRST_OUTPUT_WAIT)) is not _NOTHING:
+            yield _format_value(json.dumps, output)
         session.send_audio(itertools.chain([first], question), end=True)
         try:
             reply = session.reply()
         except ReplyTimeout as exc:
-            yield from _told(exc.messages)
-            yield from _shown_outputs(outputs, arguments.timeout)
+            yield from _format_events(exc.messages)
+            yield from _format_outputs(outputs, arguments.timeout)
             raise
-        if arguments.out:  # first: whoever reads the lines may be gone
+        if arguments.out:  # first: the reader of the lines may have gone
             write_wav(arguments.out, reply.audio, reply.sample_rate)
-        yield from _told(reply.messages)
+        yield from _format_events(reply.messages)
         if fields and not any(isinstance(event, SendInput) for event in reply.messages):
             yield "the handler has not asked for additional inputs"
         where = f", in {arguments.out}" if arguments.out else ""
         yield f"{reply.seconds:.2f} s of audio{where}" + ("" if reply.complete else " (incomplete)")
-        yield from _shown_outputs(outputs, arguments.timeout)
+        yield from _format_outputs(outputs, arguments.timeout)
 
 
 def _check_writable(path: Path) -> None:
-    """Raise where the reply could not be written there, which is known before the turn; leave nothing behind."""
+    """Raise `InputError` if the reply cannot be written there. Leave no file behind."""
     if not path.parent.is_dir():
         raise InputError(f"--out is in a directory that does not exist: {path.parent}")
     if path.is_dir():
@@ -107,9 +107,9 @@ def _check_writable(path: Path) -> None:
     existed = path.exists()
     descriptors: list[int] = []
     try:
-        if not existed or path.is_file():  # a FIFO would be waited for
+        if not existed or path.is_file():  # opening a FIFO would block
             descriptor = open_into(descriptors, path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            os.lseek(descriptor, 0, os.SEEK_END)  # some files of the system can be opened, and not written
+            os.lseek(descriptor, 0, os.SEEK_END)  # some special files can be opened but not written
     except OSError as exc:
         raise InputError(f"--out cannot be written: {exc.strerror}: {path}") from None
     finally:
@@ -119,41 +119,42 @@ def _check_writable(path: Path) -> None:
                 path.unlink()
 
 
-def _shown_outputs(outputs: Any, timeout: float) -> Iterator[str]:
-    deadline = Deadline(timeout)  # of outputs without end
+def _format_outputs(outputs: Any, timeout: float) -> Iterator[str]:
+    """Yield the outputs that follow the reply, for at most ``timeout`` seconds."""
+    deadline = Deadline(timeout)  # outputs may be endless
     while outputs is not None and (left := deadline.remaining()):
         try:
-            output = outputs.receive(_NOTHING, timeout=min(left, _AFTERMATH))
+            output = outputs.receive(_NOTHING, timeout=min(left, _OUTPUT_WAIT))
         except OutputTooLarge as exc:
             yield str(exc)
             continue
         if output is _NOTHING:
             return
-        yield _shown(json.dumps, output)
+        yield _format_value(json.dumps, output)
 
 
-def _told(messages: tuple[Any, ...]) -> Iterator[str]:
-    from ..fastrtc import FetchOutput, LogMessage  # noqa: PLC0415 - an extra
+def _format_events(messages: tuple[Any, ...]) -> Iterator[str]:
+    from ..fastrtc import FetchOutput, LogMessage  # noqa: PLC0415 - as in `run`
 
-    return (_shown(repr, event) for event in messages if not isinstance(event, FetchOutput | LogMessage))
+    return (_format_value(repr, event) for event in messages if not isinstance(event, FetchOutput | LogMessage))
 
 
-def _shown(write: Callable[[Any], str], value: Any) -> str:
+def _format_value(write: Callable[[Any], str], value: Any) -> str:
     try:
         return write(value)
-    except RecursionError:  # a server may nest values more deeply than Python can write them
+    except RecursionError:  # a server may nest values too deeply for Python to format
         return short_repr(value)
 
 
 _NOTHING: Any = object()
 
 
-def _field(text: str) -> tuple[str, Any]:
+def _parse_field(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise InputError(f"--set takes NAME=VALUE, got {text!r}")
     if name == "webrtc_id":
         raise InputError("--set must not give webrtc_id: the connection's own is sent")
-    from ..fastrtc.events import json_or_text  # noqa: PLC0415 - an extra
+    from ..fastrtc.events import json_or_text  # noqa: PLC0415 - as in `run`
 
     return name, json_or_text(value)

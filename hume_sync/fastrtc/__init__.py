@@ -33,8 +33,7 @@ from .events import (
     UpdateConnection,
     WarningMessage,
 )
-from .pauses import with_pauses
-from .reply import Reply
+from .reply import Reply, with_pauses
 from .session import Session
 
 __all__ = [

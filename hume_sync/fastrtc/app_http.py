@@ -1,9 +1,8 @@
-"""HTTP to the application around a FastRTC server: hooks, outputs and offers, one connection a request.
+"""HTTP to the application around a FastRTC server: hooks, outputs and offers, one connection per request.
 
-The connection is dialled as a WebSocket's is, so the same holds for its proxy, for TLS, and for what may go in the
-clear; every system call on it has what is left of the call's deadline, whatever the server does. urllib3 writes the
-request and reads the head of the answer. The body is read here: neither urllib3 nor http.client can go on after a
-time-out (what they have half read is lost), and a reader of events runs into one all the time.
+Connections are made as for a WebSocket, so the same rules hold for proxies, TLS and plaintext, and every system call is
+bounded by the deadline of the call. Bodies are read incrementally: a timeout in the middle of a body loses nothing, as
+a reader of server-sent events needs.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import unquote_plus, urlencode
 
 import attrs
 
@@ -22,13 +21,14 @@ from ..errors import (
     ConnectionLost,
     HookError,
     MessageTooLarge,
+    ProtocolError,
     Timeout,
 )
 from ..net.body import body_reader
 from ..net.connect import open_stream
 from ..net.deadline import Deadline
-from ..net.endpoint import default_context
-from ..net.http1 import parse_retry_after
+from ..net.endpoint import Endpoint, default_context
+from ..net.http1 import ResponseHead, parse_retry_after, read_head
 from ..net.interrupts import from_outside
 from ..net.pending import Watch, unwatched
 from ..net.proxies import environment_proxy
@@ -37,58 +37,110 @@ from ..net.sockets import SocketStream
 from ..net.tracebacks import hides_locals
 from ..net.urls import host_of, split_url
 from ..reprs import safe_repr
-from .events import json_or_text
-from .fields import to_json
-from .origin import AppEndpoint
-from .request import Request, shown
+from .events import json_or_text, to_json
 
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
+__all__ = ["AppClient", "AppEndpoint", "QueryParams", "Response", "StreamingResponse", "shorten_url"]
 
-__all__ = ["Answer", "AppClient", "Fields", "StreamingResponse"]
+QueryParams = Mapping[str, Any] | None
+"""Parameters of a URL's query."""
 
-Fields = Mapping[str, Any] | None
-"""What goes into the query of a URL."""
+_MIN_SECRET = 4
+"""Minimum length of a header or query value to redact. Redacting shorter values, such as a tenant's one letter, would
+make error messages unreadable."""
+
+_MIN_SECRET_PART = 8
+"""Minimum length of a part of a private header to redact by itself."""
+
+_PARTS = re.compile(r'[^\s;,="]+')
+"""The parts of a header's value. Many values are lists of names and values, such as cookies."""
+
+_STREAM_PATH = "/websocket/offer"
+"""What an endpoint's path has behind the path of its stream."""
+
+_PORTS = {"http": 80, "https": 443}
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110, 5.6.2
+_MAX_INTERIM = 100
+"""Interim responses (1xx) that are skipped."""
 
 _MAX_BODY = 16 * 2**20
-_SENTENCE = 200
-_STREAM = "/websocket/offer"
-"""What follows the path of a stream in that of its endpoint."""
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
-_PORTS = {"http": 80, "https": 443}
-_ACCEPTED = "accepted: /path below the server's origin, or http(s)://host[:port]/path"
+_MAX_EXCERPT = 200
+"""Characters of a response's body in an error's text."""
+_MAX_URL = 200
+"""Characters of a URL in an error's text."""
 
 
 @safe_repr
 @attrs.frozen
-class Answer:
-    """A whole answer."""
+class AppEndpoint(Endpoint):
+    """An endpoint whose private headers all count as credentials, since any of an application's headers may be one."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there are private headers."""
+        return bool(self.private)
+
+    def redact(self, text: str) -> str:
+        """Return ``text`` without the private values, or parts of them: servers repeat a token without its "Bearer"."""
+        values = [value for _, secret in self.private if len(value := secret.reveal()) >= _MIN_SECRET]
+        parts = [part for value in values for part in (*value.split(), *_PARTS.findall(value))]
+        values += [part for part in parts if len(part) >= _MIN_SECRET_PART]
+        values += self._query_secrets()
+        # All at once and the longest first: replacing a short value first would leave the rest of a longer one.
+        secrets = sorted(set(values), key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, secrets)), "***", text, flags=re.IGNORECASE) if secrets else text
+
+    def _query_secrets(self) -> list[str]:
+        """Return the query, its fields, and their values that are long enough, encoded and decoded."""
+        if self.query is None:
+            return []
+        query = self.query.reveal()
+        fields = [field for field in query.split("&") if "=" in field]
+        values = [field.partition("=")[2] for field in fields]
+        values += [unquote_plus(value) for value in values]
+        return [*fields, *(value for value in (query, *values) if len(value) >= _MIN_SECRET)]
+
+
+def shorten_url(url: str) -> str:
+    """Return a URL, without a query or secret in it, at a length that an error may show."""
+    return url if len(url) <= _MAX_URL else f"{url[:_MAX_URL]}..."
+
+
+@safe_repr
+@attrs.frozen
+class Response:
+    """A whole response.
+
+    Attributes:
+        status: The HTTP status.
+        text: The body as text.
+        json: The body as JSON; None if it is not JSON.
+        error_excerpt: How the body of an error begins: one printable line without a private header in it.
+        retry_after: Seconds the server asked to wait.
+        url: The URL that was requested, without its query, as an error may show it.
+    """
 
     status: int
     text: str = attrs.field(repr=False)
     json: Any = attrs.field(default=None, repr=False)
-    """The body as JSON; None where it is not."""
-    sentence: str = attrs.field(default="", repr=False)
-    """Of an error: how the body begins, as our error may show it: one printable line without a private header in it."""
-
+    error_excerpt: str = attrs.field(default="", repr=False)
     retry_after: float | None = None
-    """Seconds the server asked to wait."""
     url: str = ""
-    """What was asked, as an error may show it: without its query."""
 
 
 @safe_repr
 class AppClient:
-    """Speaks to the application's URLs. It holds no connection and may be shared by threads.
+    """Makes requests to the application's URLs. It holds no connection and may be shared by threads.
 
-    Private headers go to the endpoint's own origin (scheme, host and port) alone: never to another URL, never after a
-    redirect (none is followed), and never unencrypted to an address that is not this machine's, whatever its name,
-    unless the endpoint allows plaintext.
+    Private headers are only sent to the endpoint's own origin (scheme, host and port): never to another URL, never
+    after a redirect (none is followed), and never unencrypted to another machine unless the endpoint allows plaintext.
 
     Args:
-        endpoint: the server, and its stream.
-        ssl_context: the caller's own TLS settings, for other origins too; default: the endpoint's, else the system's.
-        proxy: as the client got it: None looks in the environment for each origin, all else is the endpoint's.
+        endpoint: The server and its stream.
+        ssl_context: The caller's TLS settings, also for other origins. Default: the endpoint's, else the system's.
+        proxy: As given to the client. None looks into the environment for each origin; else the endpoint's is used.
     """
 
     def __init__(
@@ -96,102 +148,103 @@ class AppClient:
     ) -> None:
         self._base = endpoint
         self._tls = ssl_context or endpoint.tls
-        self._ask_environment = proxy is None
+        self._use_environment = proxy is None
 
     def redact(self, text: str) -> str:
-        """``text`` without the endpoint's secrets."""
+        """Return ``text`` without the endpoint's secrets."""
         return self._base.redact(text)
 
     def resolve(self, url: str, *, name: str = "url") -> str:
-        """The absolute URL: "/path" is at the root of the server's origin; http(s) URLs stay as they are.
+        """Return the absolute URL: "/path" is at the root of the server's origin; http(s) URLs are not changed.
+
+        Args:
+            url: A path or a URL.
+            name: The argument that errors name.
 
         Raises:
-            ConfigurationError: anything else, user:password or a fragment given; ``name`` is the argument it names.
+            ConfigurationError: It is neither, or has user:password or a fragment.
         """
         origin, target = self._locate(url, name)
-        return _url(origin, target)
+        return _join_url(origin, target)
 
     def candidates(self, url: str, *, name: str = "url") -> list[str]:
-        """The absolute URLs that ``url`` may stand for, in the order in which they are to be asked.
+        """Return the absolute URLs that ``url`` may stand for, in the order in which to try them.
 
-        An application may be mounted below a path of the origin, and its stream below one of its own. So a path is
-        looked for below the stream's whole path, then below each of that path's parents, and at last at the origin's
-        root. One that names such a parent itself is not looked for below it. An http(s) URL stands for itself.
+        An application may be mounted below a path of the origin, and its stream below a path of its own. So a path is
+        looked for below the stream's whole path, then below each parent of that path, and last at the origin's root. A
+        path that starts with such a parent is not looked for below it. An http(s) URL stands for itself.
 
         Raises:
-            ConfigurationError: as `resolve`.
+            ConfigurationError: As for `resolve`.
         """
         absolute = self.resolve(url, name=name)
         if not url.startswith("/"):
             return [absolute]
-        root, above = absolute.removesuffix(url), self._base.path.removesuffix(_STREAM).rstrip("/")
+        root, parent = absolute.removesuffix(url), self._base.path.removesuffix(_STREAM_PATH).rstrip("/")
         found = []
-        while above:
-            if not url.startswith(f"{above}/"):
-                found.append(f"{root}{above}{url}")
-            above = above.rpartition("/")[0].rstrip("/")
+        while parent:
+            if not url.startswith(f"{parent}/"):
+                found.append(f"{root}{parent}{url}")
+            parent = parent.rpartition("/")[0].rstrip("/")
         return [*found, absolute]
 
     def post_json(
-        self,
-        url: str,
-        payload: Any,
-        deadline: Deadline,
-        *,
-        watch: Watch = unwatched,
-        query: Secret | None = None,
-    ) -> Answer:
-        """POST a value as JSON, and read the whole answer, whatever its status, but a redirect.
+        self, url: str, payload: Any, deadline: Deadline, *, watch: Watch = unwatched, query: Secret | None = None
+    ) -> Response:
+        """POST a value as JSON, and read the whole response, with any status but a redirect.
 
-        ``watch`` is told of it. Aborted, it raises ConnectError or ConnectionLost. ``query`` goes into the URL.
+        Args:
+            url: A path or a URL.
+            payload: The value.
+            deadline: The deadline of the whole call.
+            watch: Receives the connection, so that another thread can abort it.
+            query: A secret query for the URL.
 
         Raises:
-            InputError: the value is not JSON.
-            HookError: a redirect.
-            ConfigurationError: the URL, or headers that would go unencrypted to another machine.
-            ConnectError, ConnectionLost, Timeout, ProtocolError, MessageTooLarge: no answer; above 16 MiB it is none.
+            InputError: The value is not JSON.
+            HookError: The server redirects.
+            ConfigurationError: The URL cannot be used, or headers would go unencrypted to another machine.
+            ConnectError: The server cannot be reached, or the request was aborted.
+            ConnectionLost: The connection ended before the response did, or the request was aborted.
+            Timeout: The deadline passed.
+            ProtocolError: The response is not HTTP/1.1.
+            MessageTooLarge: The body has more than 16 MiB.
         """
         body = to_json("this", payload)
-        return self._open(url, None, deadline, watch, body=body, query=query).answer(deadline)
+        return self._open(url, None, deadline, watch, body=body, query=query).read_all(deadline)
 
     def get(
-        self,
-        url: str,
-        fields: Fields,
-        deadline: Deadline,
-        *,
-        watch: Watch = unwatched,
-        max_size: int = _MAX_BODY,
-    ) -> Answer:
-        """GET the URL, with these fields in its query; otherwise as `post_json`. ``max_size``: bytes of the body."""
-        return self._open(url, fields, deadline, watch).answer(deadline, max_size=max_size)
+        self, url: str, params: QueryParams, deadline: Deadline, *, watch: Watch = unwatched, max_size: int = _MAX_BODY
+    ) -> Response:
+        """GET a URL with these parameters in its query; otherwise as `post_json`, with at most ``max_size`` bytes."""
+        return self._open(url, params, deadline, watch).read_all(deadline, max_size=max_size)
 
     def stream(
         self,
         url: str,
-        fields: Fields,
+        params: QueryParams,
         deadline: Deadline,
         *,
         watch: Watch = unwatched,
         head: Deadline | None = None,
     ) -> StreamingResponse:
-        """GET a stream of events: the response with its body still to come; to be closed. Raises as `post_json`.
+        """GET a stream of events, and return the response before its body, for the caller to close. Raises as `get`.
 
         Args:
-            url: of the stream.
-            fields: of its query.
-            deadline: of connecting and asking.
-            watch: told of it.
-            head: deadline of the head of the answer; None: the same. Behind a middleware that compresses, or a proxy
-                that buffers, the head comes with the first event.
+            url: The URL of the stream.
+            params: The parameters of its query.
+            deadline: The deadline for connecting and for sending the request.
+            watch: Receives the connection, so that another thread can abort it.
+            head: The deadline for the response's head. Default: the same. Behind a middleware that compresses, or a
+                proxy that buffers, the head comes with the first event.
         """
-        return self._open(url, fields, deadline, watch, accept="text/event-stream", head=head)
+        return self._open(url, params, deadline, watch, accept="text/event-stream", head=head)
 
     def __repr__(self) -> str:
         return f"<AppClient http{'s' if self._base.tls else ''}://{self._base.authority}/>"
 
     def _locate(self, url: object, name: str) -> tuple[AppEndpoint, str]:
-        """Where a URL leads: the origin, and path and query."""
+        """Return the origin and the target of a path or URL."""
         if not isinstance(url, str):
             raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}; {_ACCEPTED}")
         parts = split_url(url)
@@ -210,7 +263,7 @@ class AppClient:
 
     def _origin(self, encrypted: bool, host: str, port: int) -> AppEndpoint:
         base, scheme = self._base, "https" if encrypted else "http"
-        own = (encrypted, host, port) == (base.tls is not None, base.host, base.port)
+        same_origin = (encrypted, host, port) == (base.tls is not None, base.host, base.port)
         if encrypted and self._tls is None:
             self._tls = default_context()
         return AppEndpoint(
@@ -219,8 +272,8 @@ class AppClient:
             path="",
             tls=self._tls if encrypted else None,
             headers=base.headers,
-            private=base.private if own else (),
-            proxy=environment_proxy(scheme, host, port) if self._ask_environment else base.proxy,
+            private=base.private if same_origin else (),
+            proxy=environment_proxy(scheme, host, port) if self._use_environment else base.proxy,
             allow_plaintext=base.allow_plaintext,
         )
 
@@ -228,7 +281,7 @@ class AppClient:
     def _open(
         self,
         url: str,
-        fields: Fields,
+        params: QueryParams,
         deadline: Deadline,
         watch: Watch,
         *,
@@ -238,81 +291,98 @@ class AppClient:
         head: Deadline | None = None,
     ) -> StreamingResponse:
         origin, target = self._locate(url, "url")
-        public = shown(_url(origin, target.partition("?")[0]))
-        for more in (query.reveal() if query else "", urlencode(fields or {})):
+        shown_url = shorten_url(_join_url(origin, target.partition("?")[0]))
+        for more in (query.reveal() if query else "", urlencode(params or {})):
             if more:
                 target += ("&" if "?" in target else "?") + more
-        request = Request(origin, target, public, accept, body)
         try:
-            return self._send(request, deadline, head or deadline, watch)
+            return self._request(origin, target, shown_url, deadline, head or deadline, watch, accept, body)
         except (HookError, ConnectError) as exc:
             if not from_outside(exc):
-                exc.url = public
+                exc.url = shown_url
             raise
 
-    def _send(self, request: Request, deadline: Deadline, head_deadline: Deadline, watch: Watch) -> StreamingResponse:
+    def _request(  # noqa: PLR0917 - the parts of a request, once
+        self,
+        origin: AppEndpoint,
+        target: str,
+        url: str,
+        deadline: Deadline,
+        head_deadline: Deadline,
+        watch: Watch,
+        accept: str,
+        body: bytes | None,
+    ) -> StreamingResponse:
         try:
-            wire = open_stream(request.origin, deadline, watch)
-        except ConfigurationError as exc:  # it speaks of keys and wss://
+            stream = open_stream(origin, deadline, watch)
+        except ConfigurationError as exc:  # its text is about keys and wss://
             if from_outside(exc):
                 raise
             raise ConfigurationError(
-                f"headers would go unencrypted to {request.origin.authority}: use https://, or pass"
-                " allow_plaintext=True"
+                f"headers would go unencrypted to {origin.authority}: use https://, or pass allow_plaintext=True"
             ) from None
         try:
-            head = request.exchange(wire, head_deadline)
+            head = _exchange(stream, _encode_request(origin, target, accept, body), url, head_deadline)
             if 300 <= head.status < 400:
-                what = f"{request.shown} redirects (HTTP {head.status}), which is never followed: give the final URL"
+                what = f"{url} redirects (HTTP {head.status}), which is never followed: give the final URL"
                 raise HookError(what, status=head.status)
-            return StreamingResponse(wire, head, self.redact, request.shown)
+            return StreamingResponse(stream, head, self.redact, url)
         except BaseException:
-            wire.close()
+            stream.close()
             raise
 
 
 class StreamingResponse:
-    """An answer whose head has come. One thread at a time reads it; `abort` is for any."""
+    """A response whose head has been read. One thread at a time reads the body; any thread may `abort`.
 
-    def __init__(self, wire: SocketStream, head: BaseHTTPResponse, redact: Callable[[str], str], url: str) -> None:
+    Attributes:
+        url: The URL that was requested, as an error may show it.
+        status: The HTTP status.
+        content_type: The media type alone, in lower case; empty if there is none.
+    """
+
+    def __init__(self, stream: SocketStream, head: ResponseHead, redact: Callable[[str], str], url: str) -> None:
+        fields = _join_fields(head)
         self.url = url
-        """What was asked, as an error may show it."""
         self.status = head.status
-        self.content_type = redact(head.headers.get("Content-Type") or "").partition(";")[0].strip().lower()
-        """The media type alone, in lower case; empty where none is named."""
-        self._retry_after = parse_retry_after(head.headers.get("Retry-After"), head.headers.get("Date"))
-        self._body = body_reader(head.status, head.headers)
-        self._wire = wire
+        self.content_type = redact(fields.get("content-type", "")).partition(";")[0].strip().lower()
+        self._retry_after = parse_retry_after(fields.get("retry-after"), fields.get("date"))
+        self._body = body_reader(head.status, fields)
+        self._stream = stream
         self._redact = redact
 
     def read(self, deadline: Deadline) -> bytes:
-        """The next bytes of the body, as they come; none at its end.
+        """Return the next bytes of the body, as they come; b"" at its end.
 
         Raises:
-            Timeout: the deadline passed. Nothing is lost by it: the next call goes on.
-            ConnectionLost: the body was cut short.
-            ProtocolError: it is not put together as HTTP/1.1 says.
+            Timeout: The deadline passed. Nothing is lost: the next call continues.
+            ConnectionLost: The body was cut off.
+            ProtocolError: The body is not framed as HTTP/1.1 requires.
         """
-        self._wire.deadline = deadline
+        self._stream.deadline = deadline
         while not self._body.ended:
             try:
-                data = b"" if self._body.holds_more else bytes(self._wire.read())
+                data = b"" if self._body.holds_more else bytes(self._stream.read())
             except OSError as exc:
                 if from_outside(exc):
                     raise
                 if isinstance(exc, TimeoutError):
-                    raise Timeout("no more of the answer in time", phase="receive", maybe_processed=True) from None
+                    raise Timeout(
+                        "timed out waiting for the rest of the answer", phase="receive", maybe_processed=True
+                    ) from None
                 raise ConnectionLost(f"the answer was cut short: {exc}", phase="receive", maybe_processed=True) from exc
             if piece := self._body.feed(data):
                 return piece
         return b""
 
-    def answer(self, deadline: Deadline, *, max_size: int = _MAX_BODY) -> Answer:
-        """Read all of it, and close.
+    def read_all(self, deadline: Deadline, *, max_size: int = _MAX_BODY) -> Response:
+        """Read the whole body and close the connection.
 
         Raises:
-            MessageTooLarge: more than ``max_size`` bytes.
-            Timeout, ConnectionLost, ProtocolError: as `read`.
+            MessageTooLarge: The body has more than ``max_size`` bytes.
+            Timeout: The deadline passed.
+            ConnectionLost: The body was cut off.
+            ProtocolError: The body is not framed as HTTP/1.1 requires.
         """
         body = bytearray()
         try:
@@ -324,27 +394,99 @@ class StreamingResponse:
             self.close()
         text = body.decode("utf-8", "replace")
         value = json_or_text(text)
-        sentence = "" if self.status < 400 else " ".join(self._redact(text).split())[:_SENTENCE]
-        shown = "".join(c if c.isprintable() else "?" for c in sentence)
-        return Answer(self.status, text, None if value is text else value, shown, self._retry_after, self.url)
+        excerpt = "" if self.status < 400 else " ".join(self._redact(text).split())[:_MAX_EXCERPT]
+        printable = "".join(c if c.isprintable() else "?" for c in excerpt)
+        return Response(self.status, text, None if value is text else value, printable, self._retry_after, self.url)
 
     def abort(self) -> None:
-        """From any thread: end it; whoever reads gets what has come, and then the end or ConnectionLost."""
-        self._wire.abort()
+        """End the connection, from any thread. A reader gets what has come, and then the end or ConnectionLost."""
+        self._stream.abort()
 
     @property
     def closed(self) -> bool:
-        """Whether the connection was let go."""
-        return self._wire.fileno() == -1
+        """Whether the connection was closed."""
+        return self._stream.fileno() == -1
 
     def close(self) -> None:
-        """Let the connection go. Idempotent."""
-        self._wire.close()
+        """Close the connection. Idempotent."""
+        self._stream.close()
 
     def release_after_fork(self, *, close: bool) -> None:
-        """In a forked child: let the descriptor go without a word to the server."""
-        self._wire.release_after_fork(close=close)
+        """Release the descriptor in a forked child, without sending anything to the server."""
+        self._stream.release_after_fork(close=close)
 
 
-def _url(origin: AppEndpoint, target: str) -> str:
+@hides_locals
+def _encode_request(origin: AppEndpoint, target: str, accept: str, body: bytes | None) -> bytes:
+    """Return a POST of JSON, or without a body a GET. The caller's headers cannot replace those that it needs."""
+    needed = {"Host": origin.authority, "Connection": "close", "Accept": accept, "Accept-Encoding": "identity"}
+    if body is not None:
+        needed |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    given = {name.lower(): value for name, value in origin.headers}
+    given |= {name.lower(): secret.reveal() for name, secret in origin.private}
+    fields = needed | {name: value for name, value in given.items() if name.title() not in needed}
+    lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in fields.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+def _exchange(stream: SocketStream, request: bytes, url: str, head_deadline: Deadline) -> ResponseHead:
+    """Send a request on a new connection, and read the head of the response.
+
+    Args:
+        stream: The connection, with the deadline for sending.
+        request: The bytes of the request.
+        url: The URL as an error may show it.
+        head_deadline: The deadline for the head.
+
+    Raises:
+        Timeout: The request could not be sent, or no head came, in time.
+        ConnectionLost: The server ended the connection.
+        ProtocolError: The response is not HTTP/1.1.
+    """
+    sent = False
+    try:
+        try:
+            stream.send(request)
+        except (BrokenPipeError, ConnectionResetError) as exc:
+            if from_outside(exc):
+                raise
+            # The server may have responded before it read everything; that response says why.
+        sent = True
+        stream.deadline = head_deadline
+        return _read_final_head(stream)
+    except (OSError, EOFError) as exc:
+        if from_outside(exc):
+            raise
+        if isinstance(exc, TimeoutError):
+            phase = "receive" if sent else "send"
+            raise Timeout(f"no answer from {url} in time", phase=phase, maybe_processed=sent) from None
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or "it ended the connection"
+        raise ConnectionLost(f"no answer from {url}: {reason}", phase="receive", maybe_processed=True) from exc
+    except ProtocolError as exc:
+        if from_outside(exc):
+            raise
+        raise ProtocolError(f"the answer from {url} is not HTTP/1.1: {exc}", phase="receive") from None
+
+
+def _read_final_head(stream: SocketStream) -> ResponseHead:
+    """Read heads up to the first that is not interim (1xx), and check what `read_head` is lenient about."""
+    for _ in range(_MAX_INTERIM):
+        head = read_head(stream)
+        if not all(_TOKEN.fullmatch(name) and "\r" not in value for name, value in head.fields):
+            raise ProtocolError("the HTTP answer has a malformed header line")
+        if head.status >= 200:
+            return head
+    raise ProtocolError(f"more than {_MAX_INTERIM} interim answers")
+
+
+def _join_fields(head: ResponseHead) -> dict[str, str]:
+    """Return the header fields by name; the values of repeated ones are joined (RFC 9110, 5.3)."""
+    fields: dict[str, str] = {}
+    for name, value in head.fields:
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
+
+
+def _join_url(origin: AppEndpoint, target: str) -> str:
     return f"http{'s' if origin.tls else ''}://{origin.authority}{target}"

@@ -1,11 +1,11 @@
-"""The client: one FastRTC handler, and the sessions made with it."""
+"""The client: connects sessions with one FastRTC handler."""
 
 from __future__ import annotations
 
 import re
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -21,17 +21,16 @@ from ..net.retry import RetryPolicy
 from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
-from .app import AppConfig, Shape
-from .app_http import Answer, AppClient
+from .app import AppConfig, BuildPayload
+from .app_http import AppClient, AppEndpoint, Response
 from .audio import check_rate
-from .call_with_retry import connect_with_retry
-from .fields import OwnFields
-from .ice import IceServer, check_ice_servers
-from .origin import AppEndpoint
-from .route import application, telephone
+from .events import ConnectFields
 from .session import Inputs, Session
-from .transport import Sleep, Transport
-from .transport_ws import WebSocketTransport
+from .transport import Sleep, Transport, connect_with_retry
+from .transport_ws import WebSocketTransport, application_route, telephone_route
+
+if TYPE_CHECKING:
+    from .transport_rtc import IceServer
 
 __all__ = ["FastRTCClient"]
 
@@ -42,45 +41,46 @@ _QUERY = re.compile(r"[!\"$-~]*")  # likewise without #
 
 @safe_repr
 class FastRTCClient:
-    """Makes blocking sessions with one handler of a FastRTC application.
+    """Connects blocking sessions with one handler of a FastRTC application.
 
     It holds no connection and may be shared by threads.
 
     Args:
-        url: the application, http(s):// or ws(s)://. A query (``?token=...``) goes along with each handshake and each
-            offer of the stream, and nowhere else. It never shows, as the values of ``headers`` do not; but it may go
-            unencrypted.
-        path: where the stream is mounted: ``/echo`` for ``/echo/websocket/offer``. It may have a query, likewise.
-        input_hook: where additional inputs are posted: a URL, which is used as it is; or a path, which is looked for
+        url: The application, http(s):// or ws(s)://. A query (``?token=...``) is sent with each handshake and each
+            offer of the stream, and not elsewhere. It is never shown, as the values of ``headers`` are not; but it may
+            be sent unencrypted.
+        path: Where the stream is mounted: ``/echo`` for ``/echo/websocket/offer``. It may have a query, likewise.
+        input_hook: Where additional inputs are posted: a URL, which is used as it is; or a path, which is looked for
             below that of the stream, below each of its parents, and at the root of the origin. (The first that does not
-            answer with 404 or 405 is the right one, and is remembered.) None: nowhere.
-        outputs: where additional outputs come as server-sent events, likewise; None: nowhere.
-        latest: where one additional output can be asked for, likewise; None: nowhere.
-        input_sample_rate: of the handler, samples a second. It is not negotiated: audio at another rate is heard at
-            the wrong speed, and nobody says so.
-        output_sample_rate: of the audio the handler sends; likewise.
-        headers: sent with every request to the application's origin, and nowhere else; kept secret, but that values of
-            less than 4 characters may show in an error that repeats the server's words.
-        timeout: seconds a call may take, unless it says otherwise.
-        shape: makes the hook's JSON of a connection's id and the fields; None: ``{"webrtc_id": id, **fields}``.
-        ssl_context: your own TLS settings; default: the system's certificates, verified.
-        proxy: as for `HumeStreamClient`; what goes over http(s) (hooks, outputs, offers) looks for ``https_proxy`` or
-            ``http_proxy``, then ``all_proxy``. WebRTC itself goes through none.
-        ice_servers: for WebRTC with a server that cannot be reached directly, as through NAT: STUN servers
-            ("stun:host:3478"), which tell this machine its public address, and TURN servers, which relay
+            respond with 404 or 405 is used, and remembered.) None: nowhere.
+        outputs: Where additional outputs come as server-sent events, likewise; None: nowhere.
+        latest: Where one additional output can be fetched, likewise; None: nowhere.
+        input_sample_rate: The handler's rate, samples a second. It is not negotiated: audio at another rate plays at
+            the wrong speed, without an error.
+        output_sample_rate: The rate of the audio that the handler sends; likewise.
+        headers: Sent with every request to the application's origin, and not elsewhere. They are kept secret, except
+            that values of less than 4 characters may show in an error that repeats the server's text.
+        timeout: Default timeout of a call in seconds.
+        shape: Builds the hook's JSON from a connection's id and the fields. Default: ``{"webrtc_id": id, **fields}``.
+        ssl_context: TLS settings. Default: the system's certificates, verified.
+        proxy: As for `HumeStreamClient`. Requests over http(s) (hooks, outputs, offers) use ``https_proxy`` or
+            ``http_proxy``, then ``all_proxy``. WebRTC itself uses no proxy.
+        ice_servers: For WebRTC with a server that cannot be reached directly, as through NAT: STUN servers
+            ("stun:host:3478"), which return this machine's public address, and TURN servers, which relay
             (``{"urls": "turn:host:3478", "username": ..., "credential": ...}``). Of each kind the first is used; one
-            that does not answer delays a connection by 5 s. Default: none.
-        patience: seconds without a word of the server, which is asked every 5 s, or four times in this, after which a
-            WebSocket counts as lost. (WebRTC's own are 27 to 39, of six unanswered checks.)
-        max_message_size: bytes of the largest message taken over WebSocket, and sent by `Session.send`. The default, 16
-            MiB, which is also the most that servers take unless they are told otherwise, holds four minutes of audio at
-            48 kHz; what is not audio may take twenty times its size once it is read.
-        max_output_size: bytes of the largest additional output that is taken. A larger one is an `OutputTooLarge` in
-            its place, and the next ones come. The same holds for memory as above.
-        allow_plaintext: let the headers go over unencrypted http:// and ws:// to another machine.
+            that does not respond delays a connection by 5 s. Default: none.
+        patience: Seconds without data from the server after which a WebSocket counts as lost. The server is pinged
+            every 5 s, or at least four times in this period. (WebRTC's own limit is 27 to 39 s, six unanswered checks.)
+        max_message_size: Largest message, in bytes, that is received over WebSocket, and sent by `Session.send`. The
+            default, 16 MiB, is also the default limit of servers, and holds four minutes of audio at 48 kHz. A message
+            that is not audio may take twenty times its size in memory once it is parsed.
+        max_output_size: Largest additional output in bytes. A larger one raises `OutputTooLarge` in its place, and the
+            next ones come. The same holds for memory as above.
+        allow_plaintext: Allow the headers to be sent over unencrypted http:// and ws:// to another machine.
 
     Raises:
-        ConfigurationError, InputError: an argument that cannot be used; it is named.
+        ConfigurationError: An argument that cannot be used; it is named.
+        InputError: Likewise.
     """
 
     @hides_locals
@@ -96,7 +96,7 @@ class FastRTCClient:
         output_sample_rate: int = 24000,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
-        shape: Shape | None = None,
+        shape: BuildPayload | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxy: str | bool | None = None,
         ice_servers: Sequence[IceServer] = (),
@@ -110,7 +110,7 @@ class FastRTCClient:
         encrypted, host, port, prefix = Endpoint.split(address, name="url")
         mounted, second = _without_query(path, "path")
         if not isinstance(mounted, str) or not _PATH.fullmatch(mounted):
-            # What follows a # is not repeated: it may be a token.
+            # Do not repeat what follows a #: it may be a token.
             got = short_repr(mounted.partition("#")[0] if isinstance(mounted, str) else mounted)
             raise ConfigurationError(
                 f"path must be empty, or /path[?query] of visible ASCII characters without #; got {got}"
@@ -135,14 +135,14 @@ class FastRTCClient:
             max_message_size=size("max_message_size", max_message_size),
         )
         self._patience = seconds("patience", patience)
-        self._ice_servers = check_ice_servers(ice_servers)
+        self._ice_servers = _check_ice_servers(ice_servers)
         self._offer = f"{prefix}{mounted.rstrip('/')}/webrtc/offer"
         self._telephone = attrs.evolve(self._endpoint, path=f"{prefix}{mounted.rstrip('/')}/telephone/handler")
         http = AppClient(self._endpoint, ssl_context=ssl_context, proxy=proxy)
         for name, given in (("input_hook", input_hook), ("outputs", outputs), ("latest", latest)):
             if given is not None:
-                http.resolve(given, name=name)  # a bad URL is refused here, not in the middle of a turn
-        self._server = AppConfig(
+                http.resolve(given, name=name)  # raise for a bad URL here, not in the middle of a turn
+        self._config = AppConfig(
             http=http,
             input_hook=input_hook,
             outputs_url=outputs,
@@ -164,33 +164,39 @@ class FastRTCClient:
         reconnect: bool = False,
         retry: RetryPolicy | None = None,
     ) -> Session:
-        """Connect, and be registered with the handler.
+        """Connect, and register with the handler.
 
         Args:
-            transport: "websocket", "webrtc" or "telephone". Over WebRTC (the extra ``webrtc``) audio goes as it
-                sounds, both ways: a minute takes a minute, of which the last 10 s wait in a queue behind
+            transport: "websocket", "webrtc" or "telephone". Over WebRTC (the extra ``webrtc``) audio is sent and
+                received in real time: a minute takes a minute, of which the last 10 s wait in a queue after
                 `Session.send_audio`; and the last 100 ms of a reply come with the next (see `AudioChunk.delayed`), or
-                not at all. "telephone" is the WebSocket at ``/telephone/handler``, spoken to as Twilio does for a call:
-                both rates are 8000 there, whatever the client's; the handler gets no inputs and its outputs go
-                nowhere; `Session.webrtc_id` is the ``streamSid``.
-            inputs: makes the fields that answer a handler which waits for additional inputs, or None where there are
-                none; called in the thread that waits for a reply or iterates, which raises what it raises.
-            fields: the application's own, sent with the first message over WebSocket and with the offer over WebRTC,
-                beside those of the protocol, whose names are refused. They never show. (By telephone ``start``, an
-                object, takes the place of that which tells of the call.)
-            reconnect: whether a connection that is cut (lost, or ended by a server that goes away or fails: codes 1001,
-                1006, 1011, 1012, 1013) is made anew: under another id, with the last inputs given again. What was on
-                its way is gone, and a `Reconnected` event says so. It is tried once, at once, by the call that notices,
-                and by the next should that fail, or the hook refuse those inputs. ``retry`` makes it more patient, as a
-                server that restarts needs: its defaults wait less than a second in all.
-            retry: how often and how patiently to try again, here and at reconnects, where there are too many
-                connections, or the server is not there or fails (HTTP 5xx); None: never.
+                not at all. "telephone" is the WebSocket at ``/telephone/handler``, used as Twilio does for a call: both
+                rates are 8000 there, for any client; the handler gets no inputs and its outputs cannot be
+                received; `Session.webrtc_id` is the ``streamSid``.
+            inputs: Returns the fields for a handler that waits for additional inputs, or None if there are none. Called
+                in the thread that waits for a reply or iterates, which raises what it raises.
+            fields: Additional fields of the first message over WebSocket and of the offer over WebRTC. Names of the
+                protocol's own are refused. The values are never shown. (By telephone ``start``, an object, replaces the
+                one that describes the call.)
+            reconnect: Whether to reconnect when the connection is cut (lost, or ended by a server that goes away or
+                fails: codes 1001, 1006, 1011, 1012, 1013). The new connection has another id and gets the last inputs
+                again. What was under way is lost, and a `Reconnected` event says so. The call that notices reconnects
+                once, immediately; if that fails, or the hook refuses the inputs, the next call tries again. ``retry``
+                retries for longer, as a server that restarts needs: its defaults wait less than a second in all.
+            retry: How often and how long to retry, here and when reconnecting, if there are too many connections, or
+                the server cannot be reached or fails (HTTP 5xx). Default: never.
 
         Raises:
-            InputError: an argument that cannot be used; it is named.
-            TooManyConnections: the handler's ``concurrency_limit`` is reached.
-            AuthenticationError, ConnectionAlreadyExists, HandshakeRejected: the server refuses otherwise.
-            ConnectError, ConnectionLost, InboxOverflow, ProtocolError, Timeout: there is no connection.
+            InputError: An argument that cannot be used; it is named.
+            TooManyConnections: The handler's ``concurrency_limit`` is reached.
+            AuthenticationError: The server rejects the credentials.
+            ConnectionAlreadyExists: The server has a connection of this id.
+            HandshakeRejected: The server rejects the connection otherwise.
+            ConnectError: The server cannot be reached.
+            ConnectionLost: The connection was lost while connecting.
+            InboxOverflow: The server sent too much before it registered the connection.
+            ProtocolError: The server does not follow the protocol.
+            Timeout: There is no connection within the client's ``timeout``.
             ConfigurationError: ``inputs`` without a hook, or by telephone; headers would go unencrypted to another
                 machine; over WebRTC, the extra is missing, or this machine has no address but loopback.
         """
@@ -200,7 +206,7 @@ class FastRTCClient:
             raise InputError(f"inputs must be callable, or None; got {short_repr(inputs)}")
         if inputs is not None and transport == "telephone":
             raise ConfigurationError("inputs cannot be used by telephone: handlers do not ask for them there")
-        if inputs is not None and self._server.input_hook is None:
+        if inputs is not None and self._config.input_hook is None:
             raise ConfigurationError("inputs need input_hook, the application's URL, which the client was made without")
         if not isinstance(reconnect, bool):
             raise InputError(f"reconnect must be True or False, got {short_repr(reconnect)}")
@@ -208,47 +214,49 @@ class FastRTCClient:
             raise InputError(f"retry must be a RetryPolicy, or None; got {short_repr(retry)}")
         policy = RetryPolicy.none() if retry is None else retry
 
-        make = self._webrtc if transport == "webrtc" else self._websocket
-        server = self._server.by_telephone() if transport == "telephone" else self._server
-        own = OwnFields(fields)
+        open_transport = self._webrtc if transport == "webrtc" else self._websocket
+        config = self._config.for_telephone() if transport == "telephone" else self._config
+        own_fields = ConnectFields(fields)
 
         def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
-            return connect_with_retry(lambda: make(server, own, deadline, watch), policy, deadline, sleep)
+            return connect_with_retry(
+                lambda: open_transport(config, own_fields, deadline, watch), policy, deadline, sleep
+            )
 
-        return Session(server, connect, inputs=inputs, reconnect=reconnect)
+        return Session(config, connect, inputs=inputs, reconnect=reconnect)
 
-    def _websocket(self, server: AppConfig, fields: OwnFields, deadline: Deadline, watch: Watch) -> Transport:
+    def _websocket(self, config: AppConfig, fields: ConnectFields, deadline: Deadline, watch: Watch) -> Transport:
         return WebSocketTransport.open(
-            self._telephone if server.is_telephone else self._endpoint,
-            sample_rate=server.output_sample_rate,
+            self._telephone if config.is_telephone else self._endpoint,
+            sample_rate=config.output_sample_rate,
             deadline=deadline,
             watch=watch,
             patience=self._patience,
             fields=fields,
-            route=telephone if server.is_telephone else application,
+            route=telephone_route if config.is_telephone else application_route,
         )
 
     @hides_locals
-    def _webrtc(self, server: AppConfig, fields: OwnFields, deadline: Deadline, watch: Watch) -> Transport:
+    def _webrtc(self, config: AppConfig, fields: ConnectFields, deadline: Deadline, watch: Watch) -> Transport:
         from .transport_rtc import WebRTCTransport  # noqa: PLC0415 - an extra
 
-        def offer(body: dict[str, Any], until: Deadline) -> Answer:
+        def offer(body: dict[str, Any], until: Deadline) -> Response:
             try:
-                post = server.http.post_json
-                return post(self._offer, fields.beside(body), until, watch=watch, query=self._query)
+                post = config.http.post_json
+                return post(self._offer, fields.merged_into(body), until, watch=watch, query=self._query)
             except HookError as exc:  # a redirect
                 if from_outside(exc):
                     raise
-                return Answer(exc.status or 0, "", url=exc.url or "")
+                return Response(exc.status or 0, "", url=exc.url or "")
 
         return WebRTCTransport.open(
             offer,
-            input_sample_rate=server.input_sample_rate,
-            output_sample_rate=server.output_sample_rate,
+            input_sample_rate=config.input_sample_rate,
+            output_sample_rate=config.output_sample_rate,
             deadline=deadline,
             watch=watch,
             ice_servers=self._ice_servers,
-            redact=server.http.redact,
+            redact=config.http.redact,
         )
 
     def __repr__(self) -> str:
@@ -259,7 +267,7 @@ class FastRTCClient:
 
 
 def _without_query(text: Any, name: str) -> tuple[Any, str]:
-    """Split off a query. What is no str, or has a fragment, is for the check of the rest."""
+    """Split off the query. The caller checks the rest, also for a wrong type or a fragment."""
     if not isinstance(text, str):
         return text, ""
     address, _, query = text.partition("?")
@@ -268,3 +276,11 @@ def _without_query(text: Any, name: str) -> tuple[Any, str]:
     if not _QUERY.fullmatch(query):
         raise ConfigurationError(f"{name} has a query with blanks, control or non-ASCII characters: percent-encode it")
     return address, query
+
+
+def _check_ice_servers(servers: Sequence[IceServer]) -> tuple[dict[str, Any], ...]:
+    if servers == ():
+        return ()
+    from .transport_rtc import check_ice_servers  # noqa: PLC0415 - loads asyncio, which only WebRTC needs
+
+    return check_ice_servers(servers)

@@ -1,4 +1,4 @@
-"""How servers refuse a connection, whichever way they put it: by a message, a status, or a success that is none."""
+"""Rejected connections: by a message, by an HTTP status, or by a success whose body says otherwise."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..errors import (
     TooManyConnections,
 )
 
-__all__ = ["meaning", "refusal", "refused"]
+__all__ = ["rejection_from_message", "rejection_from_response", "status_hint"]
 
-_SENTENCE = 200
-"""Characters of a server's own words in an error's text."""
+_MAX_EXCERPT: Final = 200
+"""Characters of a server's message in an error's text."""
 
-_MAX_BODY = 512
-"""Characters of them beside it."""
+_MAX_BODY: Final = 512
+"""Characters of it in the error's ``body``."""
 
 _NO_PATH: Final = "nothing is mounted at this path; see url and path of FastRTCClient"
 
-_MEANINGS: Final[Mapping[str, Mapping[int, str]]] = {
+_HINTS: Final[Mapping[str, Mapping[int, str]]] = {
     "websocket": {
         200: "a web page, and no FastRTC stream, is at this path",
         403: "no stream is mounted at this path (see url and path of FastRTCClient), or access is denied",
         404: "nothing is mounted at this path, or a proxy has made a plain GET of the WebSocket handshake",
-        405: "nothing that speaks WebSocket is mounted at this path",
+        405: "nothing that uses WebSocket is mounted at this path",
         426: "a proxy has taken the upgrade to WebSocket out of the handshake",
         500: "the stream has no audio, or a plain function as its handler, which WebSocket cannot serve; or it failed",
     },
@@ -58,32 +58,32 @@ _MEANINGS: Final[Mapping[str, Mapping[int, str]]] = {
         500: "no output came while it waited, or it failed",
     },
 }
-"""What servers of this kind, and the applications around them, mean by a status."""
+"""What a status means from these servers and applications."""
 
 _GATEWAY: Final = "a gateway answers, and cannot reach the application behind it"
 
 
-def meaning(asked: str, status: int) -> str:
+def status_hint(asked: str, status: int) -> str:
     """Return what a status means, for an error's text.
 
     Args:
-        asked: what it answers: "websocket", "offer", or the name of the argument for one of the application's URLs.
-        status: of the answer.
+        asked: What was requested: "websocket", "offer", or the name of the argument for one of the application's URLs.
+        status: The status of the response.
 
     Returns:
-        A clause, or an empty text where the status alone tells as much.
+        A clause, or "" if there is nothing to add to the status.
     """
     if status in {502, 504}:
         return _GATEWAY
-    return _MEANINGS.get(asked, {}).get(status, "")
+    return _HINTS.get(asked, {}).get(status, "")
 
 
-def refusal(message: object, redact: Callable[[str], str] = str) -> ConnectError | None:
-    """The error that a server's message tells of (``status: failed``); None for any other message.
+def rejection_from_message(message: object, redact: Callable[[str], str] = str) -> ConnectError | None:
+    """Return the error for a server's message that rejects the connection (``status: failed``), else None.
 
     Args:
-        message: as JSON.
-        redact: takes private headers out of the server's own words.
+        message: The JSON value.
+        redact: Removes private headers from the server's text.
     """
     if not isinstance(message, Mapping) or message.get("status") != "failed":
         return None
@@ -94,11 +94,11 @@ def refusal(message: object, redact: Callable[[str], str] = str) -> ConnectError
         return ConnectionAlreadyExists("the server has a connection of this id already", phase="connect")
     if reason == "concurrency_limit_reached" or "limit" in meta:
         return _too_many(limit if isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0 else None)
-    told = f" ({redact(reason)[:_SENTENCE]!r})" if isinstance(reason, str) else ""
-    return HandshakeRejected(f"the server refuses the connection{told}", phase="connect")
+    quoted = f" ({redact(reason)[:_MAX_EXCERPT]!r})" if isinstance(reason, str) else ""
+    return HandshakeRejected(f"the server refuses the connection{quoted}", phase="connect")
 
 
-def refused(
+def rejection_from_response(
     status: int,
     body: Any,
     redact: Callable[[str], str] = str,
@@ -107,30 +107,30 @@ def refused(
     asked: str = "",
     url: str = "",
 ) -> ConnectError:
-    """The error that an HTTP answer tells of, which is no success or says so: to a handshake or an offer.
+    """Return the error for the HTTP response that rejects a handshake or an offer.
 
     Args:
-        status: of the answer.
-        body: as JSON, or as text that may be JSON, and that an error may show: without a private header in it.
-        redact: as for `refusal`.
-        retry_after: seconds the server asks to wait.
-        asked: as for `meaning`.
-        url: that was asked, as the error may show it.
+        status: The status of the response.
+        body: The JSON value; or text, which may be JSON, without private headers.
+        redact: As for `rejection_from_message`.
+        retry_after: Seconds the server asks to wait.
+        asked: As for `status_hint`.
+        url: The URL that was requested, as the error may show it.
     """
-    error = refusal(_as_json(body), redact)
+    error = rejection_from_message(_as_json(body), redact)
     if error is None and status == 429:
         error = _too_many(None)
     if error is None:
         what = f"the server refuses the connection (HTTP {status}{f' from {url}' if url else ''})"
         if status == 401:
-            error = AuthenticationError(f"{what}: it wants other headers", phase="connect")
+            error = AuthenticationError(f"{what}: it requires other headers", phase="connect")
         elif 300 <= status < 400:
             what += ": it redirects, which is never followed; give the final address as url"
             error = HandshakeRejected(what, phase="connect")
         else:
             text = body if isinstance(body, str) else ""
-            told = [told for told in (text[:_SENTENCE], meaning(asked, status)) if told]
-            error = HandshakeRejected(": ".join([what, *told]), phase="connect")
+            details = [detail for detail in (text[:_MAX_EXCERPT], status_hint(asked, status)) if detail]
+            error = HandshakeRejected(": ".join([what, *details]), phase="connect")
             error.body = text[:_MAX_BODY]
     error.status, error.retry_after, error.url = status, retry_after, url or None
     return error
@@ -144,7 +144,7 @@ def _as_json(body: Any) -> Any:
 
 
 def _too_many(limit: int | None) -> TooManyConnections:
-    told = "" if limit is None else f" ({limit})"
-    error = TooManyConnections(f"the handler takes no more connections at present{told}", phase="connect")
+    shown = "" if limit is None else f" ({limit})"
+    error = TooManyConnections(f"the handler takes no more connections at present{shown}", phase="connect")
     error.limit = limit
     return error

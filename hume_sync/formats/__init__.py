@@ -1,1 +1,1 @@
-"""What files of audio are made of: chunks of WAV, frames of MPEG. Used by `stream` and by `fastrtc`."""
+"""Audio formats and samples: WAV chunks and formats, MPEG frames, encodings, resampling."""

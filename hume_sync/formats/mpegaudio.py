@@ -1,4 +1,4 @@
-"""MPEG audio (MP1, MP2, MP3) and AAC in ADTS frames: neither has a head, so they are known by frames in a row."""
+"""MPEG audio (MP1, MP2, MP3) and AAC in ADTS frames: they have no file header, so consecutive frames identify them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["find_frames", "frames_at"]
 Name = Literal["MP3", "MP2", "MP1", "AAC"]
 
 _ENOUGH = 3
-"""Frames in a row that cannot be chance."""
+"""Consecutive frames that cannot be a coincidence."""
 _JUNK = 128 * 1024
 """Bytes before the first frame that are searched."""
 
@@ -36,13 +36,13 @@ _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 
 class _Frame:
     name: Name
     kind: tuple[int, ...]
-    """What all frames of a stream have in common."""
+    """The properties that all frames of a stream share."""
     size: int
-    """Bytes, its header included."""
+    """Size in bytes, including its header."""
 
 
 def frames_at(data: memoryview, place: int) -> Name | None:
-    """Tell what frames follow each other from a place on.
+    """Return the kind of the frames that follow each other from a position on.
 
     Fewer than three are taken only where the data end with them, but for a few old tags ("TAG") behind them.
     """
@@ -64,7 +64,7 @@ def frames_at(data: memoryview, place: int) -> Name | None:
 
 
 def find_frames(data: memoryview) -> Name | None:
-    """Tell what frames there are behind some junk, of zeros or of anything."""
+    """Return the kind of the frames after some other bytes, such as zeros."""
     junk = bytes(data[:_JUNK])
     place = junk.find(b"\xff")
     while place >= 0:

@@ -1,4 +1,4 @@
-"""Where the samples of a WAV file are: its chunks walked over, in memory, in a file, or in a pipe."""
+"""The chunks of a WAV file, and where its samples are; in memory, in a file, or in a pipe."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _HEADS = {order: struct.Struct(order + "4sI") for order in "<>"}
 """Name and size of a chunk, by byte order."""
 
 _read_format = lru_cache(maxsize=32)(WavFormat.read)
-"""The payloads of a stream are of one format."""
+"""Cached, since the payloads of a stream have one format."""
 
 _UNKNOWN = 0xFFFFFFFF
 _TO_THE_END = 2**63
 """Size of samples that end where the file does."""
 
 _MAX_CHUNKS = 1000
-"""Chunks of a file that are looked at."""
+"""Chunks of a file that are examined."""
 _TOO_MANY = b""
 _MAX_FORMAT = 4096
 """Bytes of a "fmt " chunk."""
@@ -41,7 +41,7 @@ _AT_A_TIME = 2**20
 
 
 class Unclear(ValueError):
-    """A WAV file in which decoders would not all find the same samples. The text says why, behind its name."""
+    """A WAV file in which decoders would not all find the same samples. The text says why, after the file's name."""
 
 
 class Incomplete(Unclear):
@@ -49,31 +49,31 @@ class Incomplete(Unclear):
 
 
 class Samples(NamedTuple):
-    """What `find_samples` found."""
+    """The samples of a WAV file."""
 
     format: WavFormat
     begin: int
-    """Place of the first sample."""
+    """Position of the first sample."""
     size: int
-    """Bytes, as the file has it: there may be fewer."""
+    """Bytes, as the head says; there may be fewer."""
 
 
 class Source(Protocol):
-    """What a WAV file is read from."""
+    """A source of a WAV file's bytes."""
 
     @property
     def position(self) -> int:
-        """Place of the next byte that is read."""
+        """Position of the next byte that is read."""
 
     @property
     def size(self) -> int | None:
-        """Bytes there are; None where the source cannot seek."""
+        """Number of bytes; None if the source cannot seek."""
 
     def read(self, count: int) -> bytes:
-        """Read so many bytes; fewer at the end only."""
+        """Read ``count`` bytes; fewer only at the end."""
 
     def seek(self, position: int) -> None:
-        """Go to a place; where the source cannot seek, forwards only."""
+        """Go to a position; forwards only if the source cannot seek."""
 
 
 class Memory:
@@ -85,21 +85,21 @@ class Memory:
         self.position = 0
 
     def read(self, count: int) -> bytes:
-        """Read so many bytes; fewer at the end only."""
+        """Read ``count`` bytes; fewer only at the end."""
         begin = self.position
         data = bytes(self.view[begin : begin + count])
         self.position = begin + len(data)
         return data
 
     def seek(self, position: int) -> None:
-        """Go to a place."""
+        """Go to a position."""
         self.position = position
 
 
 class Rereadable:
     """A binary file object that cannot seek, whose head can be read twice.
 
-    What is read is kept until `rewind`, which has it read again, or `forget`.
+    Bytes that are read are kept until `rewind`, after which they are read again, or `forget`.
     """
 
     def __init__(self, file: Any) -> None:
@@ -118,22 +118,22 @@ class Rereadable:
         return data
 
     def rewind(self) -> None:
-        """Go back to the beginning, once; what is read from there on is not kept."""
+        """Go back to the beginning, once. Bytes read from then on are not kept."""
         if self._kept is not None:
             self._again = bytes(self._kept)
         self.forget()
 
     def forget(self) -> None:
-        """Keep nothing any more."""
+        """Drop the kept bytes, and stop keeping bytes."""
         self._kept = None
 
 
 class File:
-    """A binary file object as a source; places count from where it stood.
+    """A binary file object as a source; positions are relative to where it stood.
 
     Args:
-        file: the file object.
-        name: what errors call it.
+        file: The file object.
+        name: What errors call it.
     """
 
     def __init__(self, file: Any, name: str = "the file") -> None:
@@ -147,11 +147,11 @@ class File:
             file.seek(self._start)
 
     def read(self, count: int) -> bytes:
-        """Read so many bytes; fewer at the end only, though a pipe gives what it has.
+        """Read ``count`` bytes, also from a pipe that returns fewer at a time; fewer only at the end.
 
         Raises:
-            OSError: the file cannot be read.
-            InputError: it does not read as bytes.
+            OSError: The file cannot be read.
+            InputError: It does not read as bytes.
         """
         parts = []
         while count > 0:
@@ -167,7 +167,7 @@ class File:
         return b"".join(parts)
 
     def seek(self, position: int) -> None:
-        """Go to a place; where the file cannot seek, by reading up to it."""
+        """Go to a position; if the file cannot seek, by reading up to it."""
         if self.size is None:
             self.read(position - self.position)
         else:
@@ -176,22 +176,22 @@ class File:
 
 
 def is_wav(data: bytes | bytearray | memoryview) -> bool:
-    """Tell whether these bytes begin as a WAV file does, ID3 tags in front of it passed over."""
+    """Return whether these bytes begin as a WAV file does, after any ID3 tags."""
     head = bytes(data[:12])
     if head[:3] == b"ID3":
-        head = _behind_tags(Memory(data))
+        head = _read_after_tags(Memory(data))
     return head[:4] in _ORDERS and head[8:] == b"WAVE"
 
 
 def find_samples(source: Source) -> Samples | None:
-    """Find the samples of a WAV file, as far as all decoders would find the same. ID3 tags in front are passed over.
+    """Find the samples of a WAV file, if all decoders would find the same ones. ID3 tags in front are skipped.
 
     Returns:
-        None for what is no WAV file; else the source stands at the first sample.
+        The samples, with the source at the first of them; None if it is not a WAV file.
 
     Raises:
-        Incomplete: it has no samples, or no format.
-        Unclear: it is damaged, in a format of no fixed size of frames, or has not one clear place and size of samples.
+        Incomplete: It has no samples, or no format.
+        Unclear: It is damaged, its frames have no fixed size, or the position or size of its samples is not clear.
     """
     beginning = _read_beginning(source)
     if beginning is None:
@@ -203,7 +203,7 @@ def find_samples(source: Source) -> Samples | None:
     lacking: type[Unclear] = Incomplete
     for name, begin, size in _chunks(source, order, large):
         if name == _TOO_MANY or not _is_name(name):
-            lacking = Unclear  # decoders that search may find more, and those that take a chunk to end elsewhere
+            lacking = Unclear  # decoders that search for chunks may find more
         elif name == b"fmt " and form is None and not strange:
             chunk = source.read(min(size, _MAX_FORMAT))
             form = _read_format(chunk, order)
@@ -218,7 +218,7 @@ def find_samples(source: Source) -> Samples | None:
         elif name == b"data":
             place = begin, size
             if source.size is None:
-                break  # what is behind them cannot be looked at
+                break  # what follows them cannot be read first
     if form is None or place is None:
         raise _refusal(place, strange, lacking, seekable=source.size is not None)
     source.seek(place[0])
@@ -226,16 +226,16 @@ def find_samples(source: Source) -> Samples | None:
 
 
 def _read_beginning(source: Source) -> tuple[str, int | None] | None:
-    """Read what a WAV file begins with: its byte order, and in RF64 and BW64 the size of its samples.
+    """Read the beginning of a WAV file: its byte order, and in RF64 and BW64 the size of its samples.
 
     Returns:
-        None for what is no WAV file.
+        Both; None if it is not a WAV file.
 
     Raises:
-        Incomplete: it is cut off.
-        Unclear: it has no size where there is to be one.
+        Incomplete: It is cut off.
+        Unclear: The size is missing.
     """
-    head = _behind_tags(source)
+    head = _read_after_tags(source)
     order = _ORDERS.get(head[:4])
     if order is None or head[8:] != b"WAVE":
         if order and len(head) >= 8 and b"WAVE".startswith(head[8:]) and (b"\0" in head or not head.isascii()):
@@ -249,13 +249,13 @@ def _read_beginning(source: Source) -> tuple[str, int | None] | None:
 
 
 def _refusal(place: object, strange: str, lacking: type[Unclear], *, seekable: bool) -> Unclear:
-    """Return what is wrong with a file in which not both samples and a format that can be read were found.
+    """Return the error for a file without samples, or without a format that can be read.
 
     Args:
-        place: of the samples, if there are any.
-        strange: what their format is, where it was found.
-        lacking: what it means where something was not found.
-        seekable: whether all of the file was looked at.
+        place: The position of the samples, if there are any.
+        strange: The text about a format that cannot be used, if one was found.
+        lacking: The error if something was not found.
+        seekable: Whether all of the file was examined.
     """
     if place is None:
         return lacking("is damaged: it has no samples")
@@ -266,8 +266,8 @@ def _refusal(place: object, strange: str, lacking: type[Unclear], *, seekable: b
     return lacking("is damaged: its samples have no format")
 
 
-def _behind_tags(source: Source) -> bytes:
-    """Read the twelve bytes with which a file begins, behind all ID3 tags."""
+def _read_after_tags(source: Source) -> bytes:
+    """Read the first twelve bytes after all ID3 tags."""
     head = source.read(12)
     for _ in range(_MAX_TAGS):
         size = tag_size(head)
@@ -280,9 +280,9 @@ def _behind_tags(source: Source) -> bytes:
 
 
 def _chunks(source: Source, order: str, large: int | None) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, place and size of every chunk, the source standing at its body; -1 for a size that is not clear.
+    """Yield name, position and size of every chunk, with the source at its body; -1 for a size that is not clear.
 
-    Where there are too many to be looked at, the last name is `_TOO_MANY`.
+    If there are too many, the last name is `_TOO_MANY`.
     """
     limit = source.position + _MAX_HEAD if source.size is None else source.size
     unpack = _HEADS[order].unpack
@@ -295,7 +295,7 @@ def _chunks(source: Source, order: str, large: int | None) -> Iterator[tuple[byt
         if name == b"data":
             size = _data_size(source, order, size, large)
         yield name, begin, size
-        end = begin + size + size % 2  # chunks begin at even places
+        end = begin + size + size % 2  # chunks begin at even positions
         if end >= limit:
             if source.size is None:
                 yield _TOO_MANY, 0, 0
@@ -309,12 +309,12 @@ def _data_size(source: Source, order: str, size: int, large: int | None) -> int:
         return large if size in (_UNKNOWN, large) else -1
     if size not in (0, _UNKNOWN):
         return size
-    # A stream that was written to a pipe. But if chunks follow a size of 0, there may be no samples at all.
+    # The file was written to a pipe. But if chunks follow a size of 0, it may have no samples.
     return -1 if size == 0 and _is_chunk(source, order) else _TO_THE_END
 
 
 def _read_ds64(source: Source) -> int:
-    """Read the 64-bit size of the samples, which comes first in RF64 and BW64; 0 where there is none."""
+    """Read the 64-bit size of the samples, which comes first in RF64 and BW64; 0 if there is none."""
     head = source.read(8)
     if len(head) < 8 or head[:4] != b"ds64":
         return 0
@@ -326,7 +326,7 @@ def _read_ds64(source: Source) -> int:
 
 
 def _is_chunk(source: Source, order: str) -> bool:
-    """Say whether a whole chunk begins here; where the source cannot seek, nobody can say."""
+    """Return whether a whole chunk begins here; False if the source cannot seek."""
     if source.size is None:
         return False
     begin = source.position
@@ -339,5 +339,5 @@ def _is_chunk(source: Source, order: str) -> bool:
 
 
 def _is_name(name: bytes) -> bool:
-    """Say whether this may be the name of a chunk."""
+    """Return whether this may be the name of a chunk."""
     return all(32 <= letter < 127 for letter in name)

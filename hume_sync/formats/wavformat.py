@@ -18,7 +18,7 @@ _NAMES = {PCM: "PCM", FLOAT: "float", ALAW: "A-law", MULAW: "mu-law", _MS_ADPCM:
 _NAMES |= {_YAMAHA_ADPCM: "Yamaha ADPCM", _GSM: "GSM 6.10", 0x55: "MP3", 0xFF: "AAC", 0x161: "WMA"}
 
 _WIDTHS = {PCM: (1, 2, 3, 4, 8), FLOAT: (4, 8), ALAW: (1,), MULAW: (1,)}
-"""Bytes a sample may have, for the tags whose blocks are frames."""
+"""Possible sizes of a sample in bytes, for the tags whose blocks are frames."""
 
 _LAYOUTS = {order: struct.Struct(order + "HHIIHH") for order in "<>"}
 """Tag, channels, rate, bytes per second, bytes per block, bits per sample, by byte order."""
@@ -27,13 +27,13 @@ _GUID_TAILS = frozenset(
     bytes.fromhex(tail)
     for tail in ("0000 0000 1000 8000 00aa00389b71", "0000 2107 d311 8644 c8c1ca000000")  # plain; ambisonic B-format
 )
-"""What follows the plain tag in a sub-format."""
+"""The rest of a sub-format's GUID, after the tag."""
 
 _MAX_RATE = 2**31 - 1
 _MAX_FRAME = 2**16 - 1
 _MAX_PIECE = 16 * 2**20
-"""Bytes of the samples of one piece. Five seconds of anything real are less; a rate that is not is no reason to hold
-a whole recording in memory."""
+"""Bytes of the samples of one piece. Five seconds of anything real are less; at an absurd rate they would be a
+whole recording."""
 
 
 @safe_repr
@@ -54,7 +54,7 @@ class WavFormat:
     block_frames: int
     """Frames in a whole block."""
     chunk: bytes = attrs.field(repr=False)
-    """The body of the chunk, with the block size and the byte rate set right."""
+    """The body of the chunk, with the block size and the byte rate corrected."""
 
     @classmethod
     def read(cls, chunk: bytes, order: str = "<") -> Self | None:
@@ -109,21 +109,21 @@ class WavFormat:
         return cls("<", tag, channels, rate, align, _frames(tag, channels, align), chunk) if fits else None
 
     def frames(self, size: int) -> int:
-        """Count the frames in so many bytes of samples; what is less than a frame does not count."""
+        """Return the number of frames in ``size`` bytes of samples, without an incomplete one."""
         blocks, rest = divmod(size, self.block_size)
         if self.block_frames == 1:
             return blocks
         return blocks * self.block_frames + _frames(self.tag, self.channels, rest)
 
     def whole(self, size: int) -> int:
-        """Return how many of so many bytes hold frames: of the last block, decoders read what is there."""
+        """Return how many of ``size`` bytes hold frames. Decoders also read an incomplete last block."""
         rest = size % self.block_size
         if self.block_frames > 1 and _frames(self.tag, self.channels, rest):
             return size
         return size - rest
 
     def step(self, seconds: float) -> int:
-        """Return the bytes of the longest run of whole blocks of at most ``seconds``; one block at least."""
+        """Return the size in bytes of as many whole blocks as last at most ``seconds``; at least one block."""
         # A millionth of a frame on top: 0.125125 s at 8 kHz is 1001 frames, not what a float makes of it.
         blocks = int(seconds * self.sample_rate + 1e-6) // self.block_frames
         return max(1, min(blocks, _MAX_PIECE // self.block_size)) * self.block_size
@@ -142,7 +142,7 @@ class WavFormat:
 
 
 def describe(chunk: bytes, order: str) -> str:
-    """Say what a "fmt " chunk (16 bytes or more) tells of: "16-bit PCM of 2 channels, 4 bytes a frame"."""
+    """Return a description of a "fmt " chunk (16 bytes or more): "16-bit PCM of 2 channels, 4 bytes a frame"."""
     tag, channels, _, _, align, bits = _LAYOUTS[order].unpack_from(chunk)
     if tag == _EXTENSIBLE and len(chunk) >= 26:
         tag = int.from_bytes(chunk[24:26], "little")
@@ -151,7 +151,7 @@ def describe(chunk: bytes, order: str) -> str:
 
 
 def _frames(tag: int, channels: int, size: int) -> int:
-    """Count the frames in one block of ADPCM or GSM, whole or cut short."""
+    """Return the number of frames in one block of ADPCM or GSM, complete or cut off."""
     if tag == _GSM:
         return 320 if size == 65 else 0
     if tag == _MS_ADPCM:  # seven bytes of head for each channel, which hold two frames; then four bits a sample

@@ -12,8 +12,7 @@ __all__ = ["NeedsExtra", "loaded_numpy"]
 
 _MODULES = {
     "emulator": {"websockets", "tinytag", "av"},
-    "fastrtc": {"urllib3"},
-    "webrtc": {"aiortc", "av", "urllib3"},
+    "webrtc": {"aiortc", "av"},
 }
 """The modules that each extra brings."""
 

@@ -49,6 +49,8 @@ def read_head(wire: SocketStream) -> ResponseHead:
                 raise ProtocolError(f"an HTTP header line is longer than {_MAX_LINE} bytes", phase="connect")
             raise EOFError("the peer ended the connection in the middle of its HTTP answer")
         text = line.decode("latin-1").rstrip("\r\n")
+        if not lines and not text.startswith("HTTP/1."):  # another protocol may never send an empty line
+            raise ProtocolError("the answer is not HTTP/1.1", phase="connect")
         if not text and lines:
             return _parse(lines)
         lines.append(text)

@@ -19,7 +19,6 @@ _OWN_MODULES = frozenset(
         "hume_sync",
         "websocket",
         "tenacity",
-        "urllib3",
         "truststore",
         "gevent",
         "eventlet",

@@ -17,7 +17,7 @@ __all__ = ["clear_locals", "hides_locals"]
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_CLEARED = frozenset({"hume_sync", "websocket", "urllib3", "http", "urllib", "base64", "ssl", "socket", "encodings"})
+_CLEARED = frozenset({"hume_sync", "websocket", "http", "urllib", "base64", "ssl", "socket", "encodings"})
 """Top-level modules whose frames are emptied: this library, and what it hands secrets to. A caller's stay."""
 
 

@@ -49,22 +49,22 @@ def rtc() -> Iterator[RTCFake]:
 
 
 @pytest.fixture
-def open_link() -> Iterator[Open]:
-    """Makes links, which end with the test."""
-    links = []
+def open_transport() -> Iterator[Open]:
+    """Makes transports, which end with the test."""
+    transports = []
 
-    def open_link(fake: RTCFake, **options: Any) -> WebRTCTransport:
-        links.append(WebRTCTransport.open(fake.offer, **settings() | options))
-        return links[-1]
+    def open_transport(fake: RTCFake, **options: Any) -> WebRTCTransport:
+        transports.append(WebRTCTransport.open(fake.offer, **settings() | options))
+        return transports[-1]
 
-    yield open_link
-    for link in links:
-        link.close(1)
+    yield open_transport
+    for transport in transports:
+        transport.close(1)
 
 
 @pytest.fixture
 def no_thread_is_left() -> Iterator[None]:
-    """Nor a socket: what is found open when nobody uses it any more is a warning, which is an error here."""
+    """Nor a socket: what is found open when it is no longer used is a warning, which is an error here."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:

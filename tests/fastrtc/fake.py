@@ -237,7 +237,7 @@ class FakeFastRTC:
             self._outputs.pop(session.seen.id).put_nowait(_END)
 
     def put_out(self, session: Session, value: Any) -> None:
-        """An additional output, for whoever asks for it by the connection's id; of a telephone's it is lost."""
+        """An additional output, for a client that asks for it by the connection's id; of a telephone's it is lost."""
         if not session.by_telephone:
             self._outputs[session.seen.id].put_nowait(value)
 
@@ -278,7 +278,7 @@ class FakeFastRTC:
         return 200, '{"status":"ok"}'
 
     async def _latest(self, request: RequestSeen) -> tuple[int, str]:
-        """The oldest output that nobody has had yet."""
+        """The oldest output that was not fetched yet."""
         queue = self._outputs[request.query.get("webrtc_id", "")]
         try:
             value = await asyncio.wait_for(queue.get(), self.knobs.latest_wait)

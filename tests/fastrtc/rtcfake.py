@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import attrs
 
-from hume_sync.fastrtc.app_http import Answer
+from hume_sync.fastrtc.app_http import Response
 
 FRAME = 960
 """Samples of 20 ms, at the 48000 a second of everything here."""
@@ -72,7 +72,7 @@ class RTCFake:
     Args:
         edit: makes another answer of the one that would be given: (status, body) of it.
         greeting: messages to each client whose data channel opens.
-        echoes: whether the handler hands on what it hears, frame by frame.
+        echoes: whether the handler returns what it receives, frame by frame.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class RTCFake:
         """What clients have said, s16le, mono, 48000 a second; leading silence is left out."""
         self.closed = 0
         """Connections that have ended."""
-        self.told: list[str | bytes] = []
+        self.reported: list[str | bytes] = []
         """Messages of clients."""
         self._changed = threading.Condition()
         # of the loop's thread alone:
@@ -119,14 +119,14 @@ class RTCFake:
 
     # --- from the test's thread -------------------------------------------------------------------------------
 
-    def offer(self, body: dict[str, Any], _deadline: object) -> Answer:
-        """Answer an offer."""
+    def offer(self, body: dict[str, Any], _deadline: object) -> Response:
+        """Response an offer."""
         self.offers.append(body)
         self.offering_threads.append(threading.current_thread())
         answer = self._do(lambda: self._answer(body))
         status, answer = self.edit(answer) if self.edit else (200, answer)
         text = answer if isinstance(answer, str) else json.dumps(answer)
-        return Answer(status, text, json=None if answer is text else answer, sentence=text)
+        return Response(status, text, json=None if answer is text else answer, error_excerpt=text)
 
     def wait(self, until: Callable[[], object], timeout: float = 10.0) -> None:
         """Until what clients do has come so far."""
@@ -257,7 +257,7 @@ class RTCFake:
 
     def _answer_message(self, channel: Any, message: str | bytes) -> None:
         with self._changed:
-            self.told.append(message)
+            self.reported.append(message)
             self._changed.notify_all()
         text = str(message) if len(message) < 1000 else f"{len(message)} of something"
         channel.send(log(f"Server received: {text}"))

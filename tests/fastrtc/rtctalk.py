@@ -11,9 +11,9 @@ import pytest
 
 from hume_sync.errors import HumeClientException
 from hume_sync.fastrtc import Session
-from hume_sync.fastrtc.app_http import Answer
+from hume_sync.fastrtc.app_http import Response
 from hume_sync.fastrtc.events import AudioChunk, Event
-from hume_sync.fastrtc.transport import Spoken
+from hume_sync.fastrtc.transport import Mark
 from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Watch
@@ -43,7 +43,7 @@ BOOM = json.dumps({"type": "error", "message": "boom"})
 
 Open = Callable[..., WebRTCTransport]
 Begin = Callable[..., Session]
-PostOffer = Callable[[dict[str, Any], Deadline, Watch], Answer]
+PostOffer = Callable[[dict[str, Any], Deadline, Watch], Response]
 
 
 def require_webrtc() -> None:
@@ -81,40 +81,40 @@ def settings() -> dict[str, Any]:
     }
 
 
-def event_of(link: WebRTCTransport) -> Event:
-    event = link.receive(soon())
+def event_of(transport: WebRTCTransport) -> Event:
+    event = transport.receive(soon())
     assert event is not None
-    assert not isinstance(event, Spoken)
+    assert not isinstance(event, Mark)
     return event
 
 
-def audio_of(link: WebRTCTransport, seconds: float, rate: int) -> bytes:
+def audio_of(transport: WebRTCTransport, seconds: float, rate: int) -> bytes:
     """The next audio, so long."""
     samples = b""
     while len(samples) < 2 * round(seconds * rate):
-        event = event_of(link)
+        event = event_of(transport)
         if isinstance(event, AudioChunk):
             assert event.rate == rate
             samples += event.samples
     return samples
 
 
-def end_of(link: WebRTCTransport) -> HumeClientException:
+def end_of(transport: WebRTCTransport) -> HumeClientException:
     with pytest.raises(HumeClientException) as caught:
         while True:
-            event_of(link)
+            event_of(transport)
     return caught.value
 
 
-def link_of(session: Session) -> WebRTCTransport:
-    link = session._line.link
-    assert isinstance(link, WebRTCTransport)
-    return link
+def transport_of(session: Session) -> WebRTCTransport:
+    transport = session._connection.transport
+    assert isinstance(transport, WebRTCTransport)
+    return transport
 
 
 def has_arrived(session: Session, count: int) -> None:
     """Wait until so many events wait to be received: messages and audio come by ways of their own."""
-    loop = link_of(session)._loop
+    loop = transport_of(session)._loop
     assert loop._changed.wait_for(lambda: len(loop._inbox) >= count or None, Deadline(10))
 
 

@@ -7,7 +7,7 @@ import math
 import struct
 
 from hume_sync.fastrtc.audio import pieces
-from hume_sync.fastrtc.resample import Check, Resampler, no_check
+from hume_sync.formats.resample import CancelCheck, Resampler, no_check
 
 SAMPLES = struct.pack("<6h", 1, -2, 300, -400, 32767, -32768)
 
@@ -51,7 +51,7 @@ def extension(tag: int, valid: int = 16) -> bytes:
     return struct.pack("<HHIH", 22, valid, 0, tag) + bytes.fromhex("000000001000800000aa00389b71")
 
 
-def to_samples(audio: object, rate: int, *, check: Check = no_check) -> bytes:
+def to_samples(audio: object, rate: int, *, check: CancelCheck = no_check) -> bytes:
     """All that is sent of it."""
     return b"".join(pieces(audio, rate, check=check))
 

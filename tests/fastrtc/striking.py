@@ -143,7 +143,7 @@ class Silent:
     """A server that answers nothing, from a certain point on.
 
     Args:
-        tls: its own settings; None: it speaks no TLS, whatever the client does.
+        tls: its own settings; None: it uses no TLS, for any client.
         answer: what it says once it has read the head of a request; "upgrade": the answer to an upgrade.
     """
 
@@ -152,8 +152,8 @@ class Silent:
         self._answer = answer
         self._socks: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self.heard = 0
-        """Connections of which anything was heard."""
+        self.received = 0
+        """Connections from which data was received."""
 
     def __enter__(self) -> Silent:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -188,7 +188,7 @@ class Silent:
             spoken = self._tls.wrap_socket(sock, server_side=True) if self._tls else sock
             with spoken, spoken.makefile("rb") as file:
                 file.peek(1)
-                self.heard += 1
+                self.received += 1
                 if self._answer:
                     lines = list(head(file))
                     answer = upgrade_answer(lines) if isinstance(self._answer, str) else self._answer

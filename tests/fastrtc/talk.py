@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import FastRTCClient, LogMessage, Session, mulaw
+from hume_sync.fastrtc import FastRTCClient, LogMessage, Session
+from hume_sync.formats import mulaw
 from tests.faultproxy import Peer
 from tests.net.support import Script, frame, upgraded
 

@@ -86,7 +86,7 @@ def test_outputs_come_as_json_where_they_are_and_end_with_the_session(fake: Fake
     assert list(outputs) == []
 
 
-def test_outputs_that_are_being_opened_end_when_the_connection_is_made_anew(fake: FakeFastRTC) -> None:
+def test_outputs_that_are_being_opened_end_when_the_connection_is_replaced(fake: FakeFastRTC) -> None:
     asked: list[str] = []
 
     def outputs(peer: Peer) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import socket
-import sys
 import threading
 from typing import Any
 
@@ -91,8 +90,8 @@ def test_an_error_is_an_answer_too_with_a_sentence_of_it() -> None:
     with server(says(answer(body, "500 Oops"))) as port:
         reply = get(port)
     assert reply.status == 500
-    assert reply.sentence.startswith("?[31mno such handler here xxx")
-    assert len(reply.sentence) == 200
+    assert reply.error_excerpt.startswith("?[31mno such handler here xxx")
+    assert len(reply.error_excerpt) == 200
 
 
 def test_an_answer_is_read_that_comes_before_the_request_is_sent() -> None:
@@ -224,13 +223,6 @@ def test_a_blocked_reader_ends_at_once_when_another_thread_says_so() -> None:
         with pytest.raises(ConnectionLost):
             opened[0].read(Deadline(5))
         opened[0].close()
-
-
-def test_without_urllib3_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "urllib3.connection", None)
-    with server(lambda peer: peer.wait_gone()) as port:
-        with pytest.raises(ConfigurationError, match='extra "fastrtc": the module urllib3.connection'):
-            get(port)
 
 
 def test_json_is_read_strictly() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.fastrtc.audio import check_rate, pause_of, pieces, silence, write_wav
+from hume_sync.fastrtc.audio import check_rate, pause_seconds, pieces, silence, write_wav
 from tests.audiofiles import encoded
 
 from .sounds import SAMPLES, pack, resample, to_samples, tone, unpack, wav
@@ -289,13 +289,13 @@ def test_silence_of_no_length_is_refused(seconds: Any) -> None:
     ("end", "seconds"), [(True, 1.2), (False, 0), (0, 0), (0.0, 0), (0.5, 0.5), (1, 1), (60, 60), (Fraction(1, 2), 0.5)]
 )
 def test_a_pause_is_that_of_servers_or_so_many_seconds(end: Any, seconds: float) -> None:
-    assert pause_of("end", end) == seconds
+    assert pause_seconds("end", end) == seconds
 
 
 @pytest.mark.parametrize("end", [-0.1, math.nan, math.inf, 60.1, 1e300, 10**400, "1", None, [1]])
 def test_a_pause_of_no_length_is_refused(end: Any) -> None:
     with pytest.raises(InputError, match="end must be a bool, or seconds of silence, 0 to 60; got "):
-        pause_of("end", end)
+        pause_seconds("end", end)
 
 
 @pytest.mark.parametrize(

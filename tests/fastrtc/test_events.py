@@ -44,7 +44,7 @@ def test_each_message_has_its_event(message: dict[str, Any], event: object) -> N
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\x00", b'{"type": "log", "data": "pause_detected"}'])
-def test_a_binary_message_is_data_whatever_it_holds(data: bytes) -> None:
+def test_a_binary_message_is_data_with_any_content(data: bytes) -> None:
     event = to_event(data)
     assert event == Custom(None, data)
     assert repr(event) == f"Custom(type=None, data=<{len(data)} bytes>)"

@@ -51,8 +51,8 @@ def test_the_fake_does_as_real_servers_do(fake: FakeFastRTC, play: Scenario) -> 
 def test_errors_and_warnings_come_in_both_spellings(fake: FakeFastRTC, spelling: str, name: str, text: str) -> None:
     with registered(fake, f"/{spelling}/{name}") as wire:
         wire.speak()
-        told = next(message for message in wire.until("media") if message.get("type") == name)
-        assert told == {"type": name, "data" if spelling == "page" else "message": text}
+        reported = next(message for message in wire.until("media") if message.get("type") == name)
+        assert reported == {"type": name, "data" if spelling == "page" else "message": text}
 
 
 def test_what_the_data_channel_carries_comes_over_the_websocket_too(fake: FakeFastRTC) -> None:
@@ -162,7 +162,7 @@ def test_a_ping_may_go_unanswered(fake: FakeFastRTC) -> None:
         assert wire.next() == {"type": "custom", "data": 1}
 
 
-def test_a_server_that_has_stopped_reading_still_speaks() -> None:
+def test_a_server_that_has_stopped_reading_still_sends() -> None:
     with FakeFastRTC(reads_most=2, buffers=4096) as fake, registered(fake, "/raw") as wire:
         wire.send("ping")
         fake.say('{"type":"log","data":"there"}')
@@ -194,11 +194,11 @@ def test_events_come_in_the_forms_that_applications_give_them(fake: FakeFastRTC)
 
 def test_a_reader_that_goes_is_noticed(fake: FakeFastRTC) -> None:
     for path in ("/updates", "/endless"):
-        with Updates(fake.url, "nobody", path):
+        with Updates(fake.url, "unknown", path):
             request = fake.requests[-1]
             assert (request.path, request.query, request.status, request.open) == (
                 path,
-                {"webrtc_id": "nobody"},
+                {"webrtc_id": "unknown"},
                 200,
                 True,
             )
@@ -254,7 +254,7 @@ def test_a_test_may_bring_streams_of_its_own() -> None:
             assert ask(fake.url, "GET", f"/latest?webrtc_id={wire.id}") == (200, {"output": 24000})
 
 
-def test_it_speaks_tls() -> None:
+def test_it_serves_tls() -> None:
     serving, trusting = tls_contexts("127.0.0.1")
 
     async def visit(url: str) -> int | None:

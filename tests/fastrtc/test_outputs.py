@@ -13,8 +13,7 @@ import pytest
 from hume_sync import ConnectionLost, HumeClientException, MisuseError, Timeout
 from hume_sync.errors import HookError, OutputTooLarge
 from hume_sync.fastrtc.app_http import StreamingResponse
-from hume_sync.fastrtc.outputs import OutputStream
-from hume_sync.fastrtc.sse import ServerSentEvent
+from hume_sync.fastrtc.outputs import OutputStream, ServerSentEvent
 from hume_sync.net.deadline import Deadline
 from tests.faultproxy import Peer
 from tests.net.support import Script, in_child, server
@@ -107,7 +106,7 @@ def test_comments_that_drip_for_ever_do_not_outlast_the_deadline() -> None:
 @pytest.mark.parametrize("endless", [b"x" * 65536, b"data: " + b"x" * 65529 + b"\n"])
 def test_endless_lines_and_events_are_an_error_and_keep_to_the_deadline_behind_it(endless: bytes) -> None:
     with outputs(emits(then=lambda peer: peer.flood(chunk(endless), 2**40))) as stream:
-        with pytest.raises(OutputTooLarge, match="larger than 16777216 bytes: it was dropped; .* max_output_size"):
+        with pytest.raises(OutputTooLarge, match="larger than 16777216 bytes and was dropped; .* max_output_size"):
             next(stream)
         assert elapsed(lambda: stream.receive(timeout=0.1)) < 2
         assert not stream.ended
@@ -193,7 +192,7 @@ def test_a_reader_that_waits_for_another_keeps_to_its_deadline() -> None:
 
 def test_the_descriptor_is_given_back_however_the_stream_ends() -> None:
     def closed(stream: OutputStream) -> bool:
-        return stream._opening._response is not None and stream._opening._response._wire.fileno() == -1
+        return stream._opening._response is not None and stream._opening._response._stream.fileno() == -1
 
     with outputs(emits(chunk(b"data: 1\n\n"), END)) as stream:
         assert list(stream) == [1]
@@ -333,10 +332,10 @@ def test_nothing_is_asked_before_the_first_output_is() -> None:
         opened(http(1))  # dropped
 
 
-def test_closing_ends_whoever_waits_for_the_head() -> None:
+def test_closing_ends_all_waits_for_the_head() -> None:
     with outputs(lambda peer: peer.wait_gone()) as stream, ThreadPoolExecutor(4) as threads:
         waiting = [threads.submit(list, stream) for _ in range(4)]
-        while not stream._opening.begun:
+        while not stream._opening.started:
             pass
         stream.close()
         assert [future.result(5) for future in waiting] == [[]] * 4
@@ -379,7 +378,7 @@ def test_a_server_that_is_not_reached_in_time_ends_the_stream() -> None:
 def test_the_end_of_the_connection_ends_the_wait_for_the_head(begun: bool) -> None:
     ended: list[HumeClientException] = []
     with server(lambda peer: peer.wait_gone()) as port:
-        with opened(http(port), ended_by=lambda: ended[0] if ended else None) as stream:
+        with opened(http(port), connection_error=lambda: ended[0] if ended else None) as stream:
             if begun:
                 assert stream.receive(timeout=0.2) is None
             ended.append(ConnectionLost("the server ended the session", close_code=1000))
@@ -389,7 +388,7 @@ def test_the_end_of_the_connection_ends_the_wait_for_the_head(begun: bool) -> No
                 with pytest.raises(ConnectionLost, match="ended the session") as caught:
                     stream.receive()
                 assert caught.value is not ended[0]
-                assert not stream._opening.begun
+                assert not stream._opening.started
             assert stream.ended
 
 

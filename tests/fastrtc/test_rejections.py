@@ -11,7 +11,7 @@ import pytest
 
 from hume_sync import AuthenticationError, ConnectError, HandshakeRejected
 from hume_sync.fastrtc import ConnectionAlreadyExists, FastRTCClient, TooManyConnections
-from hume_sync.fastrtc.rejections import refusal, refused
+from hume_sync.fastrtc.rejections import rejection_from_message, rejection_from_response
 from hume_sync.net.body import Body, body_reader
 from tests.faultproxy import Peer
 from tests.net.support import Script, frame, server
@@ -27,7 +27,7 @@ def failed(**meta: Any) -> dict[str, Any]:
     return {"status": "failed", "meta": meta}
 
 
-def told(error: ConnectError | None) -> tuple[object, ...]:
+def reported(error: ConnectError | None) -> tuple[object, ...]:
     """What a caller can act on, as it is behind a pickle."""
     error = pickle.loads(pickle.dumps(error))
     return type(error), getattr(error, "limit", None), error.status if error else None
@@ -62,12 +62,16 @@ def refused_connect(script: Script, **more: Any) -> ConnectError:
 def test_a_message_that_refuses_is_the_error_it_means(
     message: object, error: type[ConnectError], limit: int | None
 ) -> None:
-    assert told(refusal(message)) == (error, limit, None)
+    assert reported(rejection_from_message(message)) == (error, limit, None)
 
 
 @pytest.mark.parametrize("limit", [True, False, None, "7", -1, 7.0, [7], {}])
 def test_a_limit_that_is_no_count_is_not_passed_on(limit: object) -> None:
-    assert told(refusal(failed(error="concurrency_limit_reached", limit=limit))) == (TooManyConnections, None, None)
+    assert reported(rejection_from_message(failed(error="concurrency_limit_reached", limit=limit))) == (
+        TooManyConnections,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,12 +80,12 @@ def test_a_limit_that_is_no_count_is_not_passed_on(limit: object) -> None:
      {"meta": {"error": "concurrency_limit_reached", "limit": 7}}, {"type": "log", "data": "failed"}],
 )  # fmt: skip
 def test_any_other_message_refuses_nothing(message: object) -> None:
-    assert refusal(message) is None
+    assert rejection_from_message(message) is None
 
 
-def test_a_reason_nobody_knows_is_named_shortly_and_on_one_line() -> None:
-    assert "'out_of_order'" in str(refusal(failed(error="out_of_order")))
-    long = str(refusal(failed(error="\x1b[31m\n" + "x" * 10_000)))
+def test_an_unknown_reason_is_named_shortly_and_on_one_line() -> None:
+    assert "'out_of_order'" in str(rejection_from_message(failed(error="out_of_order")))
+    long = str(rejection_from_message(failed(error="\x1b[31m\n" + "x" * 10_000)))
     assert long.isprintable()
     assert len(long) < 300
 
@@ -90,8 +94,8 @@ def test_a_reason_is_shown_without_private_headers() -> None:
     def redact(text: str) -> str:
         return text.replace("hush", "***")
 
-    assert "'no *** here'" in str(refusal(failed(error="no hush here"), redact))
-    assert "'no *** here'" in str(refused(200, failed(error="no hush here"), redact))
+    assert "'no *** here'" in str(rejection_from_message(failed(error="no hush here"), redact))
+    assert "'no *** here'" in str(rejection_from_response(200, failed(error="no hush here"), redact))
 
 
 # --- answers to a handshake or an offer
@@ -123,22 +127,22 @@ def test_a_reason_is_shown_without_private_headers() -> None:
 def test_an_answer_that_refuses_is_the_error_it_means(
     status: int, body: Any, error: type[ConnectError], limit: int | None
 ) -> None:
-    assert told(refused(status, body)) == (error, limit, status)
+    assert reported(rejection_from_response(status, body)) == (error, limit, status)
 
 
 @pytest.mark.parametrize(
     ("status", "body", "text"),
     [
         (301, "", r"HTTP 301\): it redirects, .* give the final address as url"),
-        (401, "", r"HTTP 401\): it wants other headers"),
+        (401, "", r"HTTP 401\): it requires other headers"),
         (503, "Service Unavailable", r"\(HTTP 503\): Service Unavailable$"),
         (503, "", r"\(HTTP 503\)$"),
         (404, {"detail": "Not Found"}, r"\(HTTP 404\)$"),
     ],
 )
-def test_an_answer_without_a_message_is_told_by_its_status_and_its_words(status: int, body: Any, text: str) -> None:
+def test_an_answer_without_a_message_is_reported_by_its_status_and_its_words(status: int, body: Any, text: str) -> None:
     with pytest.raises(ConnectError, match=text):
-        raise refused(status, body)
+        raise rejection_from_response(status, body)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_of_a_url_of_any_length_the_error_shows_the_beginning() -> None:
 
 
 def test_of_a_long_answer_the_text_shows_a_sentence_and_the_error_keeps_the_beginning() -> None:
-    error = refused(500, "x" * 10_000)
+    error = rejection_from_response(500, "x" * 10_000)
     assert len(str(error)) < 300
     assert isinstance(error, HandshakeRejected)
     assert error.body == "x" * 512
@@ -202,7 +206,7 @@ def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest
             peer.send(piece.encode())
         peer.wait_gone()
 
-    assert told(refused_connect(late)) == (TooManyConnections, 7, 429)
+    assert reported(refused_connect(late)) == (TooManyConnections, 7, 429)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +219,7 @@ def test_a_limit_that_comes_late_and_in_pieces_is_waited_for(monkeypatch: pytest
 )
 def test_a_limit_is_found_however_the_answer_is_spaced(body: str) -> None:
     error = refused_connect(stays(answer(body.encode(), "429 Too Many Requests")))
-    assert told(error) == (TooManyConnections, 7, 429)
+    assert reported(error) == (TooManyConnections, 7, 429)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +228,7 @@ def test_a_limit_is_found_however_the_answer_is_spaced(body: str) -> None:
 )
 def test_a_refusal_tells_its_status_and_when_to_try_again(status: str, error: type[ConnectError]) -> None:
     caught = refused_connect(stays(answer(b"", status, "Retry-After: 3")))
-    assert told(caught) == (error, None, int(status[:3]))
+    assert reported(caught) == (error, None, int(status[:3]))
     assert caught.retry_after == 3
 
 
@@ -269,6 +273,6 @@ def test_a_redirect_is_not_followed_and_the_argument_to_change_is_named() -> Non
 )
 def test_a_body_that_never_comes_costs_half_a_second(head: bytes) -> None:
     def connect() -> None:
-        assert told(refused_connect(stays(head))) == (TooManyConnections, None, 429)
+        assert reported(refused_connect(stays(head))) == (TooManyConnections, None, 429)
 
     assert elapsed(connect) < 1.0

@@ -13,9 +13,9 @@ from typing import cast
 import pytest
 
 from hume_sync.errors import ConnectionLost, HumeClientException, InboxOverflow, MisuseError
-from hume_sync.fastrtc.event_loop import IsolatedEventLoop
 from hume_sync.fastrtc.events import Custom
 from hume_sync.fastrtc.rtc_loop import WebRTCLoop
+from hume_sync.fastrtc.rtc_media import IsolatedEventLoop
 from hume_sync.fastrtc.transport_rtc import WebRTCTransport
 from hume_sync.net.deadline import Deadline
 from tests.net.support import in_child
@@ -26,85 +26,86 @@ from .rtctalk import MARKS, Open, end_of, event_of, settings, soon
 pytestmark = MARKS
 
 
-def test_what_came_before_the_server_ended_it_is_received_first(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_what_came_before_the_server_ended_it_is_received_first(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     rtc.say("one", "two")
     rtc.hang_up()
-    assert [event_of(link), event_of(link)] == [Custom(None, "one"), Custom(None, "two")]
+    assert [event_of(transport), event_of(transport)] == [Custom(None, "one"), Custom(None, "two")]
     for _ in range(2):
-        error = end_of(link)
+        error = end_of(transport)
         assert isinstance(error, ConnectionLost)
         assert error.close_code == 1000
     with pytest.raises(ConnectionLost):
-        link.send_audio(bytes(2), soon())
+        transport.send_audio(bytes(2), soon())
 
 
 def test_a_server_that_is_heard_no_more_is_lost_and_has_not_ended_it(
-    rtc: RTCFake, open_link: Open, monkeypatch: pytest.MonkeyPatch
+    rtc: RTCFake, open_transport: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.1)  # instead of 5 seconds, six times
     monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 1)
-    link = open_link(rtc)
+    transport = open_transport(rtc)
     with rtc.frozen():
-        error = end_of(link)
+        error = end_of(transport)
     assert isinstance(error, ConnectionLost)
     assert error.close_code == 1006
 
 
-def test_a_closed_data_channel_is_the_end(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_closed_data_channel_is_the_end(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     rtc.close_channels()
-    assert isinstance(end_of(link), ConnectionLost)
+    assert isinstance(end_of(transport), ConnectionLost)
 
 
 @pytest.mark.parametrize("message", ["x" * 900, b"x" * 900], ids=["text", "binary"])
 def test_more_than_the_inbox_holds_ends_the_link_and_none_of_it_is_lost_in_silence(
-    rtc: RTCFake, open_link: Open, message: str | bytes
+    rtc: RTCFake, open_transport: Open, message: str | bytes
 ) -> None:
-    link = open_link(rtc, inbox_bytes=20_000)
+    transport = open_transport(rtc, inbox_bytes=20_000)
     rtc.say(*[message] * 30)
     rtc.wait(lambda: rtc.closed)
     received = 0
     with pytest.raises(InboxOverflow, match="20000 bytes"):
         while True:
-            assert event_of(link) == Custom(None, message)
+            assert event_of(transport) == Custom(None, message)
             received += 1
     assert received >= 20
 
 
-def test_a_caller_that_does_not_receive_keeps_nobody_waiting(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_caller_that_does_not_receive_blocks_no_other(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     rtc.say(*["x" * 10_000] * 100)
-    link.send_audio(tone(0.2, 16000), soon())
+    transport.send_audio(tone(0.2, 16000), soon())
     rtc.wait(lambda: len(rtc.heard) > 2 * 0.2 * 48000)
     for _ in range(100):
-        assert event_of(link) == Custom(None, "x" * 10_000)
+        assert event_of(transport) == Custom(None, "x" * 10_000)
 
 
-def test_closing_ends_both_sides_at_once_and_may_be_repeated(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
-    link.send_audio(tone(5, 16000), soon())  # what is queued is not waited for
+def test_closing_ends_both_sides_at_once_and_may_be_repeated(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
+    transport.send_audio(tone(5, 16000), soon())  # what is queued is not waited for
     deadline = Deadline(1)
-    link.close(1)
+    transport.close(1)
     assert not deadline.expired()
     assert not [thread for thread in threading.enumerate() if thread.name == "hume_sync webrtc"]
     rtc.wait(lambda: rtc.closed == 1)
-    link.close(1)
-    link.abort()
+    transport.close(1)
+    transport.abort()
     with pytest.raises(MisuseError, match="closed"):
-        link.receive(soon())
+        transport.receive(soon())
     with pytest.raises(MisuseError, match="closed"):
-        link.send_audio(bytes(2), soon())
+        transport.send_audio(bytes(2), soon())
 
 
 @pytest.mark.parametrize(
-    ("end", "error"), [(lambda link: link.close(1), MisuseError), (lambda link: link.abort(), ConnectionLost)]
+    ("end", "error"),
+    [(lambda transport: transport.close(1), MisuseError), (lambda transport: transport.abort(), ConnectionLost)],
 )
 def test_who_waits_is_woken_by_the_end(
-    rtc: RTCFake, open_link: Open, end: Callable[[WebRTCTransport], None], error: type[HumeClientException]
+    rtc: RTCFake, open_transport: Open, end: Callable[[WebRTCTransport], None], error: type[HumeClientException]
 ) -> None:
-    link = open_link(rtc)
-    link.send_audio(bytes(2 * 16000 * 10), soon())
+    transport = open_transport(rtc)
+    transport.send_audio(bytes(2 * 16000 * 10), soon())
     caught: list[type[BaseException]] = []
 
     def until_it_ends(call: Callable[[], object]) -> None:
@@ -114,46 +115,46 @@ def test_who_waits_is_woken_by_the_end(
         except HumeClientException as exc:
             caught.append(type(exc))
 
-    calls = [lambda: link.receive(Deadline(60)), lambda: link.send_audio(bytes(2 * 16000), Deadline(60))]
+    calls = [lambda: transport.receive(Deadline(60)), lambda: transport.send_audio(bytes(2 * 16000), Deadline(60))]
     threads = [threading.Thread(target=until_it_ends, args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
-    end(link)
+    end(transport)
     for thread in threads:
         thread.join(5)
     assert caught == [error, error]
 
 
-def test_links_live_side_by_side(rtc: RTCFake, open_link: Open) -> None:
-    links = [open_link(rtc) for _ in range(3)]
-    links[1].close(1)
+def test_links_live_side_by_side(rtc: RTCFake, open_transport: Open) -> None:
+    transports = [open_transport(rtc) for _ in range(3)]
+    transports[1].close(1)
     rtc.wait(lambda: rtc.closed == 1)
-    for link in (links[0], links[2]):
-        link.send_audio(tone(0.1, 16000), soon())
-        assert link.receive(Deadline(0.01)) is None
+    for transport in (transports[0], transports[2]):
+        transport.send_audio(tone(0.1, 16000), soon())
+        assert transport.receive(Deadline(0.01)) is None
 
 
 def test_a_link_that_was_forgotten_warns_and_is_let_go(rtc: RTCFake) -> None:
-    links = [WebRTCTransport.open(rtc.offer, **settings())]
+    transports = [WebRTCTransport.open(rtc.offer, **settings())]
     with pytest.warns(ResourceWarning, match="not closed"):
-        links.clear()
+        transports.clear()
     rtc.wait(lambda: rtc.closed == 1)
 
 
-def test_a_forked_child_gets_misuse_errors_and_the_parent_goes_on(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_forked_child_gets_misuse_errors_and_the_parent_goes_on(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
 
     def child() -> None:
         with pytest.raises(MisuseError, match="forked"):
-            link.receive(soon())
+            transport.receive(soon())
         with pytest.raises(MisuseError, match="forked"):
-            link.send_audio(bytes(2), soon())
-        link.close(1)
-        link.abort()
+            transport.send_audio(bytes(2), soon())
+        transport.close(1)
+        transport.abort()
 
     in_child(child)
     rtc.say("still there")
-    assert event_of(link) == Custom(None, "still there")
+    assert event_of(transport) == Custom(None, "still there")
 
 
 def test_an_interpreter_that_ends_with_an_open_link_neither_hangs_nor_complains() -> None:
@@ -164,10 +165,10 @@ def test_an_interpreter_that_ends_with_an_open_link_neither_hangs_nor_complains(
         "from hume_sync.net.deadline import Deadline\n"
         "from tests.fastrtc.rtcfake import RTCFake, tone\n"
         "fake = RTCFake().__enter__()\n"
-        "link = WebRTCTransport.open(\n"
+        "transport = WebRTCTransport.open(\n"
         "    fake.offer, input_sample_rate=16000, output_sample_rate=16000, deadline=Deadline(10), watch=id\n"
         ")\n"
-        "link.send_audio(tone(0.1, 16000), Deadline(10))\n"
+        "transport.send_audio(tone(0.1, 16000), Deadline(10))\n"
         "fake.wait(lambda: fake.heard)\n"
         "print('open')\n"
         "def end():\n"
@@ -180,27 +181,27 @@ def test_an_interpreter_that_ends_with_an_open_link_neither_hangs_nor_complains(
     assert (done.returncode, done.stdout, done.stderr) == (0, "open\n", "")
 
 
-def test_messages_wait_as_they_came(rtc: RTCFake, open_link: Open) -> None:
+def test_messages_wait_as_they_came(rtc: RTCFake, open_transport: Open) -> None:
     """As Python's values they would take twenty times the memory that the inbox counts."""
-    link = open_link(rtc)
+    transport = open_transport(rtc)
     rtc.say(f"[{','.join('0' * 9000)}]", b"\xff\x00")
-    loop = link._loop
+    loop = transport._loop
     assert loop._changed.wait_for(lambda: len(loop._inbox) == 2 or None, soon())
     assert [type(came) for came, _ in loop._inbox] == [str, bytes]
     assert loop._inbox_bytes > 18_000
-    assert event_of(link) == Custom(None, [0] * 9000)
-    assert event_of(link) == Custom(None, b"\xff\x00")
+    assert event_of(transport) == Custom(None, [0] * 9000)
+    assert event_of(transport) == Custom(None, b"\xff\x00")
     assert loop._inbox_bytes == 0
 
 
-def test_a_signals_handler_may_use_the_link_its_own_thread_is_using(rtc: RTCFake, open_link: Open) -> None:
-    link = open_link(rtc)
+def test_a_signals_handler_may_use_the_link_its_own_thread_is_using(rtc: RTCFake, open_transport: Open) -> None:
+    transport = open_transport(rtc)
     used = threading.Event()
 
     def interrupted() -> None:
-        with link._loop._lock:  # as in the middle of a call
-            link.send_audio(bytes(640), soon())
-            link.receive(Deadline(0.01))
+        with transport._loop._lock:  # as in the middle of a call
+            transport.send_audio(bytes(640), soon())
+            transport.receive(Deadline(0.01))
             used.set()
 
     threading.Thread(target=interrupted, daemon=True).start()  # one that hangs is to hang alone
@@ -223,4 +224,4 @@ def test_the_first_frame_is_due_at_once_even_where_the_clock_has_just_begun(monk
         loop._loop = cast("IsolatedEventLoop", runner.get_loop())
         monkeypatch.setattr(loop._loop, "time", lambda: 0.1)
         runner.run(loop._next_frame())
-    assert loop._due == pytest.approx(0.12)  # a frame later, and not the five that the clock has seen before
+    assert loop._next_frame_at == pytest.approx(0.12)  # a frame later, and not the five that the clock has seen before

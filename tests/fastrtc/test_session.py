@@ -65,7 +65,7 @@ def test_what_servers_say_is_known_in_either_spelling(fake: FakeFastRTC, path: s
     assert [event for event in messages if not isinstance(event, LogMessage)] == expected
 
 
-def test_what_nobody_knows_passes_through_and_breaks_nothing(fake: FakeFastRTC) -> None:
+def test_an_unknown_message_passes_through_and_breaks_nothing(fake: FakeFastRTC) -> None:
     with client(fake, "/garbage").connect() as session:
         reply = session.ask(SPEECH, idle=0.05)
     assert reply.audio
@@ -118,7 +118,7 @@ def test_ask_refuses_bad_arguments_before_anything_is_sent(fake: FakeFastRTC, op
 
 
 @pytest.mark.parametrize("blocked", ["outputs", "latest", "reply", "events"])
-def test_closing_from_another_thread_ends_whatever_waits(fake: FakeFastRTC, blocked: str) -> None:
+def test_closing_from_another_thread_ends_all_waits(fake: FakeFastRTC, blocked: str) -> None:
     calls: dict[str, Callable[[Session], object]] = {
         "outputs": lambda _: list(outputs),
         "latest": Session.latest_output,
@@ -138,7 +138,7 @@ def test_closing_from_another_thread_ends_whatever_waits(fake: FakeFastRTC, bloc
             assert isinstance(waiting.exception(5), MisuseError)
 
 
-def test_an_interrupted_program_does_not_wait_for_a_servers_goodbye(fake: FakeFastRTC) -> None:
+def test_an_interrupted_program_does_not_wait_for_a_servers_close_frame(fake: FakeFastRTC) -> None:
     with pytest.raises(KeyboardInterrupt), client(fake, "/echo").connect():
         raise KeyboardInterrupt
     fake.wait(lambda: not fake.connections[0].open)

@@ -79,7 +79,7 @@ def test_limits_hold_for_every_kind_of_message(opcode: int, monkeypatch: pytest.
     monkeypatch.setattr("hume_sync.fastrtc.transport_ws._INBOX", 100_000)
     with server(tells(frame(bytes(900), opcode) * 200)) as port:
         with FastRTCClient(f"http://127.0.0.1:{port}", max_message_size=1000).connect() as session:
-            session._line.link._duplex._owner.thread.join(5)  # type: ignore[attr-defined]  # it is over
+            session._connection.transport._duplex._owner.thread.join(5)  # type: ignore[attr-defined]  # it is over
             with pytest.raises(InboxOverflow, match="more than 100000 bytes"):
                 list(session)
 
@@ -158,7 +158,7 @@ def test_a_server_that_takes_nothing_is_a_time_out_and_the_message_is_not_sent()
             for _ in range(100):
                 session.send(bytes(2**20), timeout=0.2)
         assert caught.value.phase == "send"
-        session._line.link.abort()
+        session._connection.transport.abort()
 
 
 @pytest.mark.parametrize("message", ["hello", b"\x00", '{"a": 1}', [1], {"type": "hello"}])
@@ -179,9 +179,9 @@ def test_who_sends_is_the_first_to_notice_a_loss_and_the_message_is_not_sent_aga
             while True:
                 session.send("lost", timeout=5)
         assert isinstance(session.receive(timeout=5), Reconnected)
-        session.send("told")
-        assert session.receive(timeout=5) == Custom(None, "told")
-    assert [connection.said[-1:] for connection in fake.connections][1] == ["told"]
+        session.send("reported")
+        assert session.receive(timeout=5) == Custom(None, "reported")
+    assert [connection.said[-1:] for connection in fake.connections][1] == ["reported"]
 
 
 def test_a_closed_session_sends_nothing(fake: FakeFastRTC) -> None:
@@ -232,7 +232,7 @@ def test_audio_has_the_time_at_which_it_came_and_not_at_which_it_was_fetched(fak
     with client(fake, "/multi").connect() as session:
         before = monotonic()
         session.send_audio(SPEECH, end=True)
-        owner = session._line.link._duplex._owner  # type: ignore[attr-defined]  # it has all before anybody asks
+        owner = session._connection.transport._duplex._owner  # type: ignore[attr-defined]  # it has all before anybody asks
 
         def has_all() -> bool | None:
             came = [message for message in owner._inbox if isinstance(message, Message)]

@@ -1,4 +1,4 @@
-"""Outputs and the connection they are of: when it has ended, is cut, is made anew."""
+"""Outputs and the connection they are of: when it has ended, is cut, is replaced."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def notice_the_end(session: Session) -> None:
 
 
 @pytest.mark.parametrize("cut", CUT)
-def test_a_connection_that_has_ended_has_no_outputs_and_nobody_is_asked(
+def test_a_connection_that_has_ended_has_no_outputs_and_no_request_is_made(
     fake: FakeFastRTC, cut: Callable[[FakeFastRTC], None]
 ) -> None:
     with client(fake, "/addl", latest="/latest").connect() as session:
@@ -129,7 +129,7 @@ def test_a_stream_that_was_dropped_reads_no_more(fake: FakeFastRTC) -> None:
         assert response
         with pytest.warns(ResourceWarning, match="outputs was not closed"):
             streams.clear()
-        assert response._wire.fileno() == -1
+        assert response._stream.fileno() == -1
         with session.outputs() as outputs:
             say(session)
             assert next(outputs)
@@ -145,7 +145,7 @@ def test_a_stream_that_ended_or_was_closed_may_be_dropped(fake: FakeFastRTC) -> 
         gc.collect()
 
 
-def test_the_servers_end_is_told_in_the_same_words_by_whatever_is_asked_for(fake: FakeFastRTC) -> None:
+def test_the_servers_end_is_reported_in_the_same_words_by_all_that_is_asked_for(fake: FakeFastRTC) -> None:
     with client(fake, "/addl").connect() as session:
         fake.end(1000)
         notice_the_end(session)
@@ -169,7 +169,7 @@ def test_an_application_that_holds_its_head_back_until_there_is_an_output_is_no_
     assert list(outputs) == []
 
 
-def test_closing_the_session_ends_whoever_waits_for_a_head_that_never_comes(fake: FakeFastRTC) -> None:
+def test_closing_the_session_ends_all_waits_for_a_head_that_never_comes(fake: FakeFastRTC) -> None:
     fake.knobs.late_head = True
     with ThreadPoolExecutor(1) as threads:
         session = client(fake, "/echo").connect()
@@ -181,7 +181,7 @@ def test_closing_the_session_ends_whoever_waits_for_a_head_that_never_comes(fake
 
 
 @pytest.mark.parametrize("cut", CUT)
-def test_the_end_of_the_connection_ends_whoever_waits_for_a_head(
+def test_the_end_of_the_connection_ends_all_waits_for_a_head(
     fake: FakeFastRTC, cut: Callable[[FakeFastRTC], None]
 ) -> None:
     with server(lambda peer: peer.wait_gone()) as port, ThreadPoolExecutor(1) as threads:

@@ -11,16 +11,8 @@ import pytest
 
 from hume_sync import MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
-from hume_sync.fastrtc import (
-    AudioChunk,
-    ErrorMessage,
-    FastRTCClient,
-    LogMessage,
-    Reply,
-    ReplyTimeout,
-    WarningMessage,
-    mulaw,
-)
+from hume_sync.fastrtc import AudioChunk, ErrorMessage, FastRTCClient, LogMessage, Reply, ReplyTimeout, WarningMessage
+from hume_sync.formats import mulaw
 from tests.faultproxy import Peer
 from tests.net.support import frame, server, upgraded
 
@@ -70,7 +62,7 @@ def test_a_reply_behind_which_the_connection_ends_is_returned_and_the_end_left_t
         session.send_audio(SPEECH, end=True)
         reply = session.reply(idle=4)
         assert heard(SPEECH) in reply.audio
-        assert not reply.complete  # nobody knows whether more was to come
+        assert not reply.complete  # more may have been to come
         with pytest.raises(ConnectionLost) as caught:
             session.reply()
     assert caught.value.close_code == code
@@ -132,7 +124,7 @@ def test_a_reply_ends_where_the_next_turn_begins_which_is_left_to_the_next_call(
     with client(fake, "/silent").connect() as session:
         for amplitude in (1000, 2000):
             fake.say(*(message("log", event.text) for event in TURN), media(level(amplitude, 800)))
-        replies = [session.reply(idle=4), session.reply(idle=0.05)]  # a pause ends it at once, whatever the idle time
+        replies = [session.reply(idle=4), session.reply(idle=0.05)]  # a pause ends it at once, for any idle time
     assert [reply.audio for reply in replies] == [mulaw.decode(level(amplitude, 800)) for amplitude in (1000, 2000)]
     assert [list(reply.messages) for reply in replies] == [TURN, TURN]
     assert [reply.complete for reply in replies] == [False, True]
@@ -188,8 +180,8 @@ def test_what_a_handler_says_instead_of_a_reply_is_in_the_error(fake: FakeFastRT
         fake.say(message("warning", "careful"), message("error", "who is open-sesame-7?"))
         with pytest.raises(ReplyTimeout, match=re.escape("the handler says 'who is ***?'")) as caught:
             session.reply(timeout=0.3)
-    told = (WarningMessage("careful"), ErrorMessage("who is open-sesame-7?"))
-    assert caught.value.messages == pickle.loads(pickle.dumps(caught.value)).messages == told
+    reported = (WarningMessage("careful"), ErrorMessage("who is open-sesame-7?"))
+    assert caught.value.messages == pickle.loads(pickle.dumps(caught.value)).messages == reported
 
 
 @pytest.mark.parametrize("path", ["/silent", "/err"])

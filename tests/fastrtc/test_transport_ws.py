@@ -9,8 +9,7 @@ import pytest
 from hume_sync import ConnectError, InboxOverflow, MessageTooLarge, RetryPolicy, Timeout
 from hume_sync.errors import ConnectionLost, HandshakeRejected
 from hume_sync.fastrtc import AudioChunk, Custom, FastRTCClient, LogMessage, ReplyTimeout, TooManyConnections
-from hume_sync.fastrtc.call_with_retry import connect_with_retry
-from hume_sync.fastrtc.transport import Transport
+from hume_sync.fastrtc.transport import Transport, connect_with_retry
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.duplex import Heartbeat, Message
 from tests.faultproxy import Peer
@@ -60,7 +59,7 @@ def test_a_server_that_says_all_but_the_answer_ends_with_the_time_of_connecting(
 
 @pytest.mark.parametrize("said", [b"{}", b'"%s"' % (b"x" * 2**20)], ids=["small", "large"])
 def test_a_server_that_floods_before_it_answers_is_left(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hume_sync.fastrtc.transport_ws._EARLY", 2 * 2**20)  # of 16: to fill that takes seconds
+    monkeypatch.setattr("hume_sync.fastrtc.transport_ws._MAX_PENDING", 2 * 2**20)  # of 16: to fill that takes seconds
     with (
         server(chatter(said)) as port,
         pytest.raises(InboxOverflow, match="and no answer to the first") as caught,
@@ -131,7 +130,7 @@ def test_a_server_is_asked_every_five_seconds_and_given_up_after_twenty(monkeypa
 
     def refuse(*_: object, beat: Heartbeat, **__: object) -> None:
         beats.append(beat)
-        raise ConnectError("nobody there")
+        raise ConnectError("no server there")
 
     monkeypatch.setattr("hume_sync.fastrtc.transport_ws.Duplex.open", refuse)
     url = "http://127.0.0.1"
@@ -146,7 +145,7 @@ def test_a_server_is_asked_every_five_seconds_and_given_up_after_twenty(monkeypa
     ]
 
 
-def test_a_session_asks_again_and_again_and_tells_nobody_of_the_answers(fake: FakeFastRTC) -> None:
+def test_a_session_asks_again_and_again_and_hides_the_answers(fake: FakeFastRTC) -> None:
     with client(fake, "/silent", patience=2.0).connect() as session:
         fake.wait(lambda: fake.connections[0].events.count("ping") >= 4, 10)
         with pytest.raises(ReplyTimeout) as caught:
@@ -211,7 +210,7 @@ def test_more_than_a_server_takes_in_one_message_is_sent_in_several(fake: FakeFa
     assert len(fake.connections[0].media) == 2
 
 
-def test_an_end_nobody_asked_for_is_said_to_be_the_servers(fake: FakeFastRTC) -> None:
+def test_an_end_without_a_request_is_said_to_be_the_servers(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect() as session:
         fake.end(1000)
         with pytest.raises(ConnectionLost, match="the server ended the session"):

@@ -8,12 +8,11 @@ import pytest
 
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Custom, EndStream, ErrorMessage, LogMessage, Reconnected
-from hume_sync.fastrtc.states import State
-from hume_sync.fastrtc.transport import Spoken
-from hume_sync.fastrtc.turn import Turn
+from hume_sync.fastrtc.transport import Mark
+from hume_sync.fastrtc.turn import State, Turn
 
 RATE = 16000
-Q, S = Spoken(1, begins=True), Spoken(1)  # the first question is begun, and spoken
+Q, S = Mark(1, begins=True), Mark(1)  # the first question is begun, and spoken
 T, P, R = (LogMessage(text) for text in ("started_talking", "pause_detected", "response_starting"))
 E, X = ErrorMessage("boom"), Custom("app", "hello")
 OLD, NEW, MORE = (AudioChunk(bytes([number, 0]) * 320, RATE) for number in (1, 2, 3))
@@ -23,7 +22,7 @@ HELD = AudioChunk(b"\x09\0" * 320, RATE, delayed=True)
 def fed(*events: Any, real_time: bool = False, number: int = 1) -> Turn:
     """A turn of which question ``number`` is waited for, after these."""
     turn = Turn(real_time=real_time)
-    turn.expect(number)
+    turn.expect_reply(number)
     for event in events:
         assert turn.add(event)
     return turn
@@ -31,7 +30,7 @@ def fed(*events: Any, real_time: bool = False, number: int = 1) -> Turn:
 
 def audio(turn: Turn) -> list[int]:
     """Which pieces it has, by what they are made of."""
-    samples, _, _ = turn.take(rested=False)
+    samples, _, _ = turn.take(idle=False)
     return [samples[place] for place in range(0, len(samples), 640)]
 
 
@@ -73,14 +72,14 @@ def idle(*events: Any, real_time: bool = False) -> Turn:
         ([Q, T, S, P, R, E], State.FAILED),
         ([Q, T, S, P, R, NEW, E], State.FAILED),
         ([Q, T, S, P, R, NEW, E, NEW, R, E, X], State.FAILED),
-        ([Q, T, S, P, R, E, Spoken(2, begins=True)], State.FAILED),
-        ([Q, T, S, P, R, NEW, Spoken(2, begins=True)], State.ANSWERING),
-        ([Q, T, S, P, R, Spoken(2, begins=True)], State.ASKING),
-        ([Q, T, S, P, Spoken(2, begins=True)], State.ASKING),
-        ([Q, T, S, Spoken(2, begins=True)], State.ASKING),
-        ([Q, T, Spoken(2, begins=True)], State.ASKING),
-        ([Q, T, Spoken(2, begins=True), S], State.ASKING),
-        ([Q, T, Spoken(2, begins=True), S, Spoken(2)], State.ASKED),
+        ([Q, T, S, P, R, E, Mark(2, begins=True)], State.FAILED),
+        ([Q, T, S, P, R, NEW, Mark(2, begins=True)], State.ANSWERING),
+        ([Q, T, S, P, R, Mark(2, begins=True)], State.ASKING),
+        ([Q, T, S, P, Mark(2, begins=True)], State.ASKING),
+        ([Q, T, S, Mark(2, begins=True)], State.ASKING),
+        ([Q, T, Mark(2, begins=True)], State.ASKING),
+        ([Q, T, Mark(2, begins=True), S], State.ASKING),
+        ([Q, T, Mark(2, begins=True), S, Mark(2)], State.ASKED),
     ],
 )
 @pytest.mark.parametrize("real_time", [False, True])
@@ -108,8 +107,8 @@ def test_nothing_answers_where_nothing_was_asked(events: list[Any], state: State
 def test_the_next_pause_ends_an_answer_and_begins_the_next(before: list[Any]) -> None:
     turn = fed(Q, T, S, P, *before, T)
     assert not turn.add(P)
-    assert turn.split() == [T]
-    assert turn.take(rested=False) == (NEW.samples, (T, P, *(e for e in before if e is not NEW)), False)
+    assert turn.take_next_turn() == [T]
+    assert turn.take(idle=False) == (NEW.samples, (T, P, *(e for e in before if e is not NEW)), False)
     for event in (T, P, R, MORE):
         assert turn.add(event)
     assert audio(turn) == [3]
@@ -142,10 +141,10 @@ def test_what_is_in_flight_between_the_pause_and_the_announcement_is_dropped(eve
 
 
 def test_on_a_barge_in_the_answer_goes_on_until_the_server_hears_the_pause() -> None:
-    turn = fed(Q, T, S, P, R, OLD, Spoken(2, begins=True), T, OLD, Spoken(2), OLD)
+    turn = fed(Q, T, S, P, R, OLD, Mark(2, begins=True), T, OLD, Mark(2), OLD)
     assert not turn.add(P)
-    assert turn.take(rested=False) == (3 * OLD.samples, (T, P, R, T), False)
-    turn.expect(2)
+    assert turn.take(idle=False) == (3 * OLD.samples, (T, P, R, T), False)
+    turn.expect_reply(2)
     for event in (P, OLD, R, NEW):
         assert turn.add(event)
     assert audio(turn) == [2]
@@ -154,49 +153,49 @@ def test_on_a_barge_in_the_answer_goes_on_until_the_server_hears_the_pause() -> 
 def test_a_question_that_follows_one_that_was_given_up_has_its_own_answer() -> None:
     turn = fed(Q, T, S)
     assert audio(turn) == []  # time was up
-    turn.expect(2)
-    for event in (P, R, OLD, Spoken(2, begins=True), R, OLD, T, OLD, P, R, NEW, Spoken(2), NEW):
+    turn.expect_reply(2)
+    for event in (P, R, OLD, Mark(2, begins=True), R, OLD, T, OLD, P, R, NEW, Mark(2), NEW):
         assert turn.add(event)
     assert audio(turn) == [2, 2]
 
 
 def test_what_was_sent_since_in_pieces_counts_as_one_question() -> None:
-    turn = fed(Q, T, S, P, R, OLD, Spoken(2), T, Spoken(3), P, R, NEW, number=3)
+    turn = fed(Q, T, S, P, R, OLD, Mark(2), T, Mark(3), P, R, NEW, number=3)
     assert audio(turn) == [2]
 
 
 def test_what_is_left_of_an_answer_comes_with_the_next_call() -> None:
     turn = fed(Q, T, S, P, R, NEW)
     assert audio(turn) == [2]
-    turn.expect(1)
+    turn.expect_reply(1)
     assert turn.add(MORE)
-    assert turn.take(rested=True) == (MORE.samples, (), True)
+    assert turn.take(idle=True) == (MORE.samples, (), True)
     assert turn.add(MORE)  # but not behind its rest, with a handler that tells of pauses
     assert audio(turn) == []
 
 
 def test_a_handler_without_marks_answers_once_the_question_was_spoken() -> None:
     turn = fed(OLD, Q, OLD, S, NEW, MORE, real_time=True)
-    assert turn.take(rested=True) == (NEW.samples + MORE.samples, (), True)
+    assert turn.take(idle=True) == (NEW.samples + MORE.samples, (), True)
     assert turn.add(NEW)  # behind a pause that was taken for its end
     assert audio(turn) == [2]
 
 
-LAST = Spoken(1, quiet=True)  # the last word was spoken; silence follows
+LAST = Mark(1, quiet=True)  # the last word was spoken; silence follows
 
 
 @pytest.mark.parametrize(
     ("events", "pieces"),
     [
         ([OLD, Q, OLD, LAST, NEW, S, MORE], [2, 3]),
-        ([Q, LAST, OLD, Spoken(2, begins=True), OLD, Spoken(2, quiet=True), NEW, S, Spoken(2)], [2]),
+        ([Q, LAST, OLD, Mark(2, begins=True), OLD, Mark(2, quiet=True), NEW, S, Mark(2)], [2]),
         ([Q, LAST, OLD, T, LAST, OLD, S, P, R, NEW], [2]),  # of one that tells, it came before the pause
         ([R, Q, LAST, OLD, S, P, R, NEW], [2]),
         ([Q, LAST, HELD, NEW, S], [2]),
     ],
 )
 def test_a_handler_without_marks_may_answer_while_the_silence_is_spoken(events: list[Any], pieces: list[int]) -> None:
-    number = 2 if Spoken(2) in events else 1
+    number = 2 if Mark(2) in events else 1
     assert audio(fed(*events, real_time=True, number=number)) == pieces
 
 
@@ -218,7 +217,7 @@ def test_of_an_answer_that_was_interrupted_the_last_frames_come_behind_the_annou
 
 def test_a_greeting_is_all_audio_before_a_pause() -> None:
     turn = idle()
-    turn.greet()
+    turn.expect_greeting()
     for event in (R, NEW, Q, T, MORE, X, S):
         assert turn.add(event)
     assert not turn.add(P)
@@ -228,13 +227,13 @@ def test_a_greeting_is_all_audio_before_a_pause() -> None:
 
 def test_a_new_connection_owes_nothing() -> None:
     turn = fed(Q, T, S, P, R, OLD)
-    turn.renew(1)
+    turn.reset(1)
     assert turn.state is State.IDLE
     assert turn.add(Reconnected("new", "why"))
-    turn.expect(2)
-    for event in (OLD, Spoken(2, begins=True), T, Spoken(2), P, R, NEW):
+    turn.expect_reply(2)
+    for event in (OLD, Mark(2, begins=True), T, Mark(2), P, R, NEW):
         assert turn.add(event)
-    assert turn.take(rested=True) == (NEW.samples, (Reconnected("new", "why"), T, P, R), True)
+    assert turn.take(idle=True) == (NEW.samples, (Reconnected("new", "why"), T, P, R), True)
 
 
 # --- its end
@@ -260,15 +259,15 @@ def test_a_new_connection_owes_nothing() -> None:
 def test_a_turn_is_over_after_some_time_of_quiet(
     events: list[Any], websocket: float | None, webrtc: float | None
 ) -> None:
-    assert fed(*events).rests_after(0.3) == websocket
-    assert fed(*events, real_time=True).rests_after(0.3) == webrtc
+    assert fed(*events).idle_timeout(0.3) == websocket
+    assert fed(*events, real_time=True).idle_timeout(0.3) == webrtc
 
 
 @pytest.mark.parametrize(
     ("events", "after"), [([Q, T, S, P, R], 0.0), ([Q, S], 0.3), ([Q, T, S], None), ([Q, T, S, P], None)]
 )
 def test_who_waits_for_no_audio_waits_for_less(events: list[Any], after: float | None) -> None:
-    assert fed(*events).rests_after(0.3, audio=False) == after
+    assert fed(*events).idle_timeout(0.3, audio=False) == after
 
 
 @pytest.mark.parametrize(
@@ -285,7 +284,7 @@ def test_who_waits_for_no_audio_waits_for_less(events: list[Any], after: float |
 def test_an_answer_is_complete_once_it_has_rested_and_did_not_fail(
     events: list[Any], rested: bool, complete: bool
 ) -> None:
-    assert fed(Q, T, S, P, *events, real_time=True).take(rested=rested)[2] is complete
+    assert fed(Q, T, S, P, *events, real_time=True).take(idle=rested)[2] is complete
 
 
 @pytest.mark.parametrize(
@@ -300,7 +299,7 @@ def test_an_answer_is_complete_once_it_has_rested_and_did_not_fail(
 )
 def test_an_answer_may_be_without_audio(events: list[Any], rested: bool, answered: bool) -> None:
     turn = fed(Q, T, S, *events)
-    assert turn.has_come(rested=rested and bool(events)) is answered
+    assert turn.has_reply(idle=rested and bool(events)) is answered
 
 
 @pytest.mark.parametrize("code", [1000, 1006])
@@ -318,9 +317,9 @@ def test_the_end_of_a_connection_is_left_to_the_next_call_where_all_may_have_com
     events: list[Any], websocket: bool, code: int
 ) -> None:
     end = ConnectionLost("gone", close_code=code)
-    assert fed(*events).outlives(end) is websocket
+    assert fed(*events).survives(end) is websocket
     has_come = NEW in events
-    assert fed(*events, real_time=True).outlives(end) is (has_come and code == 1000)
+    assert fed(*events, real_time=True).survives(end) is (has_come and code == 1000)
 
 
 # --- who receives it otherwise
@@ -328,16 +327,16 @@ def test_the_end_of_a_connection_is_left_to_the_next_call_where_all_may_have_com
 
 def test_what_was_given_out_as_events_is_not_kept() -> None:
     turn = fed(Q, T, S, P, R, NEW)
-    turn.hand_out()
+    turn.clear()
     assert turn.add(MORE)
-    assert turn.take(rested=True) == (MORE.samples, (), True)
+    assert turn.take(idle=True) == (MORE.samples, (), True)
 
 
 def test_an_answer_that_was_given_up_is_not_waited_for() -> None:
     turn = fed(Q, T, S, P, R, OLD)
-    turn.give_up()
+    turn.abandon()
     assert turn.add(OLD)
-    assert turn.take(rested=False) == (b"", (), False)
+    assert turn.take(idle=False) == (b"", (), False)
     for event in (P, R, NEW):
         assert turn.add(event)
     assert audio(turn) == [2]

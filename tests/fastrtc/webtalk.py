@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hume_sync.fastrtc.app_http import Answer, AppClient
-from hume_sync.fastrtc.hooks import open_events
-from hume_sync.fastrtc.opening import Opening
-from hume_sync.fastrtc.origin import AppEndpoint
-from hume_sync.fastrtc.outputs import OutputStream
+from hume_sync.fastrtc.app import open_events
+from hume_sync.fastrtc.app_http import AppClient, AppEndpoint, Response
+from hume_sync.fastrtc.outputs import OpeningResponse, OutputStream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.secret import Secret
 from tests.faultproxy import Peer, head
@@ -57,13 +55,13 @@ def stays(data: bytes = b"") -> Script:
     return run
 
 
-def get(port: int, timeout: float = 5.0, **more: Any) -> Answer:
+def get(port: int, timeout: float = 5.0, **more: Any) -> Response:
     return http(port, **more).get("/", None, Deadline(timeout))
 
 
 def stream(asked: AppClient, url: str = "/updates", *, timeout: float = 5.0, **more: Any) -> OutputStream:
     """The outputs of the connection "6f1c"."""
-    return OutputStream(Opening(lambda watch: open_events(asked, url, "6f1c", timeout, watch=watch)), **more)
+    return OutputStream(OpeningResponse(lambda watch: open_events(asked, url, "6f1c", timeout, watch=watch)), **more)
 
 
 def elapsed(work: Callable[[], object]) -> float:

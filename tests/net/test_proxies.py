@@ -249,7 +249,7 @@ def test_fastrtc_asks_for_its_websocket_and_its_http_apart(monkeypatch: pytest.M
     monkeypatch.setenv("https_proxy", "http://secure:3")
     monkeypatch.setenv("no_proxy", "other.example:81")
     client = FastRTCClient("http://app.example", outputs="https://other.example/updates")
-    http = client._server.http
+    http = client._config.http
     proxies = [
         (found and found.host)
         for found in (
@@ -260,7 +260,7 @@ def test_fastrtc_asks_for_its_websocket_and_its_http_apart(monkeypatch: pytest.M
         )
     ]
     assert proxies == ["sockets", "web", "secure", None]
-    fixed = FastRTCClient("http://app.example", proxy="http://mine:9")._server.http
+    fixed = FastRTCClient("http://app.example", proxy="http://mine:9")._config.http
     found = fixed._locate("https://other.example/updates", "outputs")[0].proxy
     assert found
     assert found.host == "mine"

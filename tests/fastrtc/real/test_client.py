@@ -27,8 +27,8 @@ from hume_sync.fastrtc import (
     StopWord,
     TooManyConnections,
     WarningMessage,
-    mulaw,
 )
+from hume_sync.formats import mulaw
 
 from ..rtcfake import hertz
 from .conftest import RealServer
