@@ -57,8 +57,13 @@ def test_a_fault_inside_the_local_server_is_not_taken_for_a_missing_extra(pytest
     pytester.makepyfile(
         """
         import sys
+        import types
 
-        sys.modules["hume_sync.emulator.scores"] = None
+        class Broken(types.ModuleType):
+            def __getattr__(self, name):
+                raise ModuleNotFoundError("No module named 'absent'", name="absent")
+
+        sys.modules["hume_sync.emulator.scores"] = Broken("hume_sync.emulator.scores")
 
         def test_mine(hume_emulator):
             pass
@@ -66,4 +71,4 @@ def test_a_fault_inside_the_local_server_is_not_taken_for_a_missing_extra(pytest
     )
     outcome = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     outcome.assert_outcomes(errors=1)
-    outcome.stdout.fnmatch_lines(["*ModuleNotFoundError*hume_sync.emulator.scores*"])
+    outcome.stdout.fnmatch_lines(["*ModuleNotFoundError*absent*"])
