@@ -61,15 +61,15 @@ class CircuitBreaker:
         self._changed = Condition(self._lock)
         self._version = 0  # of all below
         self._failures = 0  # in a row, since the last good reply; above zero the gate is closed
-        self._last: HumeClientException = _too_late()  # the failure that keeps it closed
+        self._last_error: HumeClientException = _too_late()  # the failure that keeps it closed
         self._prober: object | None = None
-        self._not_before = -math.inf  # monotonic time of the next probe
+        self._next_probe_at = -math.inf  # monotonic time of the next probe
         self._refusal: HumeClientException | None = None  # while the server refuses connections
         self._refused_until = -math.inf
         self._refusals = 0  # in a row
         self._fatal: tuple[int, HumeClientException] | None = None  # the last, and its round
-        self._round = 0  # counts openings, so that an old fatal error is not given to newcomers
-        self._ended: HumeClientException | None = None
+        self._generation = 0  # counts openings, so that an old fatal error is not given to newcomers
+        self._shutdown_error: HumeClientException | None = None
 
     @property
     def is_healthy(self) -> bool:
@@ -83,7 +83,7 @@ class CircuitBreaker:
             if self._refusal is not None:
                 over = clock.monotonic() >= self._refused_until  # it is being looked whether it still stands
                 return None if over else clone_error(self._refusal)
-            return clone_error(self._last) if self._failures else None
+            return clone_error(self._last_error) if self._failures else None
 
     def wait_for_turn(self, caller: object, deadline: Deadline) -> None:
         """Come through, at once while the gate is open; else as the prober, or when another one has opened it.
@@ -92,9 +92,11 @@ class CircuitBreaker:
             HumeClientException: the failure that keeps calls from dialling, where it is a refusal, calls are to fail
                 fast, or no time is left to wait; or the error that the gate was ended with.
         """
-        if self._failures == 0 and self._ended is None and self._refusal is None:  # the usual way takes no lock
+        if (
+            self._failures == 0 and self._shutdown_error is None and self._refusal is None
+        ):  # the usual way takes no lock
             return
-        arrived = self._round
+        arrived = self._generation
         while (wait := self._pass(caller, arrived, deadline)) is not None:
             seen, pause = wait
             self._changed.wait_for(partial(self._has_changed, seen), Deadline(pause))
@@ -105,8 +107,8 @@ class CircuitBreaker:
     def _pass(self, caller: object, arrived: int, deadline: Deadline) -> tuple[int, float] | None:
         """Come through, or raise; else how things are, and how long to wait for a change of them."""
         with self._lock:
-            if self._ended is not None:
-                raise clone_error(self._ended)
+            if self._shutdown_error is not None:
+                raise clone_error(self._shutdown_error)
             if self._fatal is not None and self._fatal[0] == arrived:
                 raise clone_error(self._fatal[1])
             if self._refusal is not None:
@@ -120,15 +122,15 @@ class CircuitBreaker:
                 self._prober = caller
             wait = 0.0 if self.fail_fast else deadline.remaining()
             if self._prober is caller:
-                pause = self._not_before - clock.monotonic()
+                pause = self._next_probe_at - clock.monotonic()
                 if pause <= 0:
                     return None
                 if pause >= wait:
                     self._pass_probe_on(caller)
-                    raise clone_error(self._last)  # a wait that does not fit is not begun: this is why
+                    raise clone_error(self._last_error)  # a wait that does not fit is not begun: this is why
                 wait = pause
             elif wait == 0.0:
-                raise clone_error(self._last)
+                raise clone_error(self._last_error)
             return self._version, wait
 
     def connect(self, connect: Callable[[Deadline], _T], caller: object, deadline: Deadline) -> _T:
@@ -154,23 +156,23 @@ class CircuitBreaker:
             return  # who never tries again has nobody wait
         with self._lock:
             opened = self.is_healthy
-            self._last = clone_error(error)
+            self._last_error = clone_error(error)
             if self._prober is None:
                 self._prober = caller
             now = clock.monotonic()
             if self._prober is caller:
                 self._refusal = None
                 self._failures += 1  # the prober's alone: many that fail at once are one failure of the server
-                self._not_before = now + self._policy.delay(self._failures, error)
+                self._next_probe_at = now + self._policy.delay(self._failures, error)
             elif error.retry_after is not None:
-                self._not_before = max(self._not_before, now + error.retry_after)
+                self._next_probe_at = max(self._next_probe_at, now + error.retry_after)
         if opened:
             _log.warning("%s: circuit breaker open: %s", self.name, brief(error))
 
     def retry_delay(self, caller: object) -> float:
         """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
         with self._lock:
-            return max(0.0, self._not_before - clock.monotonic()) if self._prober in (None, caller) else 0.0
+            return max(0.0, self._next_probe_at - clock.monotonic()) if self._prober in (None, caller) else 0.0
 
     def record_success(self) -> None:
         """A good reply has come."""
@@ -193,7 +195,7 @@ class CircuitBreaker:
                 self._refusal, self._refused_until = clone_error(error), now + pause
                 self._answer_waiting()
             if self._prober is caller:
-                self._fatal = (self._round, clone_error(error))
+                self._fatal = (self._generation, clone_error(error))
                 self._reset()
         if pause:
             _log.warning("%s: circuit breaker open for %.0f s: %s", self.name, pause, brief(error))
@@ -207,13 +209,13 @@ class CircuitBreaker:
     def shut_down(self, error: HumeClientException) -> None:
         """Nobody comes through any more: wake all who wait."""
         with self._lock:
-            self._ended = error
+            self._shutdown_error = error
             self._answer_waiting()
 
     def _reset(self) -> None:
         self._failures = 0
         self._prober = None
-        self._round += 1
+        self._generation += 1
         self._answer_waiting()
 
     def _answer_waiting(self) -> None:

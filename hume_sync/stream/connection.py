@@ -59,20 +59,22 @@ class Connection:
         """What its client knows of the way to the server."""
         self.is_quiet = transport.is_quiet
         """Asks, without waiting, whether nothing has come since the last exchange. (If something has: `check_state`.)"""
-        self.sound = True
+        self.usable = True
         """Whether the next exchange may use this connection."""
         self._payload_prefix = secrets.token_hex(4)
         self._payload_number = 0
         self._echoes = False  # whether this server has ever named a request in its reply
-        self._owed: str | None = None  # the payload_id of a request answered by a message that may not be its reply
+        self._late_payload_id: str | None = (
+            None  # the payload_id of a request answered by a message that may not be its reply
+        )
         self.epoch = next(self._epochs)
         """The number of this connection, unique in the process."""
-        self.born = self.idle_since = self.heard = self.taken = clock.boottime()
+        self.created_at = self.last_used_at = self.last_received_at = self.checked_out_at = clock.boottime()
         """When it was opened, when it was last used, when the server was last heard, when it was last taken for use:
         by `clock.boottime`."""
         self.emulated = "x-hume-emulator" in transport.headers
         """Whether the server is the local one, by its answer to the upgrade."""
-        self.answered = False
+        self.proven = False
         """Whether it has ever had a reply that is no error: until then it proves nothing about the server."""
         self.holds: tuple[object, int] | None = None
         """(stream, number) of what the server's audio window is made of; None: nothing, or nobody knows what."""
@@ -82,7 +84,7 @@ class Connection:
         """Seconds of audio the server has counted; None after audio whose length nobody knows."""
         self.faces_of: object | None = None
         """The stream for which the server remembers faces; no reset makes it forget them."""
-        self.last_user: object | None = None
+        self.last_thread: object | None = None
         """Who used it last, as the pool names threads."""
         self.skipped = 0
         """Messages that answered no request, such as heartbeats. Whoever keeps statistics takes them out."""
@@ -117,20 +119,20 @@ class Connection:
                 message = self._transport.poll()
                 if message is None:
                     return
-                self._pass_over(message, number)
+                self._skip_while_idle(message, number)
         except BaseException as exc:
             self.discard()
-            self._report(exc)
+            self._suspect_others(exc)
             raise
 
-    def may_be_dead(self, now: float, check_after: float) -> bool:
+    def needs_ping(self, now: float, check_after: float) -> bool:
         """Tell whether the server has to be asked for a sign of life before a request goes out.
 
         Args:
             now: the time, by `clock.boottime`.
             check_after: seconds of silence after which that is so; ``math.inf``: it never is.
         """
-        silent = now - self.heard >= check_after or self.heard <= self.route.suspect_before
+        silent = now - self.last_received_at >= check_after or self.last_received_at <= self.route.suspect_before
         return silent and check_after != math.inf
 
     def ping(self, deadline: Deadline) -> None:
@@ -145,13 +147,13 @@ class Connection:
         try:
             self._transport.ping(
                 deadline.capped_at(min(_PONG_TIMEOUT, deadline.remaining() / 2)),
-                lambda message: self._pass_over(message, next(numbers)),
+                lambda message: self._skip_while_idle(message, next(numbers)),
             )
         except BaseException as exc:
             self.discard()
-            self._report(exc)
+            self._suspect_others(exc)
             raise
-        self.heard = clock.boottime()
+        self.last_received_at = clock.boottime()
 
     def request(self, members: Iterable[Part], deadline: Deadline, *, any_reply: bool = False) -> dict[str, Any]:
         """Send one request and return its reply.
@@ -180,34 +182,34 @@ class Connection:
                 reply = self._find_reply(message, reply, payload_id, deadline, any_reply=any_reply)
         except BaseException as exc:
             self.discard()
-            self._report(exc)
+            self._suspect_others(exc)
             raise
-        self.idle_since = self.heard = clock.boottime()
+        self.last_used_at = self.last_received_at = clock.boottime()
         return reply
 
-    def _pass_over(self, message: Received, number: int) -> None:
+    def _skip_while_idle(self, message: Received, number: int) -> None:
         """Skip a message that came between two requests, if it answers nothing; it is the ``number``-th in a row.
 
         Raises:
             ConnectionLost: it may be a reply, or is one too many.
         """
-        if number > _MAX_PASSED_OVER or not self._is_stray(message):
+        if number > _MAX_PASSED_OVER or not self._is_unsolicited(message):
             raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
         self._skip(message)
 
-    def _report(self, exc: BaseException) -> None:
+    def _suspect_others(self, exc: BaseException) -> None:
         """Tell the other connections of the client where this one was found dead.
 
         A connection made just now tells nothing of others: its server may be slow. A close frame is sent to each of
         them, and an orderly end seen while idle is this one's own.
         """
-        if self.taken == self.born:
+        if self.checked_out_at == self.created_at:
             return
         if isinstance(exc, Timeout) or (isinstance(exc, ConnectionLost) and exc.close_code is None):
             cause = exc.__cause__
             if exc.phase == "idle" and not isinstance(cause, OSError):
                 return
-            self.route.suspect(self.taken)
+            self.route.suspect(self.checked_out_at)
 
     def _next_payload_id(self) -> str:
         self._payload_number += 1
@@ -220,9 +222,9 @@ class Connection:
         skipped = 0
         while (got := content.get("payload_id")) != sent:
             if got is None and any_reply:
-                self._owed = sent  # if it was a heartbeat after all, the true reply is still to come
+                self._late_payload_id = sent  # if it was a heartbeat after all, the true reply is still to come
                 return content
-            if not self._is_stray(message, content):
+            if not self._is_unsolicited(message, content):
                 self._check_order(content)
                 return content
             skipped += 1
@@ -249,15 +251,15 @@ class Connection:
                 maybe_processed=True,
             )
 
-    def _is_stray(self, message: Received, content: dict[str, Any] | None = None) -> bool:
+    def _is_unsolicited(self, message: Received, content: dict[str, Any] | None = None) -> bool:
         """Tell whether a message may be skipped: it answers nothing, or a request that was answered already."""
         if content is None:
             try:
                 content = decode(message)
             except ProtocolError:
                 return False
-        if self._owed is not None and content.get("payload_id") == self._owed:
-            self._owed = None
+        if self._late_payload_id is not None and content.get("payload_id") == self._late_payload_id:
+            self._late_payload_id = None
             return True
         return not is_reply(content)
 
@@ -268,10 +270,10 @@ class Connection:
     def close(self, timeout: float) -> None:
         """Close in order, at most ``timeout`` seconds long, but without waiting for a server that is likely gone."""
         try:
-            if self.heard <= self.route.suspect_before:
+            if self.last_received_at <= self.route.suspect_before:
                 self.close_nowait()
-            elif self.sound:
-                self.sound = False
+            elif self.usable:
+                self.usable = False
                 self._transport.close(timeout)
         finally:
             self._transport.discard()
@@ -279,20 +281,20 @@ class Connection:
     def close_nowait(self) -> None:
         """Close without waiting for the server's answer."""
         try:
-            if self.sound:
-                self.sound = False
+            if self.usable:
+                self.usable = False
                 self._transport.close_nowait()
         finally:
             self._transport.discard()
 
     def discard(self) -> None:
         """Let go of the connection at once. Idempotent."""
-        self.sound = False
+        self.usable = False
         self._transport.discard()
 
     def release_after_fork(self, *, close: bool) -> None:
         """In a forked child: drop the inherited descriptor in silence."""
-        self.sound = False
+        self.usable = False
         self._transport.release_after_fork(close=close)
 
     def abort(self) -> None:

@@ -13,7 +13,7 @@ from .connection import Connection
 from .executor import Stream
 from .limits import Limits
 
-__all__ = ["ToClose", "PooledConnections"]
+__all__ = ["PooledConnections", "ToClose"]
 
 ToClose = list[tuple[Connection, str]]
 """Connections to be closed, each with the reason, as the statistics name it."""
@@ -34,10 +34,10 @@ class PooledConnections:
     def __init__(self, size: int, limits: Limits) -> None:
         self._size = size
         self._limits = limits
-        self._look_at = math.inf  # the time before which nothing here can have had its time
+        self._next_expiry = math.inf  # the time before which nothing here can have had its time
         self.idle: dict[Connection, None] = {}  # in the order of their last use
         self.in_use: dict[Connection, object] = {}  # with the lease that each was taken for
-        self.doomed: dict[Connection, str] = {}
+        self.closing: dict[Connection, str] = {}
         """Handed out to be closed, until they are: so that a signal cannot make the pool forget one."""
         self.connecting: set[object] = set()  # the leases for which one is being made
 
@@ -61,17 +61,17 @@ class PooledConnections:
             unchecked: pass over those that have to be checked first.
         """
         now = clock.boottime()
-        closed = [] if now < self._look_at else self._pop_expired(now)
+        closed = [] if now < self._next_expiry else self._pop_expired(now)
         best = self._best(stream, thread, now, unchecked=unchecked)
         if best is not None:
             del self.idle[best]
             self.in_use[best] = lease
-            best.last_user, best.taken = thread, now
+            best.last_thread, best.checked_out_at = thread, now
             return best, closed
         if self.size >= self._size:
             # Every lease has a slot, and each other one has at most one connection: so one is here.
             victim = next(iter(self.idle))
-            self.doomed[victim] = "evicted"
+            self.closing[victim] = "evicted"
             del self.idle[victim]
             closed.append((victim, "evicted"))
         self.connecting.add(lease)
@@ -80,14 +80,14 @@ class PooledConnections:
     def _best(self, stream: Stream, thread: object, now: float, *, unchecked: bool) -> Connection | None:
         best, best_rank, check_after = None, -1, self._limits.check_after
         for connection in reversed(self.idle):
-            may_be_dead = connection.may_be_dead(now, check_after)
+            may_be_dead = connection.needs_ping(now, check_after)
             if unchecked and may_be_dead:
                 continue
             if stream.connection is not None and _holds(connection, stream):
                 return connection
             if connection.clock is None:
                 continue  # nobody knows how much audio the server has counted: its times make sense to no other
-            rank = (0 if may_be_dead else 2) + (connection.last_user is thread)
+            rank = (0 if may_be_dead else 2) + (connection.last_thread is thread)
             if rank > best_rank:
                 best, best_rank = connection, rank
                 if rank == _BEST_RANK and stream.connection is None:  # nothing can hold it
@@ -98,7 +98,7 @@ class PooledConnections:
         """A dial has ended: with a connection, now leased, or without one."""
         self.connecting.discard(lease)
         if connection is not None:
-            connection.last_user = thread
+            connection.last_thread = thread
             self.in_use[connection] = lease
 
     def remove(self, connection: Connection) -> None:
@@ -107,52 +107,52 @@ class PooledConnections:
 
     def abandon(self, connection: Connection) -> None:
         """A signal has struck while it changed hands."""
-        self.doomed[connection] = "error"
+        self.closing[connection] = "error"
         self.idle.pop(connection, None)
         self.in_use.pop(connection, None)
 
     def checkin(self, connection: Connection, stream: Stream, *, kept: bool) -> ToClose:
         """A lease has ended; ``kept`` says whether its stream will come again."""
         why = None
-        if not connection.sound:
+        if not connection.usable:
             why = "error"
         elif connection.faces_of is not None:
             why = "faces"  # the server would tell the next one of them
         elif connection.clock is None and not (kept and _holds(connection, stream)):
             why = "clock"
         if why is not None:
-            self.doomed[connection] = why
+            self.closing[connection] = why
             self.in_use.pop(connection, None)
             return [(connection, why)]
         self.idle[connection] = None
         self.in_use.pop(connection, None)
-        if self._look_at == math.inf or self._limits.max_lifetime != math.inf:
-            self._look_at = min(self._look_at, self._limits.ends(connection))
+        if self._next_expiry == math.inf or self._limits.max_lifetime != math.inf:
+            self._next_expiry = min(self._next_expiry, self._limits.expires_at(connection))
         now = clock.boottime()
-        return [] if now < self._look_at else self._pop_expired(now)
+        return [] if now < self._next_expiry else self._pop_expired(now)
 
     def reclaim(self, lease: object, connection: Connection | None) -> ToClose:
         """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
         self.connecting.discard(lease)
         left = [other for other, taken_for in self.in_use.items() if taken_for is lease and other is not connection]
-        self.doomed.update(dict.fromkeys(left, "error"))
+        self.closing.update(dict.fromkeys(left, "error"))
         for other in left:
             del self.in_use[other]
         return [(other, "error") for other in left]
 
     def pop_idle(self) -> list[Connection]:
         """Take out all that are idle."""
-        self.doomed.update(dict.fromkeys(self.idle, "pool"))
+        self.closing.update(dict.fromkeys(self.idle, "pool"))
         idle, self.idle = list(self.idle), {}
         return idle
 
     def _pop_expired(self, now: float) -> ToClose:
         """Take out those that have had their time. Not called before one can have."""
         closed = [(connection, why) for connection in self.idle if (why := self._limits.expired(connection, now))]
-        self.doomed.update(closed)
+        self.closing.update(closed)
         for connection, _ in closed:
             del self.idle[connection]
-        self._look_at = min(map(self._limits.ends, self.idle), default=math.inf)
+        self._next_expiry = min(map(self._limits.expires_at, self.idle), default=math.inf)
         return closed
 
 

@@ -60,7 +60,7 @@ class DedicatedProvider:
     def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
         """The connection, made anew where there is none that is sound."""
         connection = self._connection
-        if connection is not None and connection.sound and self._is_usable(connection, deadline):
+        if connection is not None and connection.usable and self._is_usable(connection, deadline):
             return connection
         try:
             self._connection = connection = self.breaker.connect(self._dial, caller, deadline)
@@ -73,12 +73,12 @@ class DedicatedProvider:
         return connection
 
     def _is_usable(self, connection: Connection, deadline: Deadline) -> bool:
-        now = connection.taken = clock.boottime()
+        now = connection.checked_out_at = clock.boottime()
         if self._limits.expired(connection, now):
             connection.close_nowait()
             return False
         try:
-            self._limits.confirm(connection, deadline)
+            self._limits.check_alive(connection, deadline)
         except ConnectionLost as exc:
             if from_outside(exc):
                 raise
@@ -94,7 +94,7 @@ class DedicatedProvider:
     def _release(self) -> None:
         """Close the connection, whole or half made."""
         if self._connection is not None:
-            self._connection.sound = False
+            self._connection.usable = False
         if self._pending is not None:
             self._pending.release()
 

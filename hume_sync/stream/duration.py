@@ -11,7 +11,7 @@ from .media import Media
 from .packets import count_seconds
 from .wav import Wav
 
-__all__ = ["Length", "measure", "audio_duration"]
+__all__ = ["Length", "audio_duration", "measure"]
 
 _DOUBT = Fraction(1, 4)
 """Seconds by which a length that is not exact may be too long; where that is most of it, half of it."""

@@ -22,7 +22,7 @@ from .requests import RESET_STREAM, JSONParts, Request, ServerEffect
 from .responses import StreamResponse
 from .window import StreamWindow, WindowItem
 
-__all__ = ["CONNECT", "RequestExecutor", "ConnectionProvider", "Stream"]
+__all__ = ["CONNECT", "ConnectionProvider", "RequestExecutor", "Stream"]
 
 _log = logging.getLogger("hume_sync.retry")
 
@@ -44,7 +44,7 @@ class Stream:
     """
 
     __slots__ = (
-        "__weakref__", "_preserve", "_window", "_window_ms", "clock", "connection", "context_lost", "sent", "token",
+        "__weakref__", "_preserve", "_window", "_window_ms", "audio_clock", "connection", "context_lost", "sent", "token",
     )  # fmt: skip
 
     def __init__(self, window_ms: float | None = None, *, preserve: bool = True) -> None:
@@ -53,7 +53,7 @@ class Stream:
         self._window: StreamWindow | None = None  # made when it is asked for: text and faces have none
         self.context_lost = False
         """Whether its window was dropped while it was not in use: its next audio is heard without context."""
-        self.clock: Fraction | None = _NO_TIME
+        self.audio_clock: Fraction | None = _NO_TIME
         """Seconds of audio accepted; None after audio whose length nobody knows."""
         self.token = object()
         """Its name on connections, which must not keep its media alive."""
@@ -90,18 +90,18 @@ class Stream:
         self.token = object()
         self.connection = None
 
-    def begin(self) -> None:
+    def restart(self) -> None:
         """Begin again as a new stream, of which no connection knows anything."""
         self._window = None
         self.context_lost = False
-        self.clock = _NO_TIME
+        self.audio_clock = _NO_TIME
         self.token = object()
 
     @property
     def epoch(self) -> int | None:
         """The number of the connection it was last on, while that is sound."""
         connection = self.connection
-        return connection.epoch if connection is not None and connection.sound else None
+        return connection.epoch if connection is not None and connection.usable else None
 
     def needs_replay_on(self, connection: Connection) -> bool:
         """Whether there is context that this connection does not hold."""
@@ -137,11 +137,11 @@ class ConnectionProvider(Protocol):
 class RequestExecutor:
     """The requests of one stream, one after another. The gate knows its caller by this object."""
 
-    __slots__ = ("_stale", "source", "stream")
+    __slots__ = ("_stale", "provider", "stream")
 
     def __init__(self, stream: Stream, source: ConnectionProvider) -> None:
         self.stream = stream
-        self.source = source
+        self.provider = source
         # Whether the last attempt failed for a connection that had gone unnoticed, which is not the server's failure:
         self._stale = False
 
@@ -159,7 +159,7 @@ class RequestExecutor:
             return self._attempt(request, deadline)
         except BaseException as first:
             if not isinstance(first, HumeClientException) or from_outside(first):
-                self.source.breaker.release_probe(self)
+                self.provider.breaker.release_probe(self)
                 raise
             return self._retry(first, request, deadline)
 
@@ -170,10 +170,10 @@ class RequestExecutor:
             connection.close_nowait()
 
     def _attempt(self, request: Request, deadline: Deadline) -> StreamResponse:
-        stream, source = self.stream, self.source
+        stream, source = self.stream, self.provider
         stream.connection = connection = source.acquire(stream, self, deadline)
         try:
-            if not connection.answered:
+            if not connection.proven:
                 return self._attempt_on_new(connection, request, deadline)
             try:
                 return _perform(stream, request, connection, source, deadline)
@@ -189,26 +189,26 @@ class RequestExecutor:
 
     def _attempt_on_new(self, connection: Connection, request: Request, deadline: Deadline) -> StreamResponse:
         """An attempt on a connection that has yet to prove that the server is well."""
-        gate, self._stale = self.source.breaker, False
+        gate, self._stale = self.provider.breaker, False
         try:
-            reply = _perform(self.stream, request, connection, self.source, deadline)
+            reply = _perform(self.stream, request, connection, self.provider, deadline)
         except BaseException as exc:
             if not isinstance(exc, HumeClientException) or from_outside(exc):
                 connection.discard()
-            elif self.source.policy.allows(exc) and not isinstance(exc, RequestError):
+            elif self.provider.policy.allows(exc) and not isinstance(exc, RequestError):
                 gate.record_failure(
                     self, exc
                 )  # (a reply proves that the server is there, whatever it says of a payload)
             raise
         finally:
-            if connection.answered:
+            if connection.proven:
                 gate.record_success()  # a reply: the server is back
         gate.release_probe(self)
         return reply
 
     def _retry(self, first: HumeClientException, request: Request, deadline: Deadline) -> StreamResponse:
         """After a first failure: try again where the policy allows, and say how often it was."""
-        source = self.source
+        source = self.provider
         attempts = AttemptCounter()
         try:
             away = source.breaker.fail_fast and not source.breaker.is_healthy
@@ -240,9 +240,9 @@ class RequestExecutor:
 
     def _retry_delay(self, error: HumeClientException, failures: int) -> float:
         """Seconds until the next attempt."""
-        if not self.source.breaker.is_healthy:
-            return self.source.breaker.retry_delay(self)
-        return self.source.policy.delay(failures, error)
+        if not self.provider.breaker.is_healthy:
+            return self.provider.breaker.retry_delay(self)
+        return self.provider.policy.delay(failures, error)
 
 
 def _perform(
@@ -271,12 +271,12 @@ def _perform(
             connection.discard()  # nobody knows whether it has kept the payload
         raise
     if request.begins_stream:
-        stream.begin()  # not before its first payload was accepted: a refused one leaves the stream as it was
+        stream.restart()  # not before its first payload was accepted: a refused one leaves the stream as it was
     if effect.audio:
         reply.window_state = state
         _record_accepted(stream, request.members, effect.length, connection, reply)
     elif reset:
-        connection.holds = (stream.token, stream.window.number)
+        connection.holds = (stream.token, stream.window.position)
     return reply
 
 
@@ -290,12 +290,12 @@ def _send_request(
         reply.emulated = True
     if reply.get("error") is not None:
         error = _request_error(reply, connection)
-        connection.answered = True  # whatever it objects to
+        connection.proven = True  # whatever it objects to
         try:
             raise error
         finally:
             del error  # as in `RequestExecutor._retry`
-    connection.answered = True
+    connection.proven = True
     return reply
 
 
@@ -367,7 +367,7 @@ def _replay_item(
         if is_server_error(reply.get("code")):
             connection.clock = None  # nobody knows whether it has counted the payload
         return False
-    connection.answered = True
+    connection.proven = True
     connection.holds = (stream.token, item.number)
     connection.clock = _add_lengths(connection.clock, item.length)
     return True
@@ -377,15 +377,15 @@ def _record_accepted(
     stream: Stream, members: JSONParts, length: Length | None, connection: Connection, reply: StreamResponse
 ) -> None:
     """The server has accepted a payload of audio: so do window and clocks."""
-    if stream.clock is None or connection.clock is None:
+    if stream.audio_clock is None or connection.clock is None:
         reply.clock_offset = None
     else:
-        reply.shift_times(stream.clock - connection.clock)
+        reply.shift_times(stream.audio_clock - connection.clock)
     stream.window.append(members, length)
-    stream.clock = _add_lengths(stream.clock, length)
+    stream.audio_clock = _add_lengths(stream.audio_clock, length)
     connection.clock = _add_lengths(connection.clock, length)
     connection.touched = True
-    connection.holds = (stream.token, stream.window.number)
+    connection.holds = (stream.token, stream.window.position)
 
 
 def _add_lengths(clock: Fraction | None, length: Length | None) -> Fraction | None:

@@ -22,10 +22,10 @@ from .connection import Connection
 from .executor import Stream
 from .named_streams import NamedStreams
 
-__all__ = ["Lease", "LeaseQueue", "PoolThread", "ThreadLife", "WaitingClient"]
+__all__ = ["Lease", "LeaseQueue", "PoolThread", "ThreadToken", "WaitingClient"]
 
 
-class ThreadLife:
+class ThreadToken:
     """Kept in a ``threading.local`` alone, so that it ends with its thread."""
 
 
@@ -36,16 +36,16 @@ class PoolThread:
     (Thread identifiers are given again to later threads; under gevent a greenlet has its own.)
     """
 
-    __slots__ = ("_life", "name")
+    __slots__ = ("_token", "name")
 
-    def __init__(self, life: ThreadLife) -> None:
+    def __init__(self, life: ThreadToken) -> None:
         self.name = threading.current_thread().name
-        self._life = weakref.ref(life)
+        self._token = weakref.ref(life)
 
     @property
     def ended(self) -> bool:
         """Whether the thread has ended."""
-        return self._life() is None
+        return self._token() is None
 
 
 class Lease:
@@ -64,17 +64,17 @@ class Lease:
     """The connection that is being made for it."""
     active = False
     """Whether it was given, and not yet given back."""
-    ending = False
+    releasing = False
     """Whether it was given back: the end of the call under way is its end."""
-    dropped = False
+    abandoned = False
     """Whether its socket is gone: there can be no call any more."""
     interrupted = False
     """Whether a call may have left a connection half taken."""
-    flagged = False
+    has_pending = False
     """Whether there is something to be looked at before or after its next call."""
     shared = False
     """Whether another thread than the one that took it was seen to use it."""
-    searched = False
+    gc_checked = False
     """Whether its socket was looked for in vain after its thread had ended."""
     stream: Stream
     """Set when it is given."""
@@ -86,7 +86,7 @@ class Lease:
         self.instruction = frame.f_lasti
         self.frame_id = id(frame)
         """Tells the frame from others as long as it is there, which it is while its ``with`` block is."""
-        self.since = clock.monotonic()
+        self.acquired_at = clock.monotonic()
         """When it was asked for, then when it was given."""
         self.lock = CallLock()
         """Held by the call under way; guards ``connection``. Taken before the pool's lock, never behind it."""
@@ -98,14 +98,14 @@ class WaitingClient:
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.refused: HumeClientException | None = None
+        self.error: HumeClientException | None = None
         self._answer = threading.Lock()  # released, once, by whoever answers: nothing to be left half done by a signal
         self._answer.acquire()
 
     @property
-    def answered(self) -> bool:
+    def ready(self) -> bool:
         """Whether there is an answer. The pool's lock is held."""
-        return self.lease.active or self.refused is not None
+        return self.lease.active or self.error is not None
 
     def wake(self) -> None:
         """Let `wait` return: there is an answer."""
@@ -171,7 +171,7 @@ class LeaseQueue:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
 
-    def in_the_way(self, lease: Lease) -> list[Lease]:
+    def blocking(self, lease: Lease) -> list[Lease]:
         """Return the leases of which one has to end before this one, which waits, can be given."""
         if lease.key is not None and self.named.is_in_use(lease.key):
             return [other for other in self.active if other.key == lease.key]
@@ -183,7 +183,7 @@ class LeaseQueue:
             if len(self.active) >= self.size:
                 return
             if self._grant(waiter.lease):
-                waiter.lease.since = clock.monotonic()
+                waiter.lease.acquired_at = clock.monotonic()
                 self._waiters.remove(waiter)
                 waiter.wake()
 
@@ -194,7 +194,7 @@ class LeaseQueue:
         self.active.discard(lease)
         if lease.key is not None:
             self.named.checkin(lease.key)
-        lease.active, lease.flagged = False, True  # last: what a signal interrupts is done again
+        lease.active, lease.has_pending = False, True  # last: what a signal interrupts is done again
         if self._waiters:
             self._grant_waiting()
         return True
@@ -203,5 +203,5 @@ class LeaseQueue:
         """Send everybody away who waits."""
         while self._waiters:
             waiter = self._waiters.popleft()
-            waiter.refused = error()
+            waiter.error = error()
             waiter.wake()

@@ -28,31 +28,31 @@ class Limits:
 
     def is_fresh(self, connection: Connection) -> bool:
         """Take a connection for use; return whether it can be used as it is."""
-        now = connection.taken = clock.boottime()
+        now = connection.checked_out_at = clock.boottime()
         return (
-            connection.route.suspect_before < connection.heard
-            and now - connection.heard < self.check_after
-            and now - connection.idle_since <= self.max_idle
-            and now - connection.born <= self.max_lifetime
+            connection.route.suspect_before < connection.last_received_at
+            and now - connection.last_received_at < self.check_after
+            and now - connection.last_used_at <= self.max_idle
+            and now - connection.created_at <= self.max_lifetime
         )
 
     def expired(self, connection: Connection, now: float) -> str | None:
         """Return why a connection is to be replaced, if it is."""
-        if now - connection.idle_since > self.max_idle:
+        if now - connection.last_used_at > self.max_idle:
             return "idle"
-        return "lifetime" if now - connection.born > self.max_lifetime else None
+        return "lifetime" if now - connection.created_at > self.max_lifetime else None
 
-    def confirm(self, connection: Connection, deadline: Deadline) -> None:
+    def check_alive(self, connection: Connection, deadline: Deadline) -> None:
         """Make sure that a connection that was taken for use is as it was left, pinging the server where needed.
 
         Raises:
             ConnectionLost: it is not, and was discarded.
         """
-        if connection.may_be_dead(connection.taken, self.check_after):
+        if connection.needs_ping(connection.checked_out_at, self.check_after):
             connection.ping(deadline)
         else:
             connection.check_state()
 
-    def ends(self, connection: Connection) -> float:
+    def expires_at(self, connection: Connection) -> float:
         """Return the time at which an idle connection is to be replaced."""
-        return min(connection.born + self.max_lifetime, connection.idle_since + self.max_idle)
+        return min(connection.created_at + self.max_lifetime, connection.last_used_at + self.max_idle)

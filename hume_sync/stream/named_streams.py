@@ -73,7 +73,7 @@ class NamedStreams:
         stream, counted = self._in_use.get(key, (None, 0))
         memory = 0
         if stream is not None:
-            if stream.connection is not None and not stream.connection.sound:
+            if stream.connection is not None and not stream.connection.usable:
                 stream.connection = None  # it would be kept in memory for nothing
             self._idle[key] = stream, clock.boottime()
             memory = stream.memory

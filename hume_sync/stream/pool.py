@@ -110,7 +110,7 @@ class StreamPool:
                 "stream_bytes": state.leases.named.bytes,
                 "evicted_streams": state.leases.named.evicted,
             }
-            counts = {**dict.fromkeys(_COUNTS, 0.0), **state.counts}
+            counts = {**dict.fromkeys(_COUNTS, 0.0), **state.counters}
             counts["requests"] += sum(lease.stream.sent for lease in state.leases.active)
             return {**counts, **now}
 
@@ -219,8 +219,8 @@ class PooledProvider:
     def __del__(self) -> None:
         lease = getattr(self, "_lease", None)  # none: a signal struck while this was made
         if lease is not None and lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
-            lease.dropped = True
-            self._state.returned.append(lease)
+            lease.abandoned = True
+            self._state.abandoned.append(lease)
 
     @property
     def policy(self) -> RetryPolicy:
@@ -235,19 +235,19 @@ class PooledProvider:
     @property
     def closing(self) -> bool:
         """Whether the pool has run out of patience: nothing is tried again then."""
-        return not self._state.patient
+        return not self._state.accepts_connects
 
     def before_call(self) -> None:
         """Raise where a call can never be right."""
         state = self._state
         if state.pid != os.getpid():
             raise MisuseError("this lease was taken before the process was forked: take one in the child")
-        if self._lease.flagged:
+        if self._lease.has_pending:
             state.check_lease(self._lease)
 
     def after_call(self) -> None:
         """A call is over."""
-        if self._lease.flagged:
+        if self._lease.has_pending:
             self._state.process_pending(self._lease)
 
     def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
@@ -256,7 +256,7 @@ class PooledProvider:
         connection = lease.connection
         if (
             connection is not None
-            and connection.sound
+            and connection.usable
             and connection.is_quiet()
             and self._state.settings.limits.is_fresh(connection)
         ):

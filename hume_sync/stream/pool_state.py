@@ -19,9 +19,9 @@ from ..net.interrupts import from_outside
 from ..net.pending import Pending
 from .breaker import CircuitBreaker
 from .connection import Connection
-from .connections import ToClose, PooledConnections
-from .holders import LeaseReport
-from .leases import Lease, LeaseQueue, PoolThread, ThreadLife, WaitingClient
+from .connections import PooledConnections, ToClose
+from .lease_report import LeaseReport
+from .leases import Lease, LeaseQueue, PoolThread, ThreadToken, WaitingClient
 from .named_streams import NamedStreams
 from .pool_settings import PoolSettings
 
@@ -50,11 +50,11 @@ class PoolState:
         self.lock = threading.RLock()
         self.changed = Condition(self.lock)  # told of the pool's end, and then when a connection stops being busy
         self.closing = False
-        self.patient = True  # False once closing has run out of time: no new socket is begun
+        self.accepts_connects = True  # False once closing has run out of time: no new socket is begun
         self.breaker = CircuitBreaker(settings.policy, settings.name, fail_fast=settings.fail_fast)
         self.connections = PooledConnections(settings.max_size, settings.limits)
-        self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
-        self.counts: defaultdict[str, float] = defaultdict(float)
+        self.abandoned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
+        self.counters: defaultdict[str, float] = defaultdict(float)
         self._threads = threading.local()
         self.leases = LeaseQueue(
             settings.max_size,
@@ -75,14 +75,14 @@ class PoolState:
             with self.lock:
                 if self.closing:
                     raise closed_error()
-                closed = self.reclaim_abandoned() if self.returned else None
+                closed = self.reclaim_abandoned() if self.abandoned else None
                 self.leases.named.expire()
                 if not self.leases.try_acquire(lease):
                     if self.settings.fail_fast and (cause := self.breaker.cause):
                         raise cause
                     if self.leases.is_full:
-                        full = LeaseReport.take(lease, self.leases)
-                        self.counts["rejected"] += 1
+                        full = LeaseReport.create(lease, self.leases)
+                        self.counters["rejected"] += 1
                     else:
                         waiter = self.leases.enqueue(lease)
             if closed:
@@ -108,14 +108,14 @@ class PoolState:
                 self._search()
                 with self.lock:
                     closed = self.reclaim_abandoned()
-                    if waiter.answered:  # (its wake-up call was interrupted)
+                    if waiter.ready:  # (its wake-up call was interrupted)
                         break
                     if self.closing:
                         raise closed_error()
-                    crowd = LeaseReport.take(waiter.lease, self.leases)
+                    crowd = LeaseReport.create(waiter.lease, self.leases)
                 self.close_connections(closed)
-                before, use = use, crowd.use
-                if crowd.would_wait_for_itself and (crowd.blocks or use == before):
+                before, use = use, crowd.usage
+                if crowd.is_deadlock and (crowd.entered_by_with or use == before):
                     raise self._timed_out(crowd.deadlock())
                 if cause := self.breaker.cause:
                     if self.settings.fail_fast or deadline.expired():
@@ -124,8 +124,8 @@ class PoolState:
                     raise self._timed_out(crowd.timeout())
         finally:
             self.add_stats(wait_seconds=clock.monotonic() - began)
-        if waiter.refused is not None:
-            raise waiter.refused
+        if waiter.error is not None:
+            raise waiter.error
 
     def _timed_out(self, error: PoolTimeout) -> PoolTimeout:
         self.add_stats(timeouts=1)
@@ -134,9 +134,9 @@ class PoolState:
     def _search(self) -> None:
         """Have garbage collected, once, for each lease whose thread has ended: its socket may be part of it."""
         with self.lock:
-            lost = [lease for lease in self.leases.active if not lease.searched and lease.thread.ended]
+            lost = [lease for lease in self.leases.active if not lease.gc_checked and lease.thread.ended]
             for lease in lost:
-                lease.searched = True
+                lease.gc_checked = True
         if lost:
             gc.collect()
 
@@ -145,7 +145,7 @@ class PoolState:
         try:
             return self._threads.thread  # type: ignore[no-any-return]  # a thread-local has no types
         except AttributeError:
-            life = self._threads.life = ThreadLife()
+            life = self._threads.life = ThreadToken()
             thread = self._threads.thread = PoolThread(life)
             return thread
 
@@ -155,7 +155,7 @@ class PoolState:
         Raises:
             MisuseError, PoolClosed: it may not begin.
         """
-        if not lease.active or lease.ending:
+        if not lease.active or lease.releasing:
             raise MisuseError("this lease has ended: its socket was given back to the pool")
         if self.closing:
             raise closed_error()
@@ -166,9 +166,9 @@ class PoolState:
 
     def release(self, lease: Lease) -> None:
         """Give a lease back, from any thread; where a call is under way, at its end."""
-        lease.ending = lease.flagged = True
+        lease.releasing = lease.has_pending = True
         if self._is_inside():
-            self.returned.append(lease)
+            self.abandoned.append(lease)
         else:
             self.process_pending(lease)
 
@@ -183,22 +183,22 @@ class PoolState:
             if closed:
                 self.close_connections(closed)
             # Whoever flags it while we hold its lock cannot take that, and so leaves it to us.
-            if not (lease.ending and lease.active) and not (lease.connection and self.closing):
+            if not (lease.releasing and lease.active) and not (lease.connection and self.closing):
                 return
 
     def _process_pending(self, lease: Lease) -> ToClose:
         """The same, for the holder of both locks; returns what is to be closed."""
-        closed = self.reclaim_abandoned() if self.returned else []
-        lease.flagged = False  # before it is looked at: who flags it from now on is seen above
+        closed = self.reclaim_abandoned() if self.abandoned else []
+        lease.has_pending = False  # before it is looked at: who flags it from now on is seen above
         if lease.interrupted:
             lease.interrupted = False
             closed += self.connections.reclaim(lease, lease.connection)
-        if lease.ending:
+        if lease.releasing:
             closed += self._release(lease)
         if self.closing:
-            lease.flagged = True
+            lease.has_pending = True
             closed += self._detach(lease)
-            if not self.patient:  # `close` is over: nobody else will let go of it
+            if not self.accepts_connects:  # `close` is over: nobody else will let go of it
                 closed += [(idle, "pool") for idle in self.connections.pop_idle()]
             self.changed.notify_all()
         return closed
@@ -207,13 +207,13 @@ class PoolState:
         """Add to the statistics."""
         with self.lock:
             for name, change in changes.items():
-                self.counts[name] += change
+                self.counters[name] += change
 
     def _release(self, lease: Lease) -> ToClose:
         """End a lease; returns what is to be closed. The caller holds the lock."""
         if not lease.active:
             return []
-        self.counts["requests"] += lease.stream.sent
+        self.counters["requests"] += lease.stream.sent
         lease.stream.sent = 0
         closed = self._detach(lease)
         self.leases.release(lease)
@@ -233,9 +233,9 @@ class PoolState:
     def reclaim_abandoned(self) -> ToClose:
         """Take back the leases that finalisers have left; returns what is to be closed. The caller holds the lock."""
         closed: ToClose = []
-        while self.returned:
-            lease = self.returned.popleft()
-            if lease.dropped:  # nobody can be in a call
+        while self.abandoned:
+            lease = self.abandoned.popleft()
+            if lease.abandoned:  # nobody can be in a call
                 closed += self._release(lease)
             elif lease.lock.try_acquire():  # else the end of the call under way is its end
                 try:
@@ -250,18 +250,18 @@ class PoolState:
         """The connection for an exchange, polled: the lease's own, else one from the shelf, else a new one."""
         connection, checked = lease.connection, False
         if connection is not None:
-            now = connection.taken = clock.boottime()
-            why = self.settings.limits.expired(connection, now) if connection.sound else "error"
+            now = connection.checked_out_at = clock.boottime()
+            why = self.settings.limits.expired(connection, now) if connection.usable else "error"
             if why is not None:
                 self._discard(lease, connection, why)
             elif self._is_alive(lease, connection, deadline):
                 return connection
             else:
-                checked = connection.may_be_dead(now, self.settings.limits.check_after)
+                checked = connection.needs_ping(now, self.settings.limits.check_after)
         try:
             found = self._checkout_or_connect(lease, caller, deadline, checked=checked)
         except BaseException:
-            lease.interrupted = lease.flagged = True  # a signal may have left something half taken
+            lease.interrupted = lease.has_pending = True  # a signal may have left something half taken
             raise
         if lease.stream.needs_replay_on(found):
             self.add_stats(reconnects=1)
@@ -269,7 +269,7 @@ class PoolState:
 
     def _is_alive(self, lease: Lease, connection: Connection, deadline: Deadline) -> bool:
         try:
-            self.settings.limits.confirm(connection, deadline)
+            self.settings.limits.check_alive(connection, deadline)
         except ConnectionLost as exc:
             self._discard(lease, connection, "stale")
             if from_outside(exc):
@@ -299,11 +299,11 @@ class PoolState:
                 _log.debug("%s: reusing connection %d", self.settings.name, connection.epoch)
             if closed:
                 self.close_connections(closed)
-            if not self.patient:  # looked at last: `abort` does not see what is taken after it
+            if not self.accepts_connects:  # looked at last: `abort` does not see what is taken after it
                 raise closed_error()
             if connection is None:
                 return self._connect_for(lease, thread, caller, deadline)
-            suspect = connection.may_be_dead(connection.taken, check_after)
+            suspect = connection.needs_ping(connection.checked_out_at, check_after)
             if (not suspect and connection.is_quiet()) or self._is_alive(lease, connection, deadline):
                 return connection
             checked = checked or suspect
@@ -328,14 +328,14 @@ class PoolState:
             self.connections.add(connection, thread, lease)
             lease.connection = connection
             lease.pending = None
-            self.counts["created"] += connection is not None
+            self.counters["created"] += connection is not None
             if self.closing:
                 self.changed.notify_all()
 
     def _connect(self, lease: Lease, deadline: Deadline) -> Connection:
         def watch(pending: Pending) -> None:
             lease.pending = pending
-            if not self.patient:  # looked at last: `abort` does not see what is taken after it
+            if not self.accepts_connects:  # looked at last: `abort` does not see what is taken after it
                 raise closed_error()
 
         return self.settings.connect(deadline, watch)
@@ -347,7 +347,7 @@ class PoolState:
         for connection, reason in closed:
             _log.debug("%s: closing connection %d: %s", self.settings.name, connection.epoch, reason)
             connection.close_nowait()
-            self.connections.doomed.pop(connection, None)
+            self.connections.closing.pop(connection, None)
         for _, reason in closed:
             self.add_stats(**{f"closed_{reason}": 1})
 
@@ -359,18 +359,18 @@ class PoolState:
         self._refuse_newcomers()
         for connection in self._pop_idle():
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))
-            self.connections.doomed.pop(connection, None)
-        self.changed.wait_for(lambda: True if self.is_idle or not self.patient else None, deadline)
-        self.patient = False
+            self.connections.closing.pop(connection, None)
+        self.changed.wait_for(lambda: True if self.is_idle or not self.accepts_connects else None, deadline)
+        self.accepts_connects = False
         self._cut_off()
         for connection in self._pop_idle():
             connection.close_nowait()
-            self.connections.doomed.pop(connection, None)
+            self.connections.closing.pop(connection, None)
 
     def abort(self) -> None:
         """See `StreamPool.abort`. May be called by a signal handler or a finaliser, whatever that interrupts."""
         self.closing = True
-        self.patient = False
+        self.accepts_connects = False
         self._cut_off()
         if self._is_inside():
             return  # who waits looks twice a second; what is idle ends with the pool
@@ -378,13 +378,13 @@ class PoolState:
         self._refuse_newcomers()
         for connection in idle:
             connection.discard()
-            self.connections.doomed.pop(connection, None)
+            self.connections.closing.pop(connection, None)
         self._cut_off()  # what began meanwhile
 
     def _refuse_newcomers(self) -> None:
         with self.lock:
             for lease in self.leases.active:
-                lease.flagged = True  # before `closing` is to be seen
+                lease.has_pending = True  # before `closing` is to be seen
             self.closing = True
             self.leases.fail_all(closed_error)
             closed = self.reclaim_abandoned()
@@ -416,8 +416,8 @@ class PoolState:
     def _pop_idle(self) -> list[Connection]:
         """Take out what is idle, and what a signal has kept from being closed."""
         with self.lock:
-            self.counts["closed_pool"] += len(self.connections.pop_idle())
-            return list(self.connections.doomed)
+            self.counters["closed_pool"] += len(self.connections.pop_idle())
+            return list(self.connections.closing)
 
     @property
     def busy(self) -> int:

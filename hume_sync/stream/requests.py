@@ -30,7 +30,7 @@ from .duration import Length, measure
 from .landmarks import serialize_landmarks
 from .media import Media, check_size, decode_base64
 
-__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "JSONParts", "RequestBuilder", "Request", "ServerEffect", "check_window"]
+__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "JSONParts", "Request", "RequestBuilder", "ServerEffect", "check_window"]
 
 JSONParts = tuple[Part, ...]
 """The members of a JSON object, without braces; their bytes joined are its text."""

@@ -13,9 +13,9 @@ from ..net.interrupts import from_outside
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .configs import ModelConfigBase, model_name
-from .executor import CONNECT, RequestExecutor, ConnectionProvider, Stream
+from .executor import CONNECT, ConnectionProvider, RequestExecutor, Stream
 from .media import name_of, read_file, read_media
-from .requests import GET_JOB_DETAILS, RESET_STREAM, RequestBuilder, Request
+from .requests import GET_JOB_DETAILS, RESET_STREAM, Request, RequestBuilder
 from .responses import StreamResponse
 from .window import StreamWindow
 
@@ -67,7 +67,7 @@ class StreamSocket:
         MisuseError: the socket was closed, belongs to another thread, or was opened before a fork.
     """
 
-    __slots__ = ("__weakref__", "_close_timeout", "_closed", "_exchanges", "_models", "_source", "_timeout")
+    __slots__ = ("__weakref__", "_close_timeout", "_closed", "_executor", "_models", "_provider", "_timeout")
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class StreamSocket:
         timeout: float,
         close_timeout: float = 5.0,
     ) -> None:
-        self._source = source
+        self._provider = source
         self._models = models
-        self._exchanges = RequestExecutor(stream, source)
+        self._executor = RequestExecutor(stream, source)
         self._timeout = timeout
         self._close_timeout = close_timeout
         self._closed = False
@@ -107,7 +107,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         # (Not by a variable: what was read is to go as soon as it is encoded.)
         request = models.media(read_file(filepath, models.max_payload_size), name_of(filepath))
-        return self._exchange(request.beginning_stream(reset), deadline)
+        return self._request(request.beginning_stream(reset), deadline)
 
     @hides_locals
     def send_media(
@@ -116,7 +116,7 @@ class StreamSocket:
         """Send raw media: bytes as they are in a file, or a binary file object."""
         models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.media(read_media(data, models.max_payload_size)).beginning_stream(reset), deadline)
+        return self._request(models.media(read_media(data, models.max_payload_size)).beginning_stream(reset), deadline)
 
     @hides_locals
     def send_bytes(
@@ -125,7 +125,7 @@ class StreamSocket:
         """Send media that is base64 already, as with the official SDK. For raw media see `send_media`."""
         models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.base64_media(bytes_data).beginning_stream(reset), deadline)
+        return self._request(models.base64_media(bytes_data).beginning_stream(reset), deadline)
 
     @hides_locals
     def send_text(
@@ -134,7 +134,7 @@ class StreamSocket:
         """Send plain text to the language model; every configuration must be a `LanguageConfig`."""
         models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.text(text).beginning_stream(reset), deadline)
+        return self._request(models.text(text).beginning_stream(reset), deadline)
 
     @hides_locals
     def send_facemesh(
@@ -151,7 +151,7 @@ class StreamSocket:
         """
         models = self._models.with_configs(configs)
         deadline = self._deadline(timeout)
-        return self._exchange(models.facemesh(landmarks).beginning_stream(reset), deadline)
+        return self._request(models.facemesh(landmarks).beginning_stream(reset), deadline)
 
     @hides_locals
     def reset_stream(self, *, timeout: float | None = None) -> StreamResponse:
@@ -160,22 +160,22 @@ class StreamSocket:
         This is a request of its own, and times go on counting. ``send_*(..., reset=True)`` needs none, and begins the
         times again at zero.
         """
-        return self._exchange(RESET_STREAM, self._deadline(timeout))
+        return self._request(RESET_STREAM, self._deadline(timeout))
 
     @hides_locals
     def get_job_details(self, *, timeout: float | None = None) -> StreamResponse:
         """Ask for the server's id of this connection: ``reply["job_details"]["job_id"]``."""
-        return self._exchange(GET_JOB_DETAILS, self._deadline(timeout))
+        return self._request(GET_JOB_DETAILS, self._deadline(timeout))
 
     @property
     def epoch(self) -> int | None:
         """The number of the connection used last, unique in the process; None while there is none that is sound."""
-        return None if self._closed else self._exchanges.stream.epoch
+        return None if self._closed else self._executor.stream.epoch
 
     @property
     def window(self) -> StreamWindow:
         """What would be replayed on a new connection."""
-        return self._exchanges.stream.window
+        return self._executor.stream.window
 
     def close(self) -> None:
         """Close a socket of one's own, or give a leased one back to its pool. Idempotent, from any thread.
@@ -185,14 +185,14 @@ class StreamSocket:
         with `ConnectionLost`. Later calls raise `MisuseError`.
         """
         self._closed = True
-        self._source.close(self._close_timeout)
+        self._provider.close(self._close_timeout)
 
     @hides_locals
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)
         try:
-            self._exchange(CONNECT, deadline)
+            self._request(CONNECT, deadline)
         except BaseException as exc:
             if not isinstance(exc, HumeClientException) or from_outside(exc):
                 self.close()  # nobody else will: a block that was not entered is not left
@@ -204,7 +204,7 @@ class StreamSocket:
     ) -> None:
         try:
             if kind is not None and not issubclass(kind, Exception):
-                self._source.abort()  # Ctrl-C: do not wait for a server's goodbye
+                self._provider.abort()  # Ctrl-C: do not wait for a server's goodbye
             self.close()
         except BaseException:
             self.close()  # a signal struck in the middle of it
@@ -221,9 +221,9 @@ class StreamSocket:
     def _deadline(self, timeout: float | None) -> Deadline:
         return Deadline(self._timeout if timeout is None else seconds("timeout", timeout))
 
-    def _exchange(self, request: Request, deadline: Deadline) -> StreamResponse:
+    def _request(self, request: Request, deadline: Deadline) -> StreamResponse:
         """Do one thing on this socket, alone, under the deadline."""
-        source = self._source
+        source = self._provider
         lock = source.lock
         if lock.holder is not None:
             lock.raise_if_reentrant()
@@ -232,7 +232,7 @@ class StreamSocket:
             if not lock.acquire(deadline):
                 raise Timeout("no time left waiting for another thread's call on this socket", phase="lock")
             # Critical section: from the first byte of the request to the decoded reply.
-            return self._exchanges.execute(request, deadline)
+            return self._executor.execute(request, deadline)
         except HumeClientException as exc:
             if not from_outside(exc):
                 source.add_stats(errors=1)

@@ -85,14 +85,14 @@ class StreamWindow:
         self._origin = 0  # the number from which on the items, and nothing else, are the context
         self._lost = False  # whether the context since the last reset is more than the items
         self._given_up = False  # whether it is nothing, for what it was cannot be replayed
-        self.number = 0
+        self.position = 0
         """Of the last accepted payload or reset."""
 
     def append(self, members: JSONParts, length: Length | None) -> None:
         """Remember a payload that the server has accepted; forget what has certainly left the window."""
-        self.number += 1
+        self.position += 1
         self._given_up = False
-        item = WindowItem(self.number, members, length)
+        item = WindowItem(self.position, members, length)
         self._items.append(item)
         self._bytes += item.size
         while len(self._items) > 1 and self._fills_the_window(list(self._items)[1:]):
@@ -107,11 +107,11 @@ class StreamWindow:
 
     def reset(self) -> None:
         """The caller empties the window: nothing before this is context any more."""
-        self.number += 1
+        self.position += 1
         self._items.clear()
         self._bytes = 0
         self._lost = self._given_up = False
-        self._origin = self.number
+        self._origin = self.position
 
     def mark_lost(self) -> None:
         """What is remembered cannot be replayed: forget it. The next payload starts from nothing, whatever it takes."""
@@ -127,10 +127,10 @@ class StreamWindow:
         """
         if self._given_up:
             return ReplayPlan((), reset=True, complete=False)
-        if heard == self.number:
+        if heard == self.position:
             return ReplayPlan((), reset=False, complete=True)
         behind = [item for item in self._items if heard is not None and item.number > heard]
-        if heard is not None and heard >= self._origin and len(behind) == self.number - heard:
+        if heard is not None and heard >= self._origin and len(behind) == self.position - heard:
             return ReplayPlan(tuple(behind), reset=False, complete=True)
         if self._lost:
             return ReplayPlan((), reset=True, complete=False)
@@ -170,4 +170,4 @@ class StreamWindow:
         return bool(self._items)
 
     def __repr__(self) -> str:
-        return f"<StreamWindow {len(self._items)} payloads, {self._bytes} bytes, number {self.number}>"
+        return f"<StreamWindow {len(self._items)} payloads, {self._bytes} bytes, number {self.position}>"

@@ -8,7 +8,7 @@ import pytest
 
 from hume_sync.net import clock as clock_module
 from hume_sync.stream.connection import Connection
-from hume_sync.stream.connections import ToClose, PooledConnections
+from hume_sync.stream.connections import PooledConnections, ToClose
 from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
 
@@ -48,7 +48,7 @@ def dial(shelf: PooledConnections, clock: Clock, /, **attributes: Any) -> Connec
     """A new connection, idle."""
     assert shelf.size < 9
     connection = leased(shelf)
-    connection.born = connection.idle_since = connection.heard = clock.now
+    connection.created_at = connection.last_used_at = connection.last_received_at = clock.now
     for name, value in attributes.items():
         setattr(connection, name, value)
     assert put_back(shelf, connection) == []
@@ -88,18 +88,18 @@ def test_a_picked_connection_is_leased_and_not_picked_again(clock: Clock) -> Non
     assert shelf.checkout(stream(), THREAD, THREAD)[0] is connection
     assert shelf.checkout(stream(), OTHER, OTHER)[0] is None
     assert shelf.size == 2
-    assert connection.last_user is THREAD
+    assert connection.last_thread is THREAD
 
 
 def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the_one_used_last(clock: Clock) -> None:
     mine = stream()
     mine.connection = leased(make())
     shelf = make()
-    holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
-    own = dial(shelf, clock, last_user=THREAD)
-    early = dial(shelf, clock, last_user=OTHER)
+    holding = dial(shelf, clock, holds=(mine.token, 3), last_thread=OTHER)
+    own = dial(shelf, clock, last_thread=THREAD)
+    early = dial(shelf, clock, last_thread=OTHER)
     clock.now += 1
-    late = dial(shelf, clock, last_user=OTHER)
+    late = dial(shelf, clock, last_thread=OTHER)
     order = [shelf.checkout(mine, THREAD, THREAD)[0] for _ in range(5)]
     assert order == [holding, own, late, early, None]
 
@@ -125,10 +125,10 @@ def test_max_idle_is_looked_at_when_a_connection_is_taken_and_when_another_comes
     old = dial(shelf, clock)
     clock.now += 50
     assert shelf.checkout(stream(), THREAD, THREAD) == (old, [])
-    old.idle_since = clock.now  # it was used
+    old.last_used_at = clock.now  # it was used
     young = dial(shelf, clock)
     clock.now += 51
-    old.idle_since = clock.now
+    old.last_used_at = clock.now
     assert put_back(shelf, old) == [(young, "idle")]
     clock.now += 51
     assert shelf.checkout(stream(), THREAD, THREAD) == (None, [(old, "idle")])
@@ -215,11 +215,11 @@ def test_one_that_need_not_be_checked_is_taken_rather_than_the_threads_own_but_n
     mine = stream()
     mine.connection = leased(make())
     shelf = make(check_after=15.0)
-    holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
-    own = dial(shelf, clock, last_user=THREAD)
-    other = dial(shelf, clock, last_user=OTHER)
+    holding = dial(shelf, clock, holds=(mine.token, 3), last_thread=OTHER)
+    own = dial(shelf, clock, last_thread=THREAD)
+    other = dial(shelf, clock, last_thread=OTHER)
     clock.now += 15
-    fresh = dial(shelf, clock, last_user=OTHER)
+    fresh = dial(shelf, clock, last_thread=OTHER)
     order = [shelf.checkout(mine, THREAD, THREAD)[0] for _ in range(5)]
     assert order == [holding, fresh, own, other, None]
 
@@ -241,4 +241,4 @@ def test_a_connection_knows_when_it_was_taken(clock: Clock) -> None:
     connection = dial(shelf, clock)
     clock.now += 3
     shelf.checkout(stream(), THREAD, THREAD)
-    assert connection.taken == clock.now
+    assert connection.checked_out_at == clock.now

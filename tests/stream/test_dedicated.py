@@ -51,7 +51,7 @@ def test_one_that_has_gone_is_replaced(
     first._transport._wire._sock.recv(1, socket.MSG_PEEK)  # until the news is here
     second = take(source, stream)
     assert second is not first
-    assert not first.sound
+    assert not first.usable
     source.close(1)
 
 
@@ -106,7 +106,7 @@ def test_a_connection_made_while_it_is_closed_is_let_go_of(hume_client: HumeStre
     sole = DedicatedProvider(close_meanwhile, RetryPolicy(), Limits())
     with pytest.raises(MisuseError, match="closed"):
         take(sole, stream)
-    assert not made[0].sound
+    assert not made[0].usable
     assert stream.epoch is None
 
 

@@ -66,7 +66,7 @@ def test_a_socket_whose_key_was_refused_asks_again_after_a_while() -> None:
         for _ in range(2):
             with pytest.raises(AuthenticationError):
                 socket.send_text("x")
-        socket._source.breaker._refused_until -= 5.0
+        socket._provider.breaker._refused_until -= 5.0
         assert socket.send_text("x").attempts == 1
         socket.close()
 

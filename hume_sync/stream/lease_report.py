@@ -31,28 +31,28 @@ class LeaseReport:
     size: int
     held: int
     waiting: int
-    first: tuple[Lease, ...]
+    listed: tuple[Lease, ...]
     """Some of those that are held: those in the way first, then the oldest first."""
-    in_the_way: tuple[Lease, ...]
+    blocking: tuple[Lease, ...]
     """Those of which one has to end first."""
 
     @classmethod
-    def take(cls, wanted: Lease, leases: LeaseQueue) -> LeaseReport:
+    def create(cls, wanted: Lease, leases: LeaseQueue) -> LeaseReport:
         """Look around; the pool's lock is held."""
-        in_the_way = tuple(leases.in_the_way(wanted))
-        held = sorted(leases.active, key=lambda lease: (lease not in in_the_way, lease.since))
+        in_the_way = tuple(leases.blocking(wanted))
+        held = sorted(leases.active, key=lambda lease: (lease not in in_the_way, lease.acquired_at))
         return cls(wanted, leases.size, len(held), leases.waiting, tuple(held[:_MOST]), in_the_way)
 
     @property
-    def would_wait_for_itself(self) -> bool:
+    def is_deadlock(self) -> bool:
         """Whether the calling thread waits for ``with`` blocks of its own, which cannot end before its wait does.
 
         That is so where their frames are on its stack. Blocks of generators that it has left, as frameworks enter and
         leave them in whatever thread is free, are not; and a lease that another thread uses may be ended by that one.
         """
-        if not self.in_the_way or any(
+        if not self.blocking or any(
             lease.thread is not self.wanted.thread or lease.shared or lease.lock.holder is not None
-            for lease in self.in_the_way
+            for lease in self.blocking
         ):
             return False
         frame: FrameType | None = sys._getframe()
@@ -60,20 +60,20 @@ class LeaseReport:
         while frame is not None:
             stack.add(id(frame))
             frame = frame.f_back
-        return all(lease.frame_id in stack for lease in self.in_the_way)
+        return all(lease.frame_id in stack for lease in self.blocking)
 
     @property
-    def blocks(self) -> bool:
+    def entered_by_with(self) -> bool:
         """Whether all leases in the way were entered by ``with`` statements, rather than by hand or an `ExitStack`.
 
         Others may have been handed to another thread, which has not begun to use them.
         """
-        return all(_is_with(lease.code, lease.instruction) for lease in self.in_the_way)
+        return all(_is_with(lease.code, lease.instruction) for lease in self.blocking)
 
     @property
-    def use(self) -> tuple[tuple[Lease, int], ...]:
+    def usage(self) -> tuple[tuple[Lease, int], ...]:
         """What the leases in the way have been used for so far: it changes while another thread uses them."""
-        return tuple((lease, lease.stream.sent) for lease in self.in_the_way)
+        return tuple((lease, lease.stream.sent) for lease in self.blocking)
 
     def timeout(self) -> PoolTimeout:
         """Build the error for one who has waited in vain. Without the pool's lock, as for the others below."""
@@ -81,7 +81,7 @@ class LeaseReport:
         return self._error(PoolTimeout, f"{what} came free in time ({self.held} are held, {self.waiting} callers wait)")
 
     def deadlock(self) -> PoolTimeout:
-        """Build the error for one who `would_wait_for_itself`."""
+        """Build the error for one who `is_deadlock`."""
         if self._stream is not None:
             what = f"the stream {self._stream}"
         else:
@@ -96,12 +96,12 @@ class LeaseReport:
     def _stream(self) -> str | None:
         """The name of the stream that is waited for, where that is in use."""
         key = self.wanted.key
-        in_use = key is not None and any(lease.key == key for lease in self.in_the_way)
+        in_use = key is not None and any(lease.key == key for lease in self.blocking)
         return short_repr(key) if in_use else None
 
     def _error(self, kind: type[_E], text: str) -> _E:
         now = clock.monotonic()
-        holders = tuple(_holder(lease, now) for lease in self.first)
+        holders = tuple(_holder(lease, now) for lease in self.listed)
         listed = [str(holder) for holder in holders]
         if self.held > len(listed):
             listed.append(f"and {self.held - len(listed)} more")
@@ -115,7 +115,7 @@ def _holder(lease: Lease, now: float) -> LeaseHolder:
         file=lease.code.co_filename,
         line=_line(lease.code, lease.instruction),
         thread=lease.thread.name,
-        seconds=max(0.0, now - lease.since),
+        seconds=max(0.0, now - lease.acquired_at),
         stream=None if lease.key is None else short_repr(lease.key),
         thread_ended=lease.thread.ended,
     )
