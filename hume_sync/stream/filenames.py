@@ -1,4 +1,4 @@
-"""What a file's name says of its content, and files that certainly hold something else."""
+"""The content that a file's name announces, and the detection of files that certainly hold something else."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def check_named_media(name: str, data: bytes | bytearray | memoryview, *, shown:
         shown: how an error names the file.
 
     Raises:
-        InputError: nothing but NUL bytes; a pointer of Git LFS, DVC or git-annex; or a text, of whatever kind, under
-            the name of audio, video or an image.
+        InputError: The file holds nothing but NUL bytes, a pointer of Git LFS, DVC or git-annex, or a text of any kind
+            under the name of audio, video or an image.
     """
     if not bytes(data[:64]).strip(b"\0") and not bytes(data).strip(b"\0"):
         raise InputError(f"{shown} holds nothing but NUL bytes: it was never written")

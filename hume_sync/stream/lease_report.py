@@ -1,4 +1,4 @@
-"""Who holds the leases of a pool: for the errors of those who get none."""
+"""A snapshot of who holds the leases of a pool, for the errors of callers that get none."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ __all__ = ["LeaseReport"]
 
 _E = TypeVar("_E", bound=PoolError)
 
-_MOST = 10
-"""Holders that an error names."""
+_MAX_LISTED = 10
+"""Limit on the holders that an error names."""
 
 
 @safe_repr
 @attrs.frozen
 class LeaseReport:
-    """Who holds leases and who waits, at a moment when a lease cannot be given."""
+    """The holders of leases and the number of waiting callers, when a lease cannot be granted."""
 
     wanted: Lease
     size: int
     held: int
     waiting: int
     listed: tuple[Lease, ...]
-    """Some of those that are held: those in the way first, then the oldest first."""
+    """Some of the leases in use: blocking ones first, then the oldest first."""
     blocking: tuple[Lease, ...]
-    """Those of which one has to end first."""
+    """The leases of which one has to be released first."""
 
     @classmethod
     def create(cls, wanted: Lease, leases: LeaseQueue) -> LeaseReport:
-        """Look around; the pool's lock is held."""
+        """Take the snapshot. Requires the pool's lock."""
         in_the_way = tuple(leases.blocking(wanted))
         held = sorted(leases.active, key=lambda lease: (lease not in in_the_way, lease.acquired_at))
-        return cls(wanted, leases.size, len(held), leases.waiting, tuple(held[:_MOST]), in_the_way)
+        return cls(wanted, leases.size, len(held), leases.waiting, tuple(held[:_MAX_LISTED]), in_the_way)
 
     @property
     def is_deadlock(self) -> bool:
-        """Whether the calling thread waits for ``with`` blocks of its own, which cannot end before its wait does.
+        """Whether the calling thread waits for its own ``with`` blocks, which cannot end before its wait does.
 
-        That is so where their frames are on its stack. Blocks of generators that it has left, as frameworks enter and
-        leave them in whatever thread is free, are not; and a lease that another thread uses may be ended by that one.
+        They are its own if their frames are on its stack. Suspended generators are not: frameworks resume them in any
+        thread. Nor are leases that another thread uses, since that thread may release them.
         """
         if not self.blocking or any(
             lease.thread is not self.wanted.thread or lease.shared or lease.lock.holder is not None
@@ -64,24 +64,26 @@ class LeaseReport:
 
     @property
     def entered_by_with(self) -> bool:
-        """Whether all leases in the way were entered by ``with`` statements, rather than by hand or an `ExitStack`.
+        """Whether all blocking leases were entered by ``with`` statements, rather than by hand or an `ExitStack`.
 
-        Others may have been handed to another thread, which has not begun to use them.
+        Others may have been passed to another thread that has not used them yet.
         """
         return all(_is_with(lease.code, lease.instruction) for lease in self.blocking)
 
     @property
     def usage(self) -> tuple[tuple[Lease, int], ...]:
-        """What the leases in the way have been used for so far: it changes while another thread uses them."""
+        """The use of the blocking leases so far; it changes while another thread uses them."""
         return tuple((lease, lease.stream.sent) for lease in self.blocking)
 
     def timeout(self) -> PoolTimeout:
-        """Build the error for one who has waited in vain. Without the pool's lock, as for the others below."""
-        what = "no lease" if self._stream is None else f"the stream {self._stream} is in use: no lease"
-        return self._error(PoolTimeout, f"{what} came free in time ({self.held} are held, {self.waiting} callers wait)")
+        """Return the error for a caller whose wait timed out. Called without the pool's lock, as those below."""
+        what = "a lease" if self._stream is None else f"the stream {self._stream}"
+        return self._error(
+            PoolTimeout, f"timed out waiting for {what} ({self.held} in use, {self.waiting} callers waiting)"
+        )
 
     def deadlock(self) -> PoolTimeout:
-        """Build the error for one who `is_deadlock`."""
+        """Return the error for a caller that would wait for its own lease."""
         if self._stream is not None:
             what = f"the stream {self._stream}"
         else:
@@ -89,12 +91,14 @@ class LeaseReport:
         return self._error(PoolTimeout, f"this thread waits for itself: it holds {what}")
 
     def full(self) -> PoolFull:
-        """Build the error for one who may not even wait."""
-        return self._error(PoolFull, f"max_waiting is {self.waiting}, and as many wait for a lease already")
+        """Return the error for a caller that may not wait."""
+        return self._error(
+            PoolFull, f"the pool already has {self.waiting} callers waiting (max_waiting={self.waiting})"
+        )
 
     @property
     def _stream(self) -> str | None:
-        """The name of the stream that is waited for, where that is in use."""
+        """The name of the stream that is waited for, if it is in use."""
         key = self.wanted.key
         in_use = key is not None and any(lease.key == key for lease in self.blocking)
         return short_repr(key) if in_use else None
@@ -122,8 +126,8 @@ def _holder(lease: Lease, now: float) -> LeaseHolder:
 
 
 def _is_with(code: CodeType, instruction: int) -> bool:
-    """Tell whether an instruction enters the block of a ``with`` statement, rather than calls ``__enter__`` by name."""
-    before = max(0, instruction - 2)  # from Python 3.14 on, a call is what follows the look-up of the method
+    """Return whether an instruction enters a ``with`` statement, rather than calls ``__enter__`` by name."""
+    before = max(0, instruction - 2)  # from Python 3.14 on, the look-up of the method comes before the call
     return any(dis.opname[code.co_code[place]] in _ENTERING for place in (instruction, before))
 
 
@@ -131,7 +135,7 @@ _ENTERING = frozenset({"BEFORE_WITH", "LOAD_SPECIAL"})
 
 
 def _line(code: CodeType, instruction: int) -> int:
-    """The line of an instruction. (A frame could tell it at once, but that takes longer than a whole lease.)"""
+    """Return the line of an instruction. (Asking the frame when leasing would take longer than the lease itself.)"""
     for begin, end, line in code.co_lines():
         if begin <= instruction < end and line is not None:
             return line

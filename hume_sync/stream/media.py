@@ -1,4 +1,4 @@
-"""Media as callers hold it: files, file objects, bytes, base64. Bounded, and read before anything is sent."""
+"""Reading of media from files, file objects, bytes and base64, with limits, before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .filenames import check_named_media
 __all__ = ["Media", "check_size", "decode_base64", "name_of", "open_file", "read_file", "read_media"]
 
 _CHUNK = 1 << 20
-"""Bytes asked for at a time where nobody knows how many there are."""
+"""Bytes to read at a time if the size is unknown."""
 
 Media = bytes | bytearray | memoryview
 
@@ -54,7 +54,7 @@ def name_of(filepath: object) -> str:
 
 
 def read_media(data: object, limit: int, *, name: str = "data") -> Media:
-    """Raw media: bytes-like, or a binary file object; limits and errors as for `read_file`."""
+    """Read raw media from a bytes-like or binary file object; limits and errors as for `read_file`."""
     if isinstance(data, bytes | bytearray | memoryview):
         if isinstance(data, memoryview):
             data = data.cast("B") if data.c_contiguous and data.nbytes else data.tobytes()
@@ -127,7 +127,7 @@ def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
 
 
 def _read_object(file: Any, limit: int, name: str, expected: int = _CHUNK) -> Media:
-    """All that is left of a file. If it comes in one piece (of no more than expected), that is not copied."""
+    """Read the rest of a file. A single chunk of the expected size is not copied."""
     media: bytes | bytearray = b""
     while len(media) <= limit:
         chunk = file.read(min(max(expected, 1), limit - len(media)) + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from hume_sync.net import clock as clock_module
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.connections import PooledConnections, ToClose
-from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
+from hume_sync.stream.stream import Stream
 
 THREAD, OTHER = object(), object()
 
@@ -44,13 +45,23 @@ class Silent:
     def discard(self) -> None: ...
 
 
-def dial(shelf: PooledConnections, clock: Clock, /, **attributes: Any) -> Connection:
+def dial(
+    shelf: PooledConnections,
+    clock: Clock,
+    /,
+    holds: tuple[object, int] | None = None,
+    audio_clock: Fraction | None = Fraction(0),
+    **attributes: Any,
+) -> Connection:
     """A new connection, idle."""
     assert shelf.size < 9
     connection = leased(shelf)
     connection.created_at = connection.last_used_at = connection.last_received_at = clock.now
     for name, value in attributes.items():
         setattr(connection, name, value)
+    connection.server_state.audio_clock = audio_clock
+    if holds is not None:
+        connection.server_state.set_position(*holds)
     assert put_back(shelf, connection) == []
     return connection
 
@@ -66,7 +77,7 @@ def leased(shelf: PooledConnections) -> Connection:
 def put_back(shelf: PooledConnections, connection: Connection) -> ToClose:
     """The lease of the named stream that the connection holds is over."""
     mine = stream()
-    mine.token = connection.holds[0] if connection.holds else mine.token
+    mine.token = connection.server_state._window_token or mine.token
     return shelf.checkin(connection, mine, kept=True)
 
 
@@ -108,14 +119,14 @@ def test_a_connection_whose_clock_nobody_knows_serves_the_stream_it_holds_alone(
     mine = stream()
     mine.connection = leased(make())
     shelf = make()
-    unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
+    unknown = dial(shelf, clock, audio_clock=None, holds=(mine.token, 1))
     assert shelf.checkout(stream(), THREAD, THREAD)[0] is None
     assert shelf.checkout(mine, THREAD, THREAD)[0] is unknown
 
 
 def test_where_there_is_no_room_one_that_cannot_serve_makes_way(clock: Clock) -> None:
     shelf = make(size=1)
-    unknown = dial(shelf, clock, clock=None, holds=(object(), 1))
+    unknown = dial(shelf, clock, audio_clock=None, holds=(object(), 1))
     assert shelf.checkout(stream(), THREAD, THREAD) == (None, [(unknown, "evicted")])
     assert shelf.size == 1
 
@@ -169,8 +180,9 @@ def test_the_end_of_a_lease_takes_out_what_nobody_else_may_use(clock: Clock, kep
     mine = stream()
     shelf = make()
     faces, unknown, good = leased(shelf), leased(shelf), leased(shelf)
-    faces.faces_of = mine.token
-    unknown.clock, unknown.holds = None, (mine.token, 1)
+    faces.server_state.faces_token = mine.token
+    unknown.server_state.audio_clock = None
+    unknown.server_state.set_position(mine.token, 1)
     assert shelf.checkin(faces, mine, kept=kept) == [(faces, "faces")]
     assert shelf.checkin(unknown, mine, kept=kept) == ([] if kept else [(unknown, "clock")])
     assert shelf.checkin(good, mine, kept=kept) == []

@@ -16,8 +16,8 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Sockets, Watch
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.dedicated import DedicatedProvider
-from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
+from hume_sync.stream.stream import Stream
 
 
 @pytest.fixture
@@ -145,9 +145,11 @@ def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
 
 def test_the_end_of_a_call_leaves_the_connection_and_what_it_holds(source: DedicatedProvider, stream: Stream) -> None:
     connection = take(source, stream)
-    connection.holds, connection.clock = (stream.token, 3), Fraction(4)
+    connection.server_state.set_position(stream.token, 3)
+    connection.server_state.audio_clock = Fraction(4)
     source.add_stats(requests=1)
     source.after_call()
     again = take(source, stream)
-    assert (again.holds, again.clock) == ((stream.token, 3), Fraction(4))
+    assert again.server_state.position(stream.token) == 3
+    assert again.server_state.audio_clock == Fraction(4)
     source.close(1)

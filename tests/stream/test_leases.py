@@ -11,9 +11,9 @@ import pytest
 
 from hume_sync import PoolClosed
 from hume_sync.net import clock as clock_module
-from hume_sync.stream.executor import Stream
 from hume_sync.stream.leases import Lease, LeaseQueue, PoolThread, ThreadToken, WaitingClient
 from hume_sync.stream.named_streams import NamedStreams
+from hume_sync.stream.stream import Stream
 
 
 class Clock:

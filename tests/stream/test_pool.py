@@ -44,10 +44,10 @@ from hume_sync.net.clock import boottime
 from hume_sync.net.deadline import Deadline
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.connections import PooledConnections
-from hume_sync.stream.executor import Stream
 from hume_sync.stream.lease_report import LeaseReport
 from hume_sync.stream.leases import LeaseQueue, WaitingClient
 from hume_sync.stream.pool import StreamPool
+from hume_sync.stream.stream import Stream
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
 
@@ -191,7 +191,7 @@ def test_a_wait_ends_by_its_deadline_and_says_how_full_the_pool_is(
 
     with hume_client.pool([LanguageConfig()], max_size=1, timeout=30 if own else 0.1) as pool, pool.socket():
         began = time.monotonic()
-        with pytest.raises(PoolTimeout, match=r"1 are held, 1 callers wait\): .*test_pool.py:\d+ in thread") as caught:
+        with pytest.raises(PoolTimeout, match=r"1 in use, 1 callers waiting\): .*test_pool.py:\d+ in thread") as caught:
             aside.submit(wait).result()
         assert time.monotonic() - began < 0.6
         assert isinstance(caught.value, TimeoutError)
@@ -205,7 +205,7 @@ def test_more_than_max_waiting_are_refused_at_once(
         with ThreadPoolExecutor(1) as other, pool.socket():
             waiting = aside.submit(send_once, pool)
             queued()
-            with pytest.raises(PoolFull, match="max_waiting is 1"):
+            with pytest.raises(PoolFull, match="max_waiting=1"):
                 other.submit(send_once, pool).result(5)
         assert waiting.result(5)
 
