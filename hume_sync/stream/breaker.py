@@ -55,7 +55,7 @@ class CircuitBreaker:
     def __init__(self, policy: RetryPolicy, name: str = "", *, fail_fast: bool = False) -> None:
         self.name = name
         self.fail_fast = fail_fast
-        self._policy = policy
+        self.policy = policy
         # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `shut_down` anywhere.
         self._lock = threading.RLock()
         self._changed = Condition(self._lock)
@@ -144,7 +144,7 @@ class CircuitBreaker:
                 raise
             if isinstance(exc, Timeout) and deadline.expired() and clock.monotonic() - began < _FAIR:
                 self.release_probe(caller)  # so short a timeout says nothing about the server
-            elif self._policy.allows(exc):
+            elif self.policy.allows(exc):
                 self.record_failure(caller, exc)
             else:
                 self.record_fatal(caller, exc)
@@ -152,7 +152,7 @@ class CircuitBreaker:
 
     def record_failure(self, caller: object, error: HumeClientException) -> None:
         """Record a retryable failure of a connection that had never answered: open the breaker."""
-        if self._policy.max_attempts == 1 and not self.fail_fast:
+        if self.policy.max_attempts == 1 and not self.fail_fast:
             return  # without retries, one caller's failure must not block the others
         with self._lock:
             opened = self.is_healthy
@@ -163,7 +163,7 @@ class CircuitBreaker:
             if self._prober is caller:
                 self._refusal = None
                 self._failures += 1  # the prober's alone: simultaneous failures count once
-                self._next_probe_at = now + self._policy.delay(self._failures, error)
+                self._next_probe_at = now + self.policy.delay(self._failures, error)
             elif error.retry_after is not None:
                 self._next_probe_at = max(self._next_probe_at, now + error.retry_after)
         if opened:

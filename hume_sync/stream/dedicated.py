@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from ..errors import ConnectionLost, MisuseError
 from ..net import clock, fork
@@ -11,27 +10,24 @@ from ..net.call_lock import CallLock
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.latch import Latch
-from ..net.pending import Pending, Watch
+from ..net.pending import Pending
 from ..net.retry import RetryPolicy
 from .breaker import CircuitBreaker
-from .connection import Connection
+from .connection import Connect, Connection
 from .limits import Limits
+from .provider import ConnectionProvider
 from .stream import Stream
 
-__all__ = ["Connect", "DedicatedProvider"]
-
-Connect = Callable[[Deadline, Watch], Connection]
-"""Opens a connection. The second argument is called with the sockets before they are connected."""
+__all__ = ["DedicatedProvider"]
 
 _MIN_CLOSE_TIMEOUT = 0.05
 """Seconds to close in order when waiting for another thread has used up the time."""
 
 
-class DedicatedProvider:
+class DedicatedProvider(ConnectionProvider):
     """The provider of one dedicated connection. Its lock guards everything but `close` and `before_call`."""
 
     def __init__(self, connect: Connect, policy: RetryPolicy, limits: Limits, name: str = "") -> None:
-        self.policy = policy
         self._limits = limits
         self.breaker = CircuitBreaker(policy, name)
         self.lock = CallLock()
@@ -54,16 +50,13 @@ class DedicatedProvider:
             self.release_after_fork(hooked=False)
             raise MisuseError("this StreamSocket was opened before the process was forked: open one in the child")
 
-    def after_call(self) -> None:
-        """Do nothing; a dedicated connection is kept between calls."""
-
-    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+    def acquire(self, stream: Stream, deadline: Deadline) -> Connection:
         """Return the connection; open another one if there is none or it is not usable."""
         connection = self._connection
         if connection is not None and connection.usable and self._is_usable(connection, deadline):
             return connection
         try:
-            self._connection = connection = self.breaker.connect(self._open, caller, deadline)
+            self._connection = connection = self.breaker.connect(self._open, self, deadline)
         except BaseException:
             self._release()
             raise
@@ -107,9 +100,6 @@ class DedicatedProvider:
         """Wait before a retry; raise `MisuseError` as soon as the socket is closed."""
         if self._closing.wait(delay):
             raise _closed()
-
-    def add_stats(self, **changes: float) -> None:
-        """Do nothing; statistics exist for pools only."""
 
     def close(self, timeout: float) -> None:
         """Close, from any thread: in order if the lock is free in time, else by aborting the call that holds it."""

@@ -7,22 +7,21 @@ so that the server measures the same as if nothing had happened.
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError, is_server_error
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
-from ..net.retry import AttemptCounter, RetryPolicy, brief, retry
-from .breaker import CircuitBreaker
+from ..net.retry import AttemptCounter, brief, retry
 from .connection import Connection
 from .duration import Length
+from .provider import ConnectionProvider
 from .requests import RESET_STREAM, JSONParts, Request, ServerEffect
 from .responses import StreamResponse
 from .server_state import add_length
 from .stream import Stream
 from .window import WindowItem
 
-__all__ = ["CONNECT", "ConnectionProvider", "RequestExecutor"]
+__all__ = ["CONNECT", "RequestExecutor"]
 
 _log = logging.getLogger("hume_sync.retry")
 
@@ -33,33 +32,8 @@ _GONE_WHILE_IDLE = frozenset({None, 1000, 1001})
 """Close codes of a connection that was idle for too long, which is not a failure of the server."""
 
 
-class ConnectionProvider(Protocol):
-    """A source of connections: one dedicated connection, or a pool."""
-
-    @property
-    def policy(self) -> RetryPolicy:
-        """The policy for retries."""
-
-    @property
-    def breaker(self) -> CircuitBreaker:
-        """The circuit breaker shared by all users of this provider."""
-
-    @property
-    def closing(self) -> bool:
-        """Whether it is closed, so that nothing is retried."""
-
-    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
-        """Return a usable connection, just checked, for this stream alone."""
-
-    def wait(self, delay: float) -> None:
-        """Wait before a retry; raise as soon as the provider is closed."""
-
-    def add_stats(self, **changes: float) -> None:
-        """Add to the statistics."""
-
-
 class RequestExecutor:
-    """Executes the requests of one stream, one at a time. The circuit breaker knows its caller by this object."""
+    """Executes the requests of one stream, one at a time."""
 
     __slots__ = ("_stale", "provider", "stream")
 
@@ -83,7 +57,7 @@ class RequestExecutor:
             return self._attempt(request, deadline)
         except BaseException as first:
             if not isinstance(first, HumeClientException) or from_outside(first):
-                self.provider.breaker.release_probe(self)
+                self.provider.stop_retrying()
                 raise
             return self._retry(first, request, deadline)
 
@@ -95,7 +69,7 @@ class RequestExecutor:
 
     def _attempt(self, request: Request, deadline: Deadline) -> StreamResponse:
         stream, provider = self.stream, self.provider
-        stream.connection = connection = provider.acquire(stream, self, deadline)
+        stream.connection = connection = provider.acquire(stream, deadline)
         try:
             if not connection.proven:
                 return self._attempt_on_new(connection, request, deadline)
@@ -112,59 +86,52 @@ class RequestExecutor:
                 connection.skipped = 0
 
     def _attempt_on_new(self, connection: Connection, request: Request, deadline: Deadline) -> StreamResponse:
-        """Make an attempt on a connection that has not been answered yet, and report it to the circuit breaker."""
-        breaker, self._stale = self.provider.breaker, False
+        """Make an attempt on a connection that has not been answered yet, and report how it ended."""
+        self._stale, failure = False, None
         try:
-            reply = _perform(self.stream, request, connection, self.provider, deadline)
+            return _perform(self.stream, request, connection, self.provider, deadline)
         except BaseException as exc:
             if not isinstance(exc, HumeClientException) or from_outside(exc):
                 connection.discard()
-            elif self.provider.policy.allows(exc) and not isinstance(exc, RequestError):
-                breaker.record_failure(self, exc)  # (any reply, an error too, shows that the server is there)
+            else:
+                failure = exc
             raise
         finally:
-            if connection.proven:
-                breaker.record_success()
-        breaker.release_probe(self)
-        return reply
+            try:
+                self.provider.report(connection, failure)
+            finally:
+                del failure  # its traceback keeps this call's frames, and so a dropped socket, alive
 
     def _retry(self, first: HumeClientException, request: Request, deadline: Deadline) -> StreamResponse:
         """Retry after a first failure as the policy allows, and set ``attempts``."""
         provider = self.provider
         attempts = AttemptCounter()
         try:
-            away = provider.breaker.fail_fast and not provider.breaker.is_healthy
-            if away or provider.closing or provider.policy.max_attempts == 1 or not provider.policy.allows(first):
+            if not provider.may_retry(first):
                 raise first
             reply = retry(
                 provider.policy,
                 first,
                 lambda: self._attempt(request, deadline),
                 sleep=provider.wait,
-                wait=self._retry_delay,
+                wait=provider.retry_delay,
                 deadline=deadline,
                 attempts=attempts,
                 is_free=lambda _: self._stale,
                 tell=provider.policy.tell,
-                name=provider.breaker.name,
+                name=provider.name,
             )
         except HumeClientException as exc:
             if not from_outside(exc):
                 exc.attempts = attempts.number
                 if exc.retryable and (attempts.number > 1 or exc.phase != "connect"):
-                    _log.warning("%s: failed after attempt %d: %s", provider.breaker.name, attempts.number, brief(exc))
+                    _log.warning("%s: failed after attempt %d: %s", provider.name, attempts.number, brief(exc))
             raise
         finally:
             del first  # its traceback keeps this call's frames, and so a dropped socket, alive
-            provider.breaker.release_probe(self)
+            provider.stop_retrying()
         reply.attempts = attempts.number
         return reply
-
-    def _retry_delay(self, error: HumeClientException, failures: int) -> float:
-        """Return the seconds until the next attempt."""
-        if not self.provider.breaker.is_healthy:
-            return self.provider.breaker.retry_delay(self)
-        return self.provider.policy.delay(failures, error)
 
 
 def _perform(
@@ -236,9 +203,7 @@ def _restore_window(
         stream.window.mark_lost()
         return "cold", reset
     if plan.replay:
-        _log.debug(
-            "%s: replaying %d payloads on connection %d", provider.breaker.name, len(plan.replay), connection.epoch
-        )
+        _log.debug("%s: replaying %d payloads on connection %d", provider.name, len(plan.replay), connection.epoch)
     for item in plan.replay:
         _check_deadline(deadline)
         if not _replay_item(stream, item, connection, provider, deadline, reset=reset):
@@ -253,7 +218,7 @@ def _restore_window(
 
 def _notify_of_loss(stream: Stream, provider: ConnectionProvider, why: str) -> None:
     level = logging.WARNING if stream.preserves else logging.DEBUG
-    _log.log(level, "%s: a stream has gone cold, its window cannot be replayed: %s", provider.breaker.name, why)
+    _log.log(level, "%s: a stream has gone cold, its window cannot be replayed: %s", provider.name, why)
 
 
 def _check_deadline(deadline: Deadline) -> None:

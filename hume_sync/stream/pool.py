@@ -12,13 +12,12 @@ from typing import NoReturn, Self
 
 from ..errors import InputError, MisuseError
 from ..net.deadline import Deadline, seconds
-from ..net.retry import RetryPolicy
 from ..reprs import safe_repr
-from .breaker import CircuitBreaker
 from .connection import Connection
 from .leases import Lease
 from .pool_settings import PoolSettings
 from .pool_state import PoolState
+from .provider import ConnectionProvider
 from .requests import RequestBuilder
 from .stream import Stream
 from .stream_socket import StreamSocket
@@ -214,32 +213,23 @@ class PooledSocket:
                 raise
 
 
-class PooledProvider:
+class PooledProvider(ConnectionProvider):
     """The provider of a leased socket. When it is garbage-collected with its socket, the lease is released."""
 
-    __slots__ = ("_lease", "_pool", "_state", "lock")
+    __slots__ = ("_lease", "_pool", "_state")
 
     def __init__(self, pool: StreamPool, state: PoolState, lease: Lease) -> None:
         self._pool = pool  # kept alive while one of its sockets is in use
         self._state = state
         self._lease = lease
         self.lock = lease.lock
+        self.breaker = state.breaker
 
     def __del__(self) -> None:
         lease = getattr(self, "_lease", None)  # none if a signal interrupted __init__
         if lease is not None and lease.active:  # a finaliser may run anywhere, so it takes no lock
             lease.abandoned = True
             self._state.abandoned.append(lease)
-
-    @property
-    def policy(self) -> RetryPolicy:
-        """The policy for retries."""
-        return self._state.settings.policy
-
-    @property
-    def breaker(self) -> CircuitBreaker:
-        """The circuit breaker of the pool."""
-        return self._state.breaker
 
     @property
     def closing(self) -> bool:
@@ -259,7 +249,7 @@ class PooledProvider:
         if self._lease.has_pending:
             self._state.process_pending(self._lease)
 
-    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
+    def acquire(self, stream: Stream, deadline: Deadline) -> Connection:
         """Return the lease's own connection if it is as it was left, else one from the pool."""
         lease = self._lease
         connection = lease.connection
@@ -270,7 +260,7 @@ class PooledProvider:
             and self._state.settings.limits.is_fresh(connection)
         ):
             return connection  # fast path
-        return self._state.connection_for(lease, caller, deadline)
+        return self._state.connection_for(lease, self, deadline)
 
     def wait(self, delay: float) -> None:
         """Wait before a retry; raise `PoolClosed` as soon as the pool is closed."""
@@ -284,9 +274,6 @@ class PooledProvider:
         """Release the lease, from any thread."""
         if self._state.pid == os.getpid():
             self._state.release(self._lease)
-
-    def abort(self) -> None:
-        """Do nothing; releasing a lease never blocks."""
 
 
 def _check_key(key: object) -> None:

@@ -6,7 +6,7 @@ import attrs
 
 from ..net.retry import RetryPolicy
 from ..reprs import safe_repr
-from .dedicated import Connect
+from .connection import Connect
 from .limits import Limits
 from .stream import Stream
 

@@ -4,44 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NoReturn, Self
 
 from ..errors import HumeClientException, Timeout
-from ..net.call_lock import CallLock
 from ..net.deadline import Deadline, seconds
 from ..net.interrupts import from_outside
 from ..net.tracebacks import hides_locals
 from ..reprs import safe_repr
 from .configs import ModelConfigBase, model_name
-from .executor import CONNECT, ConnectionProvider, RequestExecutor
+from .executor import CONNECT, RequestExecutor
 from .media import name_of, read_file, read_media
+from .provider import ConnectionProvider
 from .requests import GET_JOB_DETAILS, RESET_STREAM, Request, RequestBuilder
 from .responses import StreamResponse
 from .stream import Stream
 from .window import StreamWindow
 
-__all__ = ["SocketProvider", "StreamSocket"]
+__all__ = ["StreamSocket"]
 
 _Configs = Iterable[ModelConfigBase] | None
-
-
-class SocketProvider(ConnectionProvider, Protocol):
-    """A provider of connections with checks around each call."""
-
-    lock: CallLock
-    """Held for a whole call, retries and replays included; guards the stream and its connection."""
-
-    def before_call(self) -> None:
-        """Raise if no call may begin."""
-
-    def after_call(self) -> None:
-        """Process the end of a call."""
-
-    def close(self, timeout: float) -> None:
-        """Close, from any thread."""
-
-    def abort(self) -> None:
-        """Abort the call in progress, from any thread."""
 
 
 @safe_repr
@@ -79,16 +60,16 @@ class StreamSocket:
 
     def __init__(
         self,
-        source: SocketProvider,
+        provider: ConnectionProvider,
         models: RequestBuilder,
         stream: Stream,
         *,
         timeout: float,
         close_timeout: float = 5.0,
     ) -> None:
-        self._provider = source
+        self._provider = provider
         self._models = models
-        self._executor = RequestExecutor(stream, source)
+        self._executor = RequestExecutor(stream, provider)
         self._timeout = timeout
         self._close_timeout = close_timeout
         self._closed = False
@@ -230,11 +211,11 @@ class StreamSocket:
 
     def _request(self, request: Request, deadline: Deadline) -> StreamResponse:
         """Execute one request, alone on this socket, under the deadline."""
-        source = self._provider
-        lock = source.lock
+        provider = self._provider
+        lock = provider.lock
         if lock.holder is not None:
             lock.raise_if_reentrant()
-        source.before_call()
+        provider.before_call()
         try:
             if not lock.acquire(deadline):
                 raise Timeout("timed out waiting for another thread using this socket", phase="lock")
@@ -242,8 +223,8 @@ class StreamSocket:
             return self._executor.execute(request, deadline)
         except HumeClientException as exc:
             if not from_outside(exc):
-                source.add_stats(errors=1)
+                provider.add_stats(errors=1)
             raise
         finally:
             lock.release()
-            source.after_call()
+            provider.after_call()
