@@ -61,7 +61,7 @@ class HumeStreamClient:
         open_timeout: Seconds that connecting may take of that.
         close_timeout: Seconds that closing may take.
         check_after: Seconds of silence after which a connection is pinged before the next request, and replaced if no
-            pong comes within 2 seconds: networks may drop idle connections without a close frame. Time in which the
+            pong comes within 2 seconds: Networks may drop idle connections without a close frame. Time in which the
             machine is suspended counts. When one is found dead, others that were silent as long are pinged too. 0
             pings before each request; math.inf never pings, for servers that do not answer pings.
         max_message_size: Bytes of the largest reply accepted.

@@ -204,11 +204,11 @@ class FaceConfig(ModelConfigBase):
     """Facial expression.
 
     Attributes:
-        fps_pred: frames per second of a video that are looked at; the server's default is 3.
-        prob_threshold: faces less probable than this (0 to 1) are left out.
-        identify_faces: give each face an id for the life of the connection; else all are "unknown".
-        min_face_size: faces with a shorter side (pixels) are left out.
-        save_faces: batch API only.
+        fps_pred: Frames per second of a video that are looked at; the server's default is 3.
+        prob_threshold: Faces less probable than this (0 to 1) are left out.
+        identify_faces: Give each face an id for the life of the connection; else all are "unknown".
+        min_face_size: Faces with a shorter side (pixels) are left out.
+        save_faces: Batch API only.
         descriptions: ``{}`` adds facial descriptions.
         facs: ``{}`` adds facial action units.
     """
@@ -245,7 +245,7 @@ class LanguageConfig(ModelConfigBase):
 
     Attributes:
         granularity: "word" (the server's default), "sentence", "utterance" or "passage" (one result for all).
-        identify_speakers: batch API only.
+        identify_speakers: Batch API only.
         sentiment: ``{}`` adds a distribution from "1" (negative) to "9" (positive).
         toxicity: ``{}`` adds scores of toxic language.
     """
@@ -267,7 +267,7 @@ class NerConfig(ModelConfigBase):
     """Named entities. Batch API only: streaming servers refuse it.
 
     Attributes:
-        identify_speakers: batch API only.
+        identify_speakers: Batch API only.
     """
 
     identify_speakers: bool | None = attrs.field(default=None, validator=_flag)
@@ -284,7 +284,9 @@ class ProsodyConfig(ModelConfigBase):
     """Speech prosody: how something is said. Nothing to set in streaming.
 
     Attributes:
-        identify_speakers, granularity, window: batch API only.
+        identify_speakers: Batch API only.
+        granularity: Batch API only.
+        window: Batch API only.
     """
 
     identify_speakers: bool | None = attrs.field(default=None, validator=_flag)

@@ -16,7 +16,6 @@ from .breaker import CircuitBreaker
 from .connection import Connect, Connection
 from .limits import Limits
 from .provider import ConnectionProvider
-from .stream import Stream
 
 __all__ = ["DedicatedProvider"]
 
@@ -50,7 +49,7 @@ class DedicatedProvider(ConnectionProvider):
             self.release_after_fork(hooked=False)
             raise MisuseError("this StreamSocket was opened before the process was forked: open one in the child")
 
-    def acquire(self, stream: Stream, deadline: Deadline) -> Connection:
+    def acquire(self, deadline: Deadline) -> Connection:
         """Return the connection; open another one if there is none or it is not usable."""
         connection = self._connection
         if connection is not None and connection.usable and self._is_usable(connection, deadline):

@@ -69,7 +69,7 @@ class RequestExecutor:
 
     def _attempt(self, request: Request, deadline: Deadline) -> StreamResponse:
         stream, provider = self.stream, self.provider
-        stream.connection = connection = provider.acquire(stream, deadline)
+        stream.connection = connection = provider.acquire(deadline)
         try:
             if not connection.proven:
                 return self._attempt_on_new(connection, request, deadline)

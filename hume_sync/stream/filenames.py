@@ -45,9 +45,9 @@ def check_named_media(name: str, data: bytes | bytearray | memoryview, *, shown:
     kind, encodings of texts that are not known, bytes of which nothing is known.
 
     Args:
-        name: of the file.
-        data: all of its content.
-        shown: how an error names the file.
+        name: Of the file.
+        data: All of its content.
+        shown: How an error names the file.
 
     Raises:
         InputError: The file holds nothing but NUL bytes, a pointer of Git LFS, DVC or git-annex, or a text of any kind

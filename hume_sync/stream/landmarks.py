@@ -37,7 +37,7 @@ def serialize_landmarks(landmarks: object) -> bytes:
     Args:
         landmarks: ``(n, 478, 3)`` or one face ``(478, 3)``, as nested sequences or a numpy array of any number
             type, byte order and memory layout (float32 is written at float32 precision); or MediaPipe's
-            results: an object with ``face_landmarks`` or ``multi_face_landmarks``, or lists of points with
+            results: An object with ``face_landmarks`` or ``multi_face_landmarks``, or lists of points with
             ``x``, ``y`` and ``z``. MediaPipe itself is not needed. (An ``orjson.Fragment`` is taken at its word.)
             Data frames, series and tensors of other libraries are refused, with the call that makes an array of them.
 

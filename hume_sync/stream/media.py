@@ -28,12 +28,12 @@ def read_file(filepath: object, limit: int) -> Media:
     """Read a file, given as a path or as a binary file object (from where it stands).
 
     Args:
-        filepath: str, PathLike, or anything with a ``read`` that returns bytes.
-        limit: bytes; a larger file is refused before it is read, a larger stream as soon as it is known to be.
+        filepath: Str, PathLike, or anything with a ``read`` that returns bytes.
+        limit: Bytes; a larger file is refused before it is read, a larger stream as soon as it is known to be.
 
     Raises:
-        OSError: the file is missing, a directory, or unreadable.
-        InputError: empty, too large, not a regular file, a text file object, or of no accepted type; or a path to
+        OSError: The file is missing, a directory, or unreadable.
+        InputError: Empty, too large, not a regular file, a text file object, or of no accepted type; or a path to
             what certainly is something else than the file's name says (see `check_named_media`).
     """
     if isinstance(filepath, str | os.PathLike):
@@ -70,7 +70,7 @@ def decode_base64(data: object, limit: int) -> tuple[bytes, bytes]:
     """Decode base64 strictly: its own alphabet, padded, nothing between. Returns it as it was, and decoded.
 
     Raises:
-        InputError: not bytes-like, empty, too large once decoded, or not base64.
+        InputError: Not bytes-like, empty, too large once decoded, or not base64.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         hint = ": encode it with base64.b64encode, or use send_file for a path" if isinstance(data, str) else ""
@@ -92,7 +92,7 @@ def check_size(name: str, size: int, limit: int) -> None:
     """Refuse empty media and media beyond the client's ``max_payload_size``.
 
     Raises:
-        InputError: naming the argument, its size and the limit.
+        InputError: Naming the argument, its size and the limit.
     """
     if size == 0:
         raise InputError(f"{name} is empty: there is nothing to send")

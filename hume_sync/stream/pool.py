@@ -19,7 +19,6 @@ from .pool_settings import PoolSettings
 from .pool_state import PoolState
 from .provider import ConnectionProvider
 from .requests import RequestBuilder
-from .stream import Stream
 from .stream_socket import StreamSocket
 
 __all__ = ["StreamPool"]
@@ -249,7 +248,7 @@ class PooledProvider(ConnectionProvider):
         if self._lease.has_pending:
             self._state.process_pending(self._lease)
 
-    def acquire(self, stream: Stream, deadline: Deadline) -> Connection:
+    def acquire(self, deadline: Deadline) -> Connection:
         """Return the lease's own connection if it is as it was left, else one from the pool."""
         lease = self._lease
         connection = lease.connection

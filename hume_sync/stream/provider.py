@@ -10,7 +10,6 @@ from ..net.deadline import Deadline
 from ..net.retry import RetryPolicy
 from .breaker import CircuitBreaker
 from .connection import Connection
-from .stream import Stream
 
 __all__ = ["ConnectionProvider"]
 
@@ -37,8 +36,8 @@ class ConnectionProvider(ABC):
         """Process what became pending during the call."""
 
     @abstractmethod
-    def acquire(self, stream: Stream, deadline: Deadline) -> Connection:
-        """Return a usable connection, just checked, for this stream alone."""
+    def acquire(self, deadline: Deadline) -> Connection:
+        """Return a usable connection, just checked, for the socket's stream alone."""
 
     @abstractmethod
     def wait(self, delay: float) -> None:

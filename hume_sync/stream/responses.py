@@ -39,9 +39,9 @@ class StreamResponse(dict[str, Any]):
         reply = StreamResponse(saved["reply"], emulated=saved["emulated"])
 
     Args:
-        body: the JSON object, or another reply, whose attributes are taken over.
-        emulated: whether the scores are invented; None: as ``body`` says, else False.
-        **members: more members of the object.
+        body: The JSON object, or another reply, whose attributes are taken over.
+        emulated: Whether the scores are invented; None: as ``body`` says, else False.
+        **members: More members of the object.
 
     Raises:
         InputError: ``body`` is no object, or ``emulated`` is neither True, False nor None.
@@ -51,12 +51,12 @@ class StreamResponse(dict[str, Any]):
 
     Attributes:
         emulated: True when the reply comes from the local server: its scores are invented.
-        attempts: how often the request was sent, or tried to be; one more than ``max_attempts`` at most: see
+        attempts: How often the request was sent, or tried to be; one more than ``max_attempts`` at most: see
             `RetryPolicy`.
-        window_state: what the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
+        window_state: What the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
             same, after its context was replayed on a new connection; "cold", nothing, for the context was lost.
             None without an audio model.
-        clock_offset: seconds added to the times of burst and prosody, so that they count from the stream's
+        clock_offset: Seconds added to the times of burst and prosody, so that they count from the stream's
             beginning rather than the connection's; None where an unknown length of audio makes that impossible.
     """
 
@@ -142,10 +142,10 @@ class StreamResponse(dict[str, Any]):
         It is empty when nothing was predicted. NaN does not count, unless an emotion has no other score.
 
         Args:
-            model: a model's name, or `ModelType`.
+            model: A model's name, or `ModelType`.
 
         Raises:
-            InputError: there is no such model, in the protocol or in this reply.
+            InputError: There is no such model, in the protocol or in this reply.
         """
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
@@ -160,8 +160,8 @@ class StreamResponse(dict[str, Any]):
         """Return the ``n`` highest of `emotions` as (name, score), highest first and NaN last.
 
         Args:
-            n: how many at most; a whole number from 0.
-            model: as for `emotions`.
+            n: How many at most; a whole number from 0.
+            model: As for `emotions`.
 
         Raises:
             InputError: ``n`` is no such number, or there is no such model.

@@ -31,7 +31,7 @@ def stream() -> Stream:
 
 
 def take(source: DedicatedProvider, stream: Stream) -> Connection:
-    return source.acquire(stream, Deadline(5))
+    return source.acquire(Deadline(5))
 
 
 def test_one_connection_is_made_and_kept(source: DedicatedProvider, stream: Stream, hume_emulator: Emulator) -> None:
