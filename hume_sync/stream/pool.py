@@ -23,12 +23,6 @@ from .stream_socket import StreamSocket
 
 __all__ = ["StreamPool"]
 
-_COUNTS = (
-    "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
-    "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
-    "skipped", "wait_seconds", "timeouts", "rejected",
-)  # fmt: skip
-
 
 @safe_repr
 class StreamPool:
@@ -79,9 +73,7 @@ class StreamPool:
     def forget(self, key: Hashable) -> None:
         """Forget the stream of that name; its next user begins a new one. Unknown keys are ignored."""
         _check_key(key)
-        state = self._state()
-        with state.lock:
-            state.leases.named.forget(key)
+        self._state().forget(key)
 
     def stats(self) -> dict[str, float]:
         """Return statistics: counts since the pool was made, and current values.
@@ -96,23 +88,7 @@ class StreamPool:
         Current values: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``, ``stream_bytes`` (memory of the named
         streams' windows). ``wait_seconds`` is the sum of all waits for a lease.
         """
-        state = self._state()
-        with state.lock:
-            closed = state.reclaim_abandoned()
-        state.close_connections(closed)
-        with state.lock:
-            now = {
-                "busy": state.busy,
-                "idle": state.connections.size - state.busy,
-                "waiting": state.leases.waiting,
-                "leases": len(state.leases.active),
-                "streams": len(state.leases.named),
-                "stream_bytes": state.leases.named.bytes,
-                "evicted_streams": state.leases.named.evicted,
-            }
-            counts = {**dict.fromkeys(_COUNTS, 0.0), **state.counters}
-            counts["requests"] += sum(lease.stream.sent for lease in state.leases.active)
-            return {**counts, **now}
+        return self._state().stats()
 
     @property
     def closed(self) -> bool:
@@ -284,17 +260,6 @@ def _check_key(key: object) -> None:
 
 def _on_garbage_collected(state: PoolState) -> None:
     """Warn about a pool that was not closed, and close its connections without waiting."""
-    if state.closing or state.pid != os.getpid():
-        return
-    left = state.connections.pop_idle()
-    for connection in left:
-        connection.discard()
-    for lease in list(state.leases.active):
-        if lease.connection is not None:
-            left.append(lease.connection)
-            if lease.lock.holder is None:
-                lease.connection.discard()
-            else:
-                lease.connection.abort()  # in use by a daemon thread at exit
-    if left:  # last, since a filter may turn the warning into an error
+    dropped = state.drop()
+    if dropped:  # last, since a filter may turn the warning into an error
         warnings.warn("a StreamPool was not closed", ResourceWarning, stacklevel=1)

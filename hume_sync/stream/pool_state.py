@@ -36,6 +36,13 @@ _FIRST_CHECK = 0.1
 """Seconds until the first check: another thread that was handed a lease uses it by then."""
 
 
+_COUNTERS = (
+    "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
+    "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
+    "skipped", "wait_seconds", "timeouts", "rejected",
+)  # fmt: skip
+
+
 class PoolState:
     """The state of a pool in one process.
 
@@ -203,6 +210,31 @@ class PoolState:
                 closed += [(idle, "pool") for idle in self.connections.pop_idle()]
             self.changed.notify_all()
         return closed
+
+    def forget(self, key: Hashable) -> None:
+        """Forget the stream of that name."""
+        with self.lock:
+            self.leases.named.forget(key)
+
+    def stats(self) -> dict[str, float]:
+        """Return the statistics, as `StreamPool.stats` describes them."""
+        with self.lock:
+            closed = self.reclaim_abandoned()
+        self.close_connections(closed)
+        with self.lock:
+            active, named, busy = self.leases.active, self.leases.named, self.busy
+            counters = {**dict.fromkeys(_COUNTERS, 0.0), **self.counters}
+            counters["requests"] += sum(lease.stream.sent for lease in active)
+            return {
+                **counters,
+                "busy": busy,
+                "idle": self.connections.size - busy,
+                "waiting": self.leases.waiting,
+                "leases": len(active),
+                "streams": len(named),
+                "stream_bytes": named.bytes,
+                "evicted_streams": named.evicted,
+            }
 
     def add_stats(self, **changes: float) -> None:
         """Add to the statistics."""
@@ -425,6 +457,22 @@ class PoolState:
         """The number of connections serving a call or being opened. Requires the lock."""
         leases = [lease for lease in self.leases.active if lease.connection and lease.lock.holder]
         return len(leases) + len(self.connections.connecting)
+
+    def drop(self) -> list[Connection]:
+        """Close all connections of a garbage-collected pool and return them. Takes no lock and never waits."""
+        if self.closing or self.pid != os.getpid():
+            return []
+        dropped = self.connections.pop_idle()
+        for connection in dropped:
+            connection.discard()
+        for lease in list(self.leases.active):
+            if lease.connection is not None:
+                dropped.append(lease.connection)
+                if lease.lock.holder is None:
+                    lease.connection.discard()
+                else:
+                    lease.connection.abort()  # in use by a daemon thread at exit
+        return dropped
 
     def release_after_fork(self, *, hooked: bool) -> None:
         """Release the parent's connections in a forked child. Takes no lock: its holder may not exist here."""
