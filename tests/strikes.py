@@ -221,7 +221,7 @@ class Reconnect(Request):
     def before(self) -> None:
         super().before()
         asks(self.socket, "zero")
-        self.socket._source.abort()
+        self.socket._provider.abort()
 
 
 class File(Request):

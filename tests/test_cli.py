@@ -187,7 +187,7 @@ def test_send_sends_nothing_if_a_later_input_is_bad(server: Emulator, tmp_path: 
 
 def test_a_missing_server_name_and_a_missing_command_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", "--text", "x"]) == 2
-    assert "no server is named" in capsys.readouterr().err
+    assert "no server given" in capsys.readouterr().err
     assert main([]) == 2
     assert "COMMAND" in capsys.readouterr().err
 

@@ -2,14 +2,14 @@
 
 The breaker is closed while things work. It opens in two ways:
 
-- *Away.* A failure that may be tried again, on a connection that has never answered. One call at a time, the prober,
-  then dials and tries, with back-off. The others wait here, each under its own deadline, or with ``fail_fast`` get the
-  failure at once. A prober that gives up hands on.
-- *Refused.* A failure to connect that no retry mends, a refused key above all. For 5 s, doubling to 60, every call gets
-  that error at once, and nothing is dialled; after that one call tries.
+- *Unavailable.* A retryable failure on a connection that has never answered. One call at a time, the prober, then
+  connects and tries, with back-off. The others wait, each under its own deadline, or fail at once with
+  ``fail_fast``. If the prober stops trying, the next waiting caller probes.
+- *Refused.* A failure to connect that no retry can mend, such as a rejected key. For 5 s, doubling up to 60, every call
+  gets that error at once and none connects; after that one call tries.
 
-A good reply closes it for all. A dial that succeeds does not: a server may accept and then fail. RequestExecutor on
-connections that are healthy go on all the while.
+A reply closes it. Connecting alone does not: a server may accept and then fail. Requests on healthy connections
+go on in any state.
 """
 
 from __future__ import annotations
@@ -35,66 +35,66 @@ _log = logging.getLogger("hume_sync.retry")
 _T = TypeVar("_T")
 
 _REFUSED = 5.0
-"""Seconds for which a refusal counts; each further one in a row doubles them."""
+"""Seconds for which a refusal is remembered; each further one in a row doubles them."""
 
 _FAIR = 1.0
-"""Seconds that a server is to be given for a connection, before its silence counts as a failure."""
+"""Least seconds that a connection attempt must have had before its timeout counts as a failure of the server."""
 
 _REFUSED_AT_MOST = 60.0
 
 
 class CircuitBreaker:
-    """One for each pool, or for each socket of its own.
+    """The circuit breaker of one pool or of one unpooled socket.
 
     Args:
-        policy: whose back-off is used between probes.
-        name: of the pool or socket and its server, for the log.
-        fail_fast: whether calls fail at once, rather than wait, while the server is away.
+        policy: The policy whose back-off separates the probes.
+        name: The name of the pool or socket and its server, for the log.
+        fail_fast: Whether calls fail at once, rather than wait, while the server is unavailable.
     """
 
     def __init__(self, policy: RetryPolicy, name: str = "", *, fail_fast: bool = False) -> None:
         self.name = name
         self.fail_fast = fail_fast
-        self._policy = policy
+        self.policy = policy
         # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `shut_down` anywhere.
         self._lock = threading.RLock()
         self._changed = Condition(self._lock)
-        self._version = 0  # of all below
-        self._failures = 0  # in a row, since the last good reply; above zero the gate is closed
-        self._last: HumeClientException = _too_late()  # the failure that keeps it closed
+        self._version = 0  # incremented by every change of the fields below
+        self._failures = 0  # in a row, since the last reply; above zero the breaker is open
+        self._last_error: HumeClientException = _too_late()  # the failure that keeps the breaker open
         self._prober: object | None = None
-        self._not_before = -math.inf  # monotonic time of the next probe
+        self._next_probe_at = -math.inf  # monotonic time of the next probe
         self._refusal: HumeClientException | None = None  # while the server refuses connections
         self._refused_until = -math.inf
         self._refusals = 0  # in a row
-        self._fatal: tuple[int, HumeClientException] | None = None  # the last, and its round
-        self._round = 0  # counts openings, so that an old fatal error is not given to newcomers
-        self._ended: HumeClientException | None = None
+        self._fatal: tuple[int, HumeClientException] | None = None  # the last fatal error and its generation
+        self._generation = 0  # counts resets, so that later callers do not get an old fatal error
+        self._shutdown_error: HumeClientException | None = None
 
     @property
     def is_healthy(self) -> bool:
-        """Whether dialling is free for all."""
+        """Whether every call may connect."""
         return self._failures == 0 and self._refusal is None
 
     @property
     def cause(self) -> HumeClientException | None:
-        """A copy of the failure that keeps calls from dialling; None while dialling is free."""
+        """A copy of the failure that keeps the breaker open; None while it is closed."""
         with self._lock:
             if self._refusal is not None:
-                over = clock.monotonic() >= self._refused_until  # it is being looked whether it still stands
+                over = clock.monotonic() >= self._refused_until  # due for another try
                 return None if over else clone_error(self._refusal)
-            return clone_error(self._last) if self._failures else None
+            return clone_error(self._last_error) if self._failures else None
 
     def wait_for_turn(self, caller: object, deadline: Deadline) -> None:
-        """Come through, at once while the gate is open; else as the prober, or when another one has opened it.
+        """Wait until the caller may connect: at once while the breaker is closed, else as the prober or once it closes.
 
         Raises:
-            HumeClientException: the failure that keeps calls from dialling, where it is a refusal, calls are to fail
-                fast, or no time is left to wait; or the error that the gate was ended with.
+            HumeClientException: The failure that keeps the breaker open, if it is a refusal, with ``fail_fast``, or if
+                no time is left to wait; or the error given to `shut_down`.
         """
-        if self._failures == 0 and self._ended is None and self._refusal is None:  # the usual way takes no lock
+        if self._failures == 0 and self._shutdown_error is None and self._refusal is None:  # fast path: no lock
             return
-        arrived = self._round
+        arrived = self._generation
         while (wait := self._pass(caller, arrived, deadline)) is not None:
             seen, pause = wait
             self._changed.wait_for(partial(self._has_changed, seen), Deadline(pause))
@@ -103,10 +103,10 @@ class CircuitBreaker:
         return self._version != seen or None
 
     def _pass(self, caller: object, arrived: int, deadline: Deadline) -> tuple[int, float] | None:
-        """Come through, or raise; else how things are, and how long to wait for a change of them."""
+        """Return None if the caller may connect, else the current version and the seconds to wait for a change."""
         with self._lock:
-            if self._ended is not None:
-                raise clone_error(self._ended)
+            if self._shutdown_error is not None:
+                raise clone_error(self._shutdown_error)
             if self._fatal is not None and self._fatal[0] == arrived:
                 raise clone_error(self._fatal[1])
             if self._refusal is not None:
@@ -120,19 +120,21 @@ class CircuitBreaker:
                 self._prober = caller
             wait = 0.0 if self.fail_fast else deadline.remaining()
             if self._prober is caller:
-                pause = self._not_before - clock.monotonic()
+                pause = self._next_probe_at - clock.monotonic()
                 if pause <= 0:
                     return None
                 if pause >= wait:
                     self._pass_probe_on(caller)
-                    raise clone_error(self._last)  # a wait that does not fit is not begun: this is why
+                    raise clone_error(
+                        self._last_error
+                    )  # the back-off exceeds the deadline: fail now with the last error
                 wait = pause
             elif wait == 0.0:
-                raise clone_error(self._last)
+                raise clone_error(self._last_error)
             return self._version, wait
 
     def connect(self, connect: Callable[[Deadline], _T], caller: object, deadline: Deadline) -> _T:
-        """Come through, connect, and let the gate know if that fails."""
+        """Wait for a turn, connect, and record a failure to do so."""
         self.wait_for_turn(caller, deadline)
         began = clock.monotonic()
         try:
@@ -141,40 +143,40 @@ class CircuitBreaker:
             if from_outside(exc):
                 raise
             if isinstance(exc, Timeout) and deadline.expired() and clock.monotonic() - began < _FAIR:
-                self.release_probe(caller)  # the caller's patience says nothing of the server
-            elif self._policy.allows(exc):
+                self.release_probe(caller)  # so short a timeout says nothing about the server
+            elif self.policy.allows(exc):
                 self.record_failure(caller, exc)
             else:
                 self.record_fatal(caller, exc)
             raise
 
     def record_failure(self, caller: object, error: HumeClientException) -> None:
-        """A connection that had never answered failed in a way that may be tried again: close the gate."""
-        if self._policy.max_attempts == 1 and not self.fail_fast:
-            return  # who never tries again has nobody wait
+        """Record a retryable failure of a connection that had never answered: open the breaker."""
+        if self.policy.max_attempts == 1 and not self.fail_fast:
+            return  # without retries, one caller's failure must not block the others
         with self._lock:
             opened = self.is_healthy
-            self._last = clone_error(error)
+            self._last_error = clone_error(error)
             if self._prober is None:
                 self._prober = caller
             now = clock.monotonic()
             if self._prober is caller:
                 self._refusal = None
-                self._failures += 1  # the prober's alone: many that fail at once are one failure of the server
-                self._not_before = now + self._policy.delay(self._failures, error)
+                self._failures += 1  # the prober's alone: simultaneous failures count once
+                self._next_probe_at = now + self.policy.delay(self._failures, error)
             elif error.retry_after is not None:
-                self._not_before = max(self._not_before, now + error.retry_after)
+                self._next_probe_at = max(self._next_probe_at, now + error.retry_after)
         if opened:
             _log.warning("%s: circuit breaker open: %s", self.name, brief(error))
 
     def retry_delay(self, caller: object) -> float:
-        """Seconds until this caller may try, as prober: 0 where another one is, for whom it then waits."""
+        """Return the seconds until this caller may probe; 0 if another one is the prober and has to be waited for."""
         with self._lock:
-            return max(0.0, self._not_before - clock.monotonic()) if self._prober in (None, caller) else 0.0
+            return max(0.0, self._next_probe_at - clock.monotonic()) if self._prober in (None, caller) else 0.0
 
     def record_success(self) -> None:
-        """A good reply has come."""
-        if self._failures == 0 and self._refusal is None:  # the usual way takes no lock
+        """Record a reply: close the breaker."""
+        if self._failures == 0 and self._refusal is None:  # fast path: no lock
             return
         with self._lock:
             was_open, self._refusal, self._refusals = self.is_healthy, None, 0
@@ -183,7 +185,7 @@ class CircuitBreaker:
             _log.warning("%s: circuit breaker closed: the server answers", self.name)
 
     def record_fatal(self, caller: object, error: HumeClientException) -> None:
-        """The failure will not go away: give it to all who wait, and a refusal to all who come within its time."""
+        """Record a permanent failure: raise it in all waiting callers, and a refusal in later ones for a while."""
         pause = 0.0
         with self._lock:
             now = clock.monotonic()
@@ -193,27 +195,27 @@ class CircuitBreaker:
                 self._refusal, self._refused_until = clone_error(error), now + pause
                 self._answer_waiting()
             if self._prober is caller:
-                self._fatal = (self._round, clone_error(error))
+                self._fatal = (self._generation, clone_error(error))
                 self._reset()
         if pause:
             _log.warning("%s: circuit breaker open for %.0f s: %s", self.name, pause, brief(error))
 
     def release_probe(self, caller: object) -> None:
-        """This caller will not try again: if it was the prober, the next one is."""
+        """Let the next waiting caller probe, if this caller was the prober."""
         if self._prober is caller:
             with self._lock:
                 self._pass_probe_on(caller)
 
     def shut_down(self, error: HumeClientException) -> None:
-        """Nobody comes through any more: wake all who wait."""
+        """Fail all waiting and later callers with this error."""
         with self._lock:
-            self._ended = error
+            self._shutdown_error = error
             self._answer_waiting()
 
     def _reset(self) -> None:
         self._failures = 0
         self._prober = None
-        self._round += 1
+        self._generation += 1
         self._answer_waiting()
 
     def _answer_waiting(self) -> None:
@@ -227,4 +229,4 @@ class CircuitBreaker:
 
 
 def _too_late() -> Timeout:
-    return Timeout("no time left waiting for the server to come back", phase="connect")
+    return Timeout("timed out waiting for the server to become available", phase="connect")

@@ -1,4 +1,4 @@
-"""The client: one server, one key, and the sockets made for them."""
+"""The client: creates sockets and pools for one server and API key."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .connection import Connection
 from .dedicated import DedicatedProvider
-from .executor import Stream
 from .limits import Limits
 from .pool import StreamPool
 from .pool_settings import PoolSettings
 from .requests import RequestBuilder
+from .stream import Stream
 from .stream_socket import StreamSocket
 
 __all__ = ["HumeStreamClient"]
@@ -42,47 +42,47 @@ _GREETING = (
 )
 
 _NO_SERVER = (
-    "no server is named. Hume's hosted v0 service ended on 2026-06-14, so there is no default: pass base_url or"
-    " set HUME_BASE_URL to a server that speaks v0; use HumeStreamClient.emulated() for a local one; or try"
+    "no server given. Hume's hosted v0 service ended on 2026-06-14, so there is no default: pass base_url or"
+    " set HUME_BASE_URL to a v0 server; use HumeStreamClient.emulated() for a local one; or try"
     " `hume-sync demo`"
 )
 
 
 @safe_repr
 class HumeStreamClient:
-    """Makes blocking connections to a server of Hume's v0 streaming protocol.
+    """A client that creates blocking sockets and pools for a server of Hume's v0 streaming protocol.
 
-    It holds no connection and may be shared by threads. It is immutable, and not pickled: build it where it is used.
+    It holds no connection and may be shared by threads. It is immutable and cannot be pickled.
 
     Args:
-        api_key: sent in ``X-Hume-Api-Key``; default ``HUME_API_KEY``, unless that is empty. Without one none is sent.
-        base_url: the server, ws(s):// or http(s)://, a path prefix allowed; default ``HUME_BASE_URL``.
-        timeout: seconds a call may take, connecting included, unless the call says otherwise.
-        open_timeout: seconds connecting may take of that.
-        close_timeout: seconds closing may take.
-        check_after: seconds of silence after which a connection is pinged before a request goes out on it, and replaced
-            where no pong comes within 2 seconds: networks forget connections, and tell neither side. Sleep of the
-            machine counts. Where one was found dead, others that were as quiet are pinged at once. 0: before each
-            request; math.inf: never, for servers that answer no ping.
-        max_message_size: bytes of the largest reply taken.
-        max_payload_size: bytes of the largest media, before encoding, text or landmarks sent.
-        ssl_context: your own TLS settings; default: the system's certificates, verified. There is no switch that
-            turns verification off.
-        proxy: "http://[user:password@]host[:port]", for every host; False: none; None: what the environment says. That
-            is, for wss, the first of ``wss_proxy``, ``https_proxy`` and ``all_proxy`` that is set, and for ws, of
+        api_key: The key sent in ``X-Hume-Api-Key``; default ``HUME_API_KEY``, unless that is empty. It is optional.
+        base_url: The server, ws(s):// or http(s)://, a path prefix allowed; default ``HUME_BASE_URL``.
+        timeout: Seconds a call may take, connecting included, unless the call has its own ``timeout``.
+        open_timeout: Seconds that connecting may take of that.
+        close_timeout: Seconds that closing may take.
+        check_after: Seconds of silence after which a connection is pinged before the next request, and replaced if no
+            pong comes within 2 seconds: Networks may drop idle connections without a close frame. Time in which the
+            machine is suspended counts. When one is found dead, others that were silent as long are pinged too. 0
+            pings before each request; math.inf never pings, for servers that do not answer pings.
+        max_message_size: Bytes of the largest reply accepted.
+        max_payload_size: Bytes of the largest payload sent: media before encoding, text or landmarks.
+        ssl_context: Custom TLS settings; default: the system's certificates, verified. No option disables
+            verification.
+        proxy: "http://[user:password@]host[:port]", for every host; False for none; None for the environment's:
+            for wss, the first of ``wss_proxy``, ``https_proxy`` and ``all_proxy`` that is set, and for ws, of
             ``ws_proxy``, ``http_proxy`` and ``all_proxy``, each in lower case or else in upper case; ``no_proxy`` lists
             hosts, domains, networks (10.0.0.0/8, fd00::/8), patterns (*.example.com) or all (*), each with a port or
-            without. It never counts for this machine itself. SOCKS proxies, and those spoken to over TLS, are refused.
-        headers: sent on connecting besides; kept secret like the key.
-        retry: how often and how patiently requests are tried again; ``RetryPolicy.none()``: never.
-        allow_plaintext: let the key go over unencrypted ``ws://`` to another machine, with a warning.
+            without. Loopback addresses never use a proxy. SOCKS proxies and proxies over TLS are refused.
+        headers: Additional headers of the handshake; kept secret like the key.
+        retry: The policy for retries; ``RetryPolicy.none()`` for none.
+        allow_plaintext: Whether the key may be sent over unencrypted ``ws://`` to another machine, with a warning.
 
     Raises:
-        ConfigurationError: no server named, or a URL, key, header or proxy that cannot be used.
-        InputError: a time or size that is not a number above zero.
+        ConfigurationError: There is no server, or a URL, key, header or proxy is not usable.
+        InputError: A time or size is not a number above zero.
     """
 
-    # The one count kept for the whole process: names of pools are unique in it. `next` on it is a single step.
+    # Shared by the whole process, so that names of pools are unique. (`next` on a count is atomic.)
     _pools: ClassVar[itertools.count[int]] = itertools.count(1)
 
     @hides_locals
@@ -110,7 +110,7 @@ class HumeStreamClient:
         private = private_headers(headers)
         if api_key is not None:
             private = ((API_KEY, check_key(api_key)), *private)
-        elif key := os.environ.get("HUME_API_KEY"):  # an empty one is none
+        elif key := os.environ.get("HUME_API_KEY"):  # an empty one counts as unset
             private = ((API_KEY, check_key(key, name="HUME_API_KEY")), *private)
         own = {name.lower() for name, _ in private}
         encrypted, host, port, prefix = Endpoint.split(url, name="HUME_BASE_URL" if base_url is None else "base_url")
@@ -147,21 +147,21 @@ class HumeStreamClient:
         max_idle: float = 50.0,
         check_after: float | None = None,
     ) -> StreamSocket:
-        """A socket for these models. It is not connected yet: that is done on ``with``, or by its first call.
+        """Return a socket for these models. It connects on entering ``with``, or at the first call.
 
         Args:
-            configs: one configuration a model; of two for one model the last counts.
-            stream_window_ms: length of the server's sliding audio window, 500 to 10000 ms; None: the server's
+            configs: One configuration per model; of two for one model the last is used.
+            stream_window_ms: The length of the server's sliding audio window, 500 to 10000 ms; None for the server's
                 default, 5000.
-            preserve_window: keep the payloads inside that window, at most 8 MiB, and replay them when a connection
-                was lost, so that the server hears the same as if nothing had happened. (They are sent, and may be
-                billed, again.) False: the window starts empty then, and replies say "cold".
-            max_idle: seconds without use after which the connection is replaced by the next call. (v0 servers close
-                after 60.) Sleep of the machine counts.
-            check_after: None: the client's.
+            preserve_window: Whether to keep the payloads inside that window, at most 8 MiB, and replay them after a
+                connection was lost, so that the context is the same. (They are sent, and may be billed, again.)
+                If False, the window then starts empty, and replies say "cold".
+            max_idle: Seconds without use after which the next call replaces the connection. (v0 servers close after
+                60.) Time in which the machine is suspended counts.
+            check_after: Seconds; None for the client's.
 
         Raises:
-            InputError: no configurations, something else among them, or a number out of range.
+            InputError: There is no configuration, one is of another type, or a number is out of range.
         """
         models = RequestBuilder.create(configs, stream_window_ms, self._max_payload_size)
         stream = Stream(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window))
@@ -187,32 +187,31 @@ class HumeStreamClient:
         fail_fast: bool = False,
         name: str | None = None,
     ) -> StreamPool:
-        """A pool of connections for any number of threads. Nothing is dialled before the first request.
+        """Return a connection pool for any number of threads. It connects at the first request.
 
         Args:
-            configs: as for `connect`.
-            stream_window_ms: as for `connect`.
-            preserve_window: as for `connect`.
-            max_size: the most connections, and the most leases at one time.
-            max_waiting: how many callers may wait for a lease; None: any number.
-            timeout: seconds a caller waits for a lease.
-            max_idle: seconds without use after which a connection is closed. (v0 servers close after 60.) Sleep of
-                the machine counts, for ``max_lifetime`` too.
-            max_lifetime: seconds after which a connection is closed; None: never.
-            max_stream_idle: seconds without use after which a named stream is forgotten.
-            max_streams: the most named streams. When there are more, the one that has been idle longest is dropped.
-                Should it come again, times go on, but its context is gone: its next audio reply says "cold". None: no
-                limit. A stream in use is never dropped, here and below.
-            max_stream_bytes: the most memory for the windows of all named streams together. When they take more, the
-                stream that has been idle longest loses its window, and its next audio reply says "cold". None: no
-                limit.
-            check_after: None: the client's.
-            fail_fast: while the server is known to be away, let calls fail at once with the cause rather than wait for
-                it to come back: for web views. One call at a time still tries, with back-off.
-            name: of the pool in the log; None: "pool-1" and so on.
+            configs: As for `connect`.
+            stream_window_ms: As for `connect`.
+            preserve_window: As for `connect`.
+            max_size: The maximum number of connections, and of leases at one time.
+            max_waiting: How many callers may wait for a lease; None for no limit.
+            timeout: Seconds a caller waits for a lease.
+            max_idle: Seconds without use after which a connection is closed. (v0 servers close after 60.) Time in
+                which the machine is suspended counts, for ``max_lifetime`` too.
+            max_lifetime: Seconds after which a connection is closed; None for never.
+            max_stream_idle: Seconds without use after which a named stream is forgotten.
+            max_streams: The maximum number of named streams; None for no limit. Beyond it the one that has been idle
+                longest is dropped. If it is used again, times go on, but its context is lost: its next audio reply says
+                "cold". A stream in use is never dropped, here and below.
+            max_stream_bytes: The most memory for the windows of all named streams; None for no limit. Beyond it the
+                stream that has been idle longest loses its window, and its next audio reply says "cold".
+            check_after: Seconds; None for the client's.
+            fail_fast: Whether calls fail at once with the cause while the server is known to be unavailable, rather
+                than wait, as web views need. One call at a time still tries, with back-off.
+            name: The name of the pool in the log; None for "pool-1" and so on.
 
         Raises:
-            InputError: a number out of range, a name that is no str, or as for `connect`.
+            InputError: A number is out of range, the name is not a str, or as for `connect`.
         """
         models = RequestBuilder.create(configs, stream_window_ms, self._max_payload_size)
         if name is not None and not isinstance(name, str):
@@ -238,19 +237,19 @@ class HumeStreamClient:
     @classmethod
     @contextlib.contextmanager
     def emulated(cls, **emulator_options: Any) -> Iterator[Self]:
-        """A client on a local server of its own, which ends with the ``with`` block. Its scores are invented.
+        """Start a local server for a ``with`` block and yield a client for it. Its scores are invented.
 
         Args:
-            **emulator_options: as for `hume_sync.emulator.Emulator`, but for ``ssl_context``; of ``api_keys`` the
-                client takes the first.
+            **emulator_options: As for `hume_sync.emulator.Emulator`, without ``ssl_context``; the client uses the first
+                of ``api_keys``.
 
         Raises:
-            ConfigurationError: the local server is not installed (the extra "emulator").
+            ConfigurationError: ``ssl_context`` was given, or the extra "emulator" is not installed.
         """
         if emulator_options.get("ssl_context") is not None:
-            raise ConfigurationError("emulated() speaks plain ws://; for TLS make an Emulator and a client of your own")
+            raise ConfigurationError("emulated() uses plain ws://; for TLS create an Emulator and a client yourself")
         with NeedsExtra("emulator", "the local server"):
-            from ..emulator import Emulator  # noqa: PLC0415 - an extra, and the one arrow that points up (see design)
+            from ..emulator import Emulator  # noqa: PLC0415 - an extra; the one import of a higher layer
         with Emulator(**emulator_options) as server:
             key = next(iter(emulator_options.get("api_keys") or ["emulated"]))
             yield cls(key, base_url=server.url, proxy=False)

@@ -1,4 +1,4 @@
-"""Model configurations: the official SDK's classes, frozen and checked when built."""
+"""Model configurations: the official SDK's classes, immutable and validated when built."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class ModelType(StrEnum):
 
     @classmethod
     def from_str(cls, model_type: str) -> ModelType:
-        """The model of that name.
+        """Return the model of that name.
 
         Raises:
-            InputError: there is none.
+            InputError: There is none.
         """
         try:
             return cls(model_type)
@@ -57,7 +57,7 @@ class ModelType(StrEnum):
 
 
 class _Settings(dict[str, Any]):
-    """A dict that never changes, so that the configuration it is part of can be hashed."""
+    """An immutable dict, so that the configuration that contains it can be hashed."""
 
     __slots__ = ()
 
@@ -74,10 +74,11 @@ class _Settings(dict[str, Any]):
 
 
 def _frozen(value: object) -> Any:
-    """A copy of a JSON-like value that never changes, made of plain types.
+    """Return an immutable copy of a JSON-like value, made of built-in types.
 
     Raises:
-        TypeError, ValueError: it is not JSON; the text says why.
+        TypeError: The value is not JSON.
+        ValueError: The value is not JSON.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -97,24 +98,24 @@ def _frozen(value: object) -> Any:
 
 
 def _thawed(value: Any) -> Any:
-    """A copy that may be changed."""
+    """Return a mutable copy."""
     if isinstance(value, dict):
         return {key: _thawed(item) for key, item in value.items()}
     return list(map(_thawed, value)) if isinstance(value, tuple) else value
 
 
 def _own(value: object) -> Any:
-    """A copy, so that a caller who changes a dict changes no configuration."""
+    """Return a copy, so that changing the caller's dict does not change the configuration."""
     try:
         return _frozen(value)
     except FOREIGN as exc:
         if from_handler(exc):
             raise
-        return value  # `_options` says what is wrong with it
+        return value  # rejected by `_options`
 
 
 def _plain(value: object) -> Any:
-    """A number of a plain type, for others are not JSON; what is no number is left to `_number`."""
+    """Return a number as a built-in type, as JSON needs; other values are left to `_number`."""
     number = plain_number(value)
     return value if number is None else number
 
@@ -155,15 +156,15 @@ def _refuse(config: object, attribute: attrs.Attribute[Any], value: object, acce
 @safe_repr
 @attrs.frozen
 class ModelConfigBase(ABC):
-    """Base of the configurations. ``None`` leaves a setting to the server."""
+    """The base class of the configurations. ``None`` leaves a setting to the server."""
 
     @classmethod
     @abstractmethod
     def get_model_type(cls) -> ModelType:
-        """The model this configures."""
+        """Return the model that this configures."""
 
     def to_dict(self, skip_none: bool = True) -> dict[str, Any]:
-        """The settings by name; those left at None only with ``skip_none=False``."""
+        """Return the settings by name; those that are None only with ``skip_none=False``."""
         return {
             field.name: _thawed(value)
             for field in attrs.fields(type(self))
@@ -175,7 +176,7 @@ class ModelConfigBase(ABC):
         """Build from settings by name; unknown names are dropped with a warning.
 
         Raises:
-            InputError: no mapping, or a value of the wrong type.
+            InputError: The argument is not a mapping, or a value has the wrong type.
         """
         if not isinstance(request_dict, Mapping):
             raise InputError(f"the settings of {cls.__name__} must be a dict, got {short_repr(request_dict)}")
@@ -189,7 +190,7 @@ class ModelConfigBase(ABC):
 @safe_repr
 @attrs.frozen
 class BurstConfig(ModelConfigBase):
-    """Vocal bursts: laughs, sighs and other sounds that are no words. Nothing to set."""
+    """Vocal bursts: laughs, sighs and other non-verbal sounds. Nothing to set."""
 
     @classmethod
     def get_model_type(cls) -> ModelType:
@@ -203,11 +204,11 @@ class FaceConfig(ModelConfigBase):
     """Facial expression.
 
     Attributes:
-        fps_pred: frames per second of a video that are looked at; the server's default is 3.
-        prob_threshold: faces less probable than this (0 to 1) are left out.
-        identify_faces: give each face an id for the life of the connection; else all are "unknown".
-        min_face_size: faces with a shorter side (pixels) are left out.
-        save_faces: batch API only.
+        fps_pred: Frames per second of a video that are looked at; the server's default is 3.
+        prob_threshold: Faces less probable than this (0 to 1) are left out.
+        identify_faces: Give each face an id for the life of the connection; else all are "unknown".
+        min_face_size: Faces with a shorter side (pixels) are left out.
+        save_faces: Batch API only.
         descriptions: ``{}`` adds facial descriptions.
         facs: ``{}`` adds facial action units.
     """
@@ -244,7 +245,7 @@ class LanguageConfig(ModelConfigBase):
 
     Attributes:
         granularity: "word" (the server's default), "sentence", "utterance" or "passage" (one result for all).
-        identify_speakers: batch API only.
+        identify_speakers: Batch API only.
         sentiment: ``{}`` adds a distribution from "1" (negative) to "9" (positive).
         toxicity: ``{}`` adds scores of toxic language.
     """
@@ -266,7 +267,7 @@ class NerConfig(ModelConfigBase):
     """Named entities. Batch API only: streaming servers refuse it.
 
     Attributes:
-        identify_speakers: batch API only.
+        identify_speakers: Batch API only.
     """
 
     identify_speakers: bool | None = attrs.field(default=None, validator=_flag)
@@ -283,7 +284,9 @@ class ProsodyConfig(ModelConfigBase):
     """Speech prosody: how something is said. Nothing to set in streaming.
 
     Attributes:
-        identify_speakers, granularity, window: batch API only.
+        identify_speakers: Batch API only.
+        granularity: Batch API only.
+        window: Batch API only.
     """
 
     identify_speakers: bool | None = attrs.field(default=None, validator=_flag)
@@ -306,7 +309,7 @@ def check_configs(configs: object) -> tuple[ModelConfigBase, ...]:
     """Return configurations as a tuple.
 
     Raises:
-        InputError: not an iterable of `ModelConfigBase`, or none at all.
+        InputError: The argument is not an iterable of `ModelConfigBase`, or is empty.
     """
     if isinstance(configs, ModelConfigBase | str | bytes | Mapping) or not isinstance(configs, Iterable):
         raise InputError(
@@ -331,7 +334,7 @@ def model_name(config: object) -> str:
     """Return the name that a configuration's model has on the wire; a server may have models of its own.
 
     Raises:
-        InputError: this is no configuration, or its model has no name.
+        InputError: The argument is not a configuration, or its model has no name.
     """
     if not isinstance(config, ModelConfigBase):
         raise InputError(
@@ -347,10 +350,10 @@ def model_name(config: object) -> str:
 
 
 def serialize_configs(configs: Iterable[ModelConfigBase]) -> dict[str, dict[str, Any]]:
-    """Settings by model name, in the order given; of two for one model the last counts.
+    """Return the settings by model name, in the order given; of two for one model the last is used.
 
     Raises:
-        InputError: not an iterable of configurations.
+        InputError: The argument is not an iterable of configurations.
     """
     if not isinstance(configs, Iterable):
         raise InputError(f"configs must be a list of model configurations, got {short_repr(configs)}")
@@ -358,10 +361,10 @@ def serialize_configs(configs: Iterable[ModelConfigBase]) -> dict[str, dict[str,
 
 
 def deserialize_configs(configs_dict: Mapping[str, Mapping[str, Any]]) -> list[ModelConfigBase]:
-    """The reverse of `serialize_configs`.
+    """Build configurations from what `serialize_configs` returns.
 
     Raises:
-        InputError: an unknown model name, or settings that are none.
+        InputError: A model name is unknown, or settings are not valid.
     """
     if not isinstance(configs_dict, Mapping):
         raise InputError(f"configs_dict must be a dict of settings by model name, got {short_repr(configs_dict)}")

@@ -1,4 +1,7 @@
-"""One connection and the exchanges on it: sound or discarded, never in between; and what the server holds with it."""
+"""A v0 connection: one request at a time, each answered by one reply.
+
+Any error during a request makes the connection unusable.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import itertools
 import logging
 import math
 import secrets
-from collections.abc import Iterable
-from fractions import Fraction
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConnectionLost, ProtocolError, ReplyMismatch, Timeout
@@ -19,78 +21,77 @@ from ..net.pending import Watch, unwatched
 from ..net.replies import decode, is_reply
 from ..net.route import Route
 from ..net.sockets import Received
+from .server_state import ServerState
 
 if TYPE_CHECKING:
     from ..net.websocket import WebSocket
 
-__all__ = ["Connection"]
+__all__ = ["Connect", "Connection"]
 
 _log = logging.getLogger("hume_sync.connection")
 
 _UNREADABLE_REQUEST = "E0100"
-"""The one error whose reply cannot name its request: the server could not read the request as JSON."""
+"""The error code for a request that is not JSON; its reply carries no payload_id."""
 
 _MAX_SKIPPED = 32
-"""Messages that answer nothing, while a reply is awaited."""
+"""Limit on the unsolicited messages skipped while waiting for a reply."""
 
-_MAX_PASSED_OVER = 10_000
-"""Likewise, on a connection that was idle: there a heartbeat a second is no fault in hours."""
-
+_MAX_SKIPPED_IDLE = 10_000
+"""Limit on the unsolicited messages skipped on an idle connection: hours of one heartbeat a second."""
 
 _PONG_TIMEOUT = 2.0
-"""Seconds that a server has to answer a ping."""
+"""Seconds to wait for a pong."""
+
+
+Connect = Callable[[Deadline, Watch], "Connection"]
+"""Opens a connection. The second argument is called with the sockets before they are connected."""
 
 
 class Connection:
     """A connection that answers each request with one reply, in order.
 
-    Whoever holds the lock of the stream it serves is its only user. Any exception in an exchange, Ctrl-C
-    included, discards the connection: a reply that comes late must never answer the next request.
-
-    The attributes say what the server keeps for this connection; they are the business of who uses it.
+    Only the caller that holds the lock of the stream being served may use it. Any exception during a request, Ctrl-C
+    included, discards the connection, so that a late reply cannot answer the next request.
     """
 
-    # The one count kept for the whole process: epochs are unique in it. `next` on it is a single step.
+    # Shared by the whole process, so that epochs are unique. (`next` on a count is atomic.)
     _epochs: ClassVar[itertools.count[int]] = itertools.count(1)
 
     def __init__(self, transport: WebSocket, route: Route | None = None) -> None:
         self._transport = transport
         self.route = route or Route()
-        """What its client knows of the way to the server."""
+        """What the client has learned about the network route to the server."""
         self.is_quiet = transport.is_quiet
-        """Asks, without waiting, whether nothing has come since the last exchange. (If something has: `check_state`.)"""
-        self.sound = True
-        """Whether the next exchange may use this connection."""
+        """Returns, without blocking, whether no data is waiting to be read. (If there is: `check_state`.)"""
+        self.usable = True
+        """Whether the connection may serve another request."""
+        self.server_state = ServerState()
+        """What the server remembers for this connection."""
         self._payload_prefix = secrets.token_hex(4)
         self._payload_number = 0
-        self._echoes = False  # whether this server has ever named a request in its reply
-        self._owed: str | None = None  # the payload_id of a request answered by a message that may not be its reply
+        self._echoes = False  # whether this server has ever returned a payload_id
+        self._late_payload_id: str | None = None  # of a request whose true reply may still come
         self.epoch = next(self._epochs)
         """The number of this connection, unique in the process."""
-        self.born = self.idle_since = self.heard = self.taken = clock.boottime()
-        """When it was opened, when it was last used, when the server was last heard, when it was last taken for use:
-        by `clock.boottime`."""
+        self.created_at = self.last_used_at = self.last_received_at = self.checked_out_at = clock.boottime()
+        """When it was opened, last used, last received data, and last taken for use; by `clock.boottime`."""
         self.emulated = "x-hume-emulator" in transport.headers
-        """Whether the server is the local one, by its answer to the upgrade."""
-        self.answered = False
-        """Whether it has ever had a reply that is no error: until then it proves nothing about the server."""
-        self.holds: tuple[object, int] | None = None
-        """(stream, number) of what the server's audio window is made of; None: nothing, or nobody knows what."""
-        self.touched = False
-        """Whether audio was ever sent: the window of an untouched connection is known to be empty."""
-        self.clock: Fraction | None = Fraction(0)
-        """Seconds of audio the server has counted; None after audio whose length nobody knows."""
-        self.faces_of: object | None = None
-        """The stream for which the server remembers faces; no reset makes it forget them."""
-        self.last_user: object | None = None
-        """Who used it last, as the pool names threads."""
+        """Whether the server is the local emulator, by a header of its handshake."""
+        self.proven = False
+        """Whether the server has answered a request; until then a failure counts against the server."""
+        self.last_thread: object | None = None
+        """The thread that used it last, as the pool names threads."""
         self.skipped = 0
-        """Messages that answered no request, such as heartbeats. Whoever keeps statistics takes them out."""
+        """Unsolicited messages since statistics were last collected."""
 
     @classmethod
     def open(cls, endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> Connection:
-        """Dial and upgrade; raises as `WebSocket.open` does."""
-        from ..net.websocket import WebSocket  # noqa: PLC0415 - 10 ms of imports, which a first connection does not notice
+        """Connect and upgrade to WebSocket.
+
+        Raises:
+            TransportError: The connection could not be opened.
+        """
+        from ..net.websocket import WebSocket  # noqa: PLC0415 - 10 ms of imports, paid by the first connection only
 
         began = clock.monotonic()
         connection = cls(WebSocket.open(endpoint, deadline, watch), endpoint.route)
@@ -99,16 +100,16 @@ class Connection:
         return connection
 
     def redact(self, text: str) -> str:
-        """A text of the server, without the key should it repeat it."""
+        """Remove the key from a text of the server."""
         return self._transport.redact(text)
 
     def check_state(self) -> None:
-        """Look, without waiting, whether the connection is as it was left. To be called before each exchange.
+        """Check, without blocking, that no reply or close frame is waiting. Call it before each request.
 
-        Messages that answer nothing (a greeting, heartbeats) are read and skipped.
+        Unsolicited messages, such as greetings and heartbeats, are read and skipped.
 
         Raises:
-            ConnectionLost: it has ended, or anything else came (``phase="idle"``); it is discarded.
+            ConnectionLost: The connection has ended, or an unexpected message came (``phase="idle"``); it is discarded.
         """
         if self.is_quiet():
             return
@@ -117,57 +118,58 @@ class Connection:
                 message = self._transport.poll()
                 if message is None:
                     return
-                self._pass_over(message, number)
+                self._skip_while_idle(message, number)
         except BaseException as exc:
             self.discard()
-            self._report(exc)
+            self._suspect_others(exc)
             raise
 
-    def may_be_dead(self, now: float, check_after: float) -> bool:
-        """Tell whether the server has to be asked for a sign of life before a request goes out.
+    def needs_ping(self, now: float, check_after: float) -> bool:
+        """Return whether the server has to be pinged before the next request.
 
         Args:
-            now: the time, by `clock.boottime`.
-            check_after: seconds of silence after which that is so; ``math.inf``: it never is.
+            now: The time, by `clock.boottime`.
+            check_after: Seconds of silence after which to ping; ``math.inf`` for never.
         """
-        silent = now - self.heard >= check_after or self.heard <= self.route.suspect_before
+        silent = now - self.last_received_at >= check_after or self.last_received_at <= self.route.suspect_before
         return silent and check_after != math.inf
 
     def ping(self, deadline: Deadline) -> None:
-        """Make sure, by a ping, that the server is there: a round trip. Called instead of `check_state`.
+        """Verify that the server is alive by one ping and its pong. Replaces `check_state`.
 
-        It takes no more than half of the time there is, so that a new connection can be made in the rest.
+        At most half of the remaining time is used, which leaves the rest to a new connection.
 
         Raises:
-            ConnectionLost: as for `check_state`, or no pong came in time; it is discarded.
+            ConnectionLost: As for `check_state`, or no pong came in time; the connection is discarded.
         """
         numbers = itertools.count(1)
         try:
             self._transport.ping(
                 deadline.capped_at(min(_PONG_TIMEOUT, deadline.remaining() / 2)),
-                lambda message: self._pass_over(message, next(numbers)),
+                lambda message: self._skip_while_idle(message, next(numbers)),
             )
         except BaseException as exc:
             self.discard()
-            self._report(exc)
+            self._suspect_others(exc)
             raise
-        self.heard = clock.boottime()
+        self.last_received_at = clock.boottime()
 
     def request(self, members: Iterable[Part], deadline: Deadline, *, any_reply: bool = False) -> dict[str, Any]:
         """Send one request and return its reply.
 
         Args:
-            members: the members of the request's JSON object, without braces; not empty. They are joined once,
-                with a fresh ``payload_id`` behind them.
-            deadline: of the whole call.
-            any_reply: whether any object may be the reply, as to a request without data; else at most 32 objects that
-                answer nothing (a greeting, heartbeats) are skipped.
+            members: The members of the request's JSON object, without braces; not empty. They are joined once, and a
+                new ``payload_id`` is appended.
+            deadline: The deadline of the whole call.
+            any_reply: Whether any object may be the reply, as for a request without data. Otherwise at most 32
+                unsolicited objects, such as greetings and heartbeats, are skipped.
 
         Raises:
-            ConnectionLost, Timeout: with the ``phase``: "send" or "receive".
-            ProtocolError: the reply is not a JSON object, breaks the WebSocket protocol, or does not come within
+            ConnectionLost: The connection has ended; ``phase`` is "send" or "receive".
+            Timeout: The deadline has passed; ``phase`` is "send" or "receive".
+            ProtocolError: The reply is not a JSON object, violates the WebSocket protocol, or does not come within
                 32 messages.
-            ReplyMismatch: the reply names another request.
+            ReplyMismatch: The reply carries the payload_id of another request.
         """
         try:
             payload_id = self._next_payload_id()
@@ -180,34 +182,34 @@ class Connection:
                 reply = self._find_reply(message, reply, payload_id, deadline, any_reply=any_reply)
         except BaseException as exc:
             self.discard()
-            self._report(exc)
+            self._suspect_others(exc)
             raise
-        self.idle_since = self.heard = clock.boottime()
+        self.last_used_at = self.last_received_at = clock.boottime()
         return reply
 
-    def _pass_over(self, message: Received, number: int) -> None:
-        """Skip a message that came between two requests, if it answers nothing; it is the ``number``-th in a row.
+    def _skip_while_idle(self, message: Received, number: int) -> None:
+        """Skip an unsolicited message between two requests, the ``number``-th in a row.
 
         Raises:
-            ConnectionLost: it may be a reply, or is one too many.
+            ConnectionLost: The message may be a reply, or is one too many.
         """
-        if number > _MAX_PASSED_OVER or not self._is_stray(message):
-            raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
+        if number > _MAX_SKIPPED_IDLE or not self._is_unsolicited(message):
+            raise ConnectionLost("unsolicited message on an idle connection", phase="idle")
         self._skip(message)
 
-    def _report(self, exc: BaseException) -> None:
-        """Tell the other connections of the client where this one was found dead.
+    def _suspect_others(self, exc: BaseException) -> None:
+        """Make the client ping its other connections where this one was found dead.
 
-        A connection made just now tells nothing of others: its server may be slow. A close frame is sent to each of
-        them, and an orderly end seen while idle is this one's own.
+        A new connection says nothing about the others: its server may be slow. Nor does a close frame, or an orderly
+        end seen while idle: those concern one connection only.
         """
-        if self.taken == self.born:
+        if self.checked_out_at == self.created_at:
             return
         if isinstance(exc, Timeout) or (isinstance(exc, ConnectionLost) and exc.close_code is None):
             cause = exc.__cause__
             if exc.phase == "idle" and not isinstance(cause, OSError):
                 return
-            self.route.suspect(self.taken)
+            self.route.suspect(self.checked_out_at)
 
     def _next_payload_id(self) -> str:
         self._payload_number += 1
@@ -216,13 +218,13 @@ class Connection:
     def _find_reply(
         self, message: Received, content: dict[str, Any], sent: str, deadline: Deadline, *, any_reply: bool
     ) -> dict[str, Any]:
-        """Return the reply to a request, given the first message behind it, which does not name the request."""
+        """Return the reply to a request, given the first message, which does not carry the request's payload_id."""
         skipped = 0
         while (got := content.get("payload_id")) != sent:
             if got is None and any_reply:
-                self._owed = sent  # if it was a heartbeat after all, the true reply is still to come
+                self._late_payload_id = sent  # it may have been a heartbeat: the true reply may still come
                 return content
-            if not self._is_stray(message, content):
+            if not self._is_unsolicited(message, content):
                 self._check_order(content)
                 return content
             skipped += 1
@@ -239,39 +241,39 @@ class Connection:
         return content
 
     def _check_order(self, reply: dict[str, Any]) -> None:
-        """Refuse a reply that does not name its request, unless this server never does."""
+        """Raise if the reply does not carry the payload_id of its request, unless this server never returns any."""
         got = reply.get("payload_id")
         if got is not None or (self._echoes and reply.get("code") != _UNREADABLE_REQUEST):
             raise ReplyMismatch(
-                "the reply is not for this request: "
-                + ("it names another payload_id" if got is not None else "it names none, as replies before did"),
+                "the reply does not match the request: "
+                + ("its payload_id differs" if got is not None else "it has no payload_id, unlike earlier replies"),
                 phase="receive",
                 maybe_processed=True,
             )
 
-    def _is_stray(self, message: Received, content: dict[str, Any] | None = None) -> bool:
-        """Tell whether a message may be skipped: it answers nothing, or a request that was answered already."""
+    def _is_unsolicited(self, message: Received, content: dict[str, Any] | None = None) -> bool:
+        """Return whether a message may be skipped: it answers no request, or one that was answered already."""
         if content is None:
             try:
                 content = decode(message)
             except ProtocolError:
                 return False
-        if self._owed is not None and content.get("payload_id") == self._owed:
-            self._owed = None
+        if self._late_payload_id is not None and content.get("payload_id") == self._late_payload_id:
+            self._late_payload_id = None
             return True
         return not is_reply(content)
 
     def _skip(self, message: Received) -> None:
         self.skipped += 1
-        _log.debug("connection %d: skipped a message of %d bytes that is no reply", self.epoch, len(message))
+        _log.debug("connection %d: skipped a message of %d bytes that is not a reply", self.epoch, len(message))
 
     def close(self, timeout: float) -> None:
-        """Close in order, at most ``timeout`` seconds long, but without waiting for a server that is likely gone."""
+        """Close in order within ``timeout`` seconds, without waiting for a server that is suspected dead."""
         try:
-            if self.heard <= self.route.suspect_before:
+            if self.last_received_at <= self.route.suspect_before:
                 self.close_nowait()
-            elif self.sound:
-                self.sound = False
+            elif self.usable:
+                self.usable = False
                 self._transport.close(timeout)
         finally:
             self._transport.discard()
@@ -279,22 +281,22 @@ class Connection:
     def close_nowait(self) -> None:
         """Close without waiting for the server's answer."""
         try:
-            if self.sound:
-                self.sound = False
+            if self.usable:
+                self.usable = False
                 self._transport.close_nowait()
         finally:
             self._transport.discard()
 
     def discard(self) -> None:
-        """Let go of the connection at once. Idempotent."""
-        self.sound = False
+        """Close the socket at once, without a close frame. Idempotent."""
+        self.usable = False
         self._transport.discard()
 
     def release_after_fork(self, *, close: bool) -> None:
-        """In a forked child: drop the inherited descriptor in silence."""
-        self.sound = False
+        """Release the inherited descriptor in a forked child, without a close frame."""
+        self.usable = False
         self._transport.release_after_fork(close=close)
 
     def abort(self) -> None:
-        """From any thread: end the exchange under way, which then fails with `ConnectionLost`."""
+        """End the request in progress, which then fails with `ConnectionLost`. May be called from any thread."""
         self._transport.abort()

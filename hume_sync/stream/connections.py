@@ -1,7 +1,7 @@
-"""The connections of a pool: which one serves a stream, which ones have had their time.
+"""The connections of a pool: which to reuse, and which have expired.
 
-All methods expect the pool's lock to be held, and do no I/O: connections to be closed are handed back to the caller,
-who closes them without the lock.
+All methods require the pool's lock and do no I/O: they return the connections to close, and the caller closes them
+after releasing the lock.
 """
 
 from __future__ import annotations
@@ -10,68 +10,70 @@ import math
 
 from ..net import clock
 from .connection import Connection
-from .executor import Stream
 from .limits import Limits
+from .stream import Stream
 
-__all__ = ["ToClose", "PooledConnections"]
+__all__ = ["PooledConnections", "ToClose"]
 
 ToClose = list[tuple[Connection, str]]
-"""Connections to be closed, each with the reason, as the statistics name it."""
-
+"""Connections to close, each with the reason as named in the statistics."""
 
 _BEST_RANK = 3
-"""Of a connection that the thread used last, and that need not be checked."""
+"""The rank of a connection that this thread used last and that needs no ping."""
 
 
 class PooledConnections:
-    """The connections that no lease has, and the count of all there are.
+    """The idle connections, those in use, and those being opened.
 
     Args:
-        size: the most connections there may be, being dialled included.
-        limits: how long they may be idle, and live.
+        size: The maximum number of connections, those being opened included.
+        limits: How long a connection may be idle, and live.
     """
 
     def __init__(self, size: int, limits: Limits) -> None:
         self._size = size
         self._limits = limits
-        self._look_at = math.inf  # the time before which nothing here can have had its time
-        self.idle: dict[Connection, None] = {}  # in the order of their last use
-        self.in_use: dict[Connection, object] = {}  # with the lease that each was taken for
-        self.doomed: dict[Connection, str] = {}
-        """Handed out to be closed, until they are: so that a signal cannot make the pool forget one."""
-        self.connecting: set[object] = set()  # the leases for which one is being made
+        self._next_expiry = math.inf  # no idle connection expires before this time
+        self.idle: dict[Connection, None] = {}  # least recently used first
+        self.in_use: dict[Connection, object] = {}  # with their leases
+        self.closing: dict[Connection, str] = {}
+        """Connections being closed; kept until they are, so that a signal cannot lose one."""
+        self.connecting: set[object] = set()  # the leases for which a connection is being opened
 
     @property
     def size(self) -> int:
-        """Connections that are open or being made."""
+        """The number of connections that are open or being opened."""
         return len(self.idle) + len(self.in_use) + len(self.connecting)
 
     def checkout(
         self, stream: Stream, thread: object, lease: object, *, unchecked: bool = False
     ) -> tuple[Connection | None, ToClose]:
-        """The best connection for a stream, now leased; None: one may be dialled, and counts from now on.
+        """Take the best connection for a stream: one that holds it, else this thread's last, else the last used.
 
-        The one that holds the stream, else the one this thread used last, else the one used last at all; of these
-        two, rather one that need not be checked first.
+        Of the last two, one that needs no ping is preferred.
 
         Args:
-            stream: the stream.
-            thread: who asks.
-            lease: for what.
-            unchecked: pass over those that have to be checked first.
+            stream: The stream to serve.
+            thread: The calling thread.
+            lease: The lease that gets the connection.
+            unchecked: Whether to pass over connections that have to be pinged first.
+
+        Returns:
+            The connection, now in use, and the connections to close. Without a connection, the caller has to open one,
+            which is counted from now on.
         """
         now = clock.boottime()
-        closed = [] if now < self._look_at else self._pop_expired(now)
+        closed = [] if now < self._next_expiry else self._pop_expired(now)
         best = self._best(stream, thread, now, unchecked=unchecked)
         if best is not None:
             del self.idle[best]
             self.in_use[best] = lease
-            best.last_user, best.taken = thread, now
+            best.last_thread, best.checked_out_at = thread, now
             return best, closed
         if self.size >= self._size:
-            # Every lease has a slot, and each other one has at most one connection: so one is here.
+            # At most `size` leases exist and each holds at most one connection, so at least one is idle.
             victim = next(iter(self.idle))
-            self.doomed[victim] = "evicted"
+            self.closing[victim] = "evicted"
             del self.idle[victim]
             closed.append((victim, "evicted"))
         self.connecting.add(lease)
@@ -80,81 +82,77 @@ class PooledConnections:
     def _best(self, stream: Stream, thread: object, now: float, *, unchecked: bool) -> Connection | None:
         best, best_rank, check_after = None, -1, self._limits.check_after
         for connection in reversed(self.idle):
-            may_be_dead = connection.may_be_dead(now, check_after)
+            may_be_dead = connection.needs_ping(now, check_after)
             if unchecked and may_be_dead:
                 continue
-            if stream.connection is not None and _holds(connection, stream):
+            if stream.connection is not None and connection.server_state.holds(stream.token):
                 return connection
-            if connection.clock is None:
-                continue  # nobody knows how much audio the server has counted: its times make sense to no other
-            rank = (0 if may_be_dead else 2) + (connection.last_user is thread)
+            if connection.server_state.audio_clock is None:
+                continue  # its audio clock is unknown, so times would be wrong for any other stream
+            rank = (0 if may_be_dead else 2) + (connection.last_thread is thread)
             if rank > best_rank:
                 best, best_rank = connection, rank
-                if rank == _BEST_RANK and stream.connection is None:  # nothing can hold it
+                if rank == _BEST_RANK and stream.connection is None:  # no connection holds this stream
                     break
         return best
 
     def add(self, connection: Connection | None, thread: object, lease: object) -> None:
-        """A dial has ended: with a connection, now leased, or without one."""
+        """Record the end of an attempt to open a connection, which is now in use, or None if it failed."""
         self.connecting.discard(lease)
         if connection is not None:
-            connection.last_user = thread
+            connection.last_thread = thread
             self.in_use[connection] = lease
 
     def remove(self, connection: Connection) -> None:
-        """A leased connection is no more."""
+        """Remove a connection in use that is being closed."""
         self.in_use.pop(connection, None)
 
     def abandon(self, connection: Connection) -> None:
-        """A signal has struck while it changed hands."""
-        self.doomed[connection] = "error"
+        """Remove a connection whose hand-over was interrupted by a signal."""
+        self.closing[connection] = "error"
         self.idle.pop(connection, None)
         self.in_use.pop(connection, None)
 
     def checkin(self, connection: Connection, stream: Stream, *, kept: bool) -> ToClose:
-        """A lease has ended; ``kept`` says whether its stream will come again."""
+        """Return a connection at the end of its lease; ``kept`` says whether the stream has a name to return by."""
         why = None
-        if not connection.sound:
+        if not connection.usable:
             why = "error"
-        elif connection.faces_of is not None:
-            why = "faces"  # the server would tell the next one of them
-        elif connection.clock is None and not (kept and _holds(connection, stream)):
+        elif connection.server_state.faces_token is not None:
+            why = "faces"  # the server would report this stream's face ids to the next user
+        elif connection.server_state.audio_clock is None and not (kept and connection.server_state.holds(stream.token)):
             why = "clock"
         if why is not None:
-            self.doomed[connection] = why
+            self.closing[connection] = why
             self.in_use.pop(connection, None)
             return [(connection, why)]
         self.idle[connection] = None
         self.in_use.pop(connection, None)
-        if self._look_at == math.inf or self._limits.max_lifetime != math.inf:
-            self._look_at = min(self._look_at, self._limits.ends(connection))
+        if self._next_expiry == math.inf or self._limits.max_lifetime != math.inf:
+            self._next_expiry = min(self._next_expiry, self._limits.expires_at(connection))
         now = clock.boottime()
-        return [] if now < self._look_at else self._pop_expired(now)
+        return [] if now < self._next_expiry else self._pop_expired(now)
 
     def reclaim(self, lease: object, connection: Connection | None) -> ToClose:
-        """A call was interrupted: take out what it had half taken, but not the connection its lease has."""
+        """Remove what an interrupted call had taken, except the connection that its lease has."""
         self.connecting.discard(lease)
         left = [other for other, taken_for in self.in_use.items() if taken_for is lease and other is not connection]
-        self.doomed.update(dict.fromkeys(left, "error"))
+        self.closing.update(dict.fromkeys(left, "error"))
         for other in left:
             del self.in_use[other]
         return [(other, "error") for other in left]
 
     def pop_idle(self) -> list[Connection]:
-        """Take out all that are idle."""
-        self.doomed.update(dict.fromkeys(self.idle, "pool"))
+        """Remove and return all idle connections."""
+        self.closing.update(dict.fromkeys(self.idle, "pool"))
         idle, self.idle = list(self.idle), {}
         return idle
 
     def _pop_expired(self, now: float) -> ToClose:
-        """Take out those that have had their time. Not called before one can have."""
+        """Remove and return the expired connections."""
         closed = [(connection, why) for connection in self.idle if (why := self._limits.expired(connection, now))]
-        self.doomed.update(closed)
+        self.closing.update(closed)
         for connection, _ in closed:
             del self.idle[connection]
-        self._look_at = min(map(self._limits.ends, self.idle), default=math.inf)
+        self._next_expiry = min(map(self._limits.expires_at, self.idle), default=math.inf)
         return closed
-
-
-def _holds(connection: Connection, stream: Stream) -> bool:
-    return connection.holds is not None and connection.holds[0] is stream.token

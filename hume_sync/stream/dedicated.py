@@ -1,9 +1,8 @@
-"""The connection of a socket that was made by ``client.connect(...)``: one at a time, the socket's own."""
+"""The provider of a socket made by ``client.connect(...)``: one connection at a time, used by that socket alone."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from ..errors import ConnectionLost, MisuseError
 from ..net import clock, fork
@@ -11,90 +10,83 @@ from ..net.call_lock import CallLock
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.latch import Latch
-from ..net.pending import Pending, Watch
+from ..net.pending import Pending
 from ..net.retry import RetryPolicy
 from .breaker import CircuitBreaker
-from .connection import Connection
-from .executor import Stream
+from .connection import Connect, Connection
 from .limits import Limits
+from .provider import ConnectionProvider
 
-__all__ = ["Connect", "DedicatedProvider"]
+__all__ = ["DedicatedProvider"]
 
-Connect = Callable[[Deadline, Watch], Connection]
-"""Makes a connection; the second argument is told of it before there is anything of it."""
-
-_LEAST_CLOSE_TIMEOUT = 0.05
-"""Seconds for a goodbye when waiting for another thread has used up the time."""
+_MIN_CLOSE_TIMEOUT = 0.05
+"""Seconds to close in order when waiting for another thread has used up the time."""
 
 
-class DedicatedProvider:
-    """Keeps the connection of one socket. Its lock guards all but `close` and `before_call`."""
+class DedicatedProvider(ConnectionProvider):
+    """The provider of one dedicated connection. Its lock guards everything but `close` and `before_call`."""
 
     def __init__(self, connect: Connect, policy: RetryPolicy, limits: Limits, name: str = "") -> None:
-        self.policy = policy
         self._limits = limits
         self.breaker = CircuitBreaker(policy, name)
         self.lock = CallLock()
         self._connect = connect
         self._connection: Connection | None = None
-        self._pending: Pending | None = None  # the sockets of the connection, while it is dialled and then in use
+        self._pending: Pending | None = None  # the sockets of the connection, being opened or in use
         self._closing = Latch()
-        self._pid: int | None = None  # of the process that connected
+        self._pid: int | None = None  # the process that connected
 
     @property
     def closing(self) -> bool:
-        """Whether it was closed meanwhile."""
+        """Whether the socket is closed."""
         return self._closing.is_set()
 
     def before_call(self) -> None:
-        """Raise `MisuseError` where a call can never be right: closed, or opened before a fork."""
+        """Raise `MisuseError` if the socket is closed, or was opened before a fork."""
         if self._closing.is_set():
             raise _closed()
         if self._pid is not None and self._pid != os.getpid():
             self.release_after_fork(hooked=False)
             raise MisuseError("this StreamSocket was opened before the process was forked: open one in the child")
 
-    def after_call(self) -> None:
-        """A call is over: nothing to do."""
-
-    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
-        """The connection, made anew where there is none that is sound."""
+    def acquire(self, deadline: Deadline) -> Connection:
+        """Return the connection; open another one if there is none or it is not usable."""
         connection = self._connection
-        if connection is not None and connection.sound and self._is_usable(connection, deadline):
+        if connection is not None and connection.usable and self._is_usable(connection, deadline):
             return connection
         try:
-            self._connection = connection = self.breaker.connect(self._dial, caller, deadline)
+            self._connection = connection = self.breaker.connect(self._open, self, deadline)
         except BaseException:
             self._release()
             raise
-        if self._closing.is_set():  # closed while it was being made: nobody else will let go of it
+        if self._closing.is_set():  # closed meanwhile, and `close` could not see this connection
             connection.discard()
             raise _closed()
         return connection
 
     def _is_usable(self, connection: Connection, deadline: Deadline) -> bool:
-        now = connection.taken = clock.boottime()
+        now = connection.checked_out_at = clock.boottime()
         if self._limits.expired(connection, now):
             connection.close_nowait()
             return False
         try:
-            self._limits.confirm(connection, deadline)
+            self._limits.check_alive(connection, deadline)
         except ConnectionLost as exc:
             if from_outside(exc):
                 raise
-            return False  # gone while idle: nothing was sent, so a new one does just as well
+            return False  # closed while idle: nothing was sent, so reconnecting is safe
         return True
 
-    def _dial(self, deadline: Deadline) -> Connection:
+    def _open(self, deadline: Deadline) -> Connection:
         self._pid = os.getpid()
         fork.register(self)
-        self._release()  # what a signal may have left
+        self._release()  # in case a signal interrupted the last attempt
         return self._connect(deadline, self._watch)
 
     def _release(self) -> None:
-        """Close the connection, whole or half made."""
+        """Close the connection, complete or not."""
         if self._connection is not None:
-            self._connection.sound = False
+            self._connection.usable = False
         if self._pending is not None:
             self._pending.release()
 
@@ -104,15 +96,12 @@ class DedicatedProvider:
             raise _closed()
 
     def wait(self, delay: float) -> None:
-        """Wait, unless the socket is closed meanwhile."""
+        """Wait before a retry; raise `MisuseError` as soon as the socket is closed."""
         if self._closing.wait(delay):
             raise _closed()
 
-    def add_stats(self, **changes: float) -> None:
-        """A socket of its own keeps no statistics."""
-
     def close(self, timeout: float) -> None:
-        """Close, from any thread: in order if the lock comes free in time, else by ending the call that holds it."""
+        """Close, from any thread: in order if the lock is free in time, else by aborting the call that holds it."""
         if self._pid is not None and self._pid != os.getpid():
             self.release_after_fork(hooked=False)
             return
@@ -123,21 +112,21 @@ class DedicatedProvider:
         try:
             mine = self.lock.acquire(deadline)
             if mine and self._connection:
-                self._connection.close(max(deadline.remaining(), _LEAST_CLOSE_TIMEOUT))
+                self._connection.close(max(deadline.remaining(), _MIN_CLOSE_TIMEOUT))
             elif not mine:
-                self.abort()  # whoever waits on it fails at once, and lets go of it
+                self.abort()  # the call in progress fails at once and releases the connection
         finally:
             if mine:
                 self._release()
             self.lock.release()
 
     def abort(self) -> None:
-        """End whatever is under way, from any thread."""
+        """Abort the call in progress, from any thread."""
         if self._pending is not None:
             self._pending.abort()
 
     def release_after_fork(self, *, hooked: bool) -> None:
-        """In a forked child: the connection is the parent's."""
+        """Release the parent's connection in a forked child."""
         if self._connection is not None:
             self._connection.release_after_fork(close=hooked)
             self._connection = None

@@ -1,4 +1,4 @@
-"""How long a piece of audio is, as far as the bytes that are there confirm it."""
+"""The duration of audio, as far as its bytes confirm it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .media import Media
 from .packets import count_seconds
 from .wav import Wav
 
-__all__ = ["Length", "measure", "audio_duration"]
+__all__ = ["Length", "audio_duration", "measure"]
 
 _DOUBT = Fraction(1, 4)
 """Seconds by which a length that is not exact may be too long; where that is most of it, half of it."""
@@ -39,11 +39,11 @@ def measure(media: Media, name: str = "") -> Length | None:
     (PyAV); without it their length is unknown.
 
     Args:
-        media: all of it.
-        name: what an error calls it; without a name, nothing is refused, whatever the bytes are.
+        media: The whole media.
+        name: How errors name it; without a name, nothing is refused.
 
     Raises:
-        InputError: it is a WAV file without samples, or without their format.
+        InputError: This is a WAV file without samples, or without their format.
     """
     if wav := Wav.parse(media, name):
         return Length(Fraction(wav.frames, wav.sample_rate), True)

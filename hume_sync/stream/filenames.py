@@ -1,4 +1,4 @@
-"""What a file's name says of its content, and files that certainly hold something else."""
+"""The content that a file's name announces, and the detection of files that certainly hold something else."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def check_named_media(name: str, data: bytes | bytearray | memoryview, *, shown:
     kind, encodings of texts that are not known, bytes of which nothing is known.
 
     Args:
-        name: of the file.
-        data: all of its content.
-        shown: how an error names the file.
+        name: Of the file.
+        data: All of its content.
+        shown: How an error names the file.
 
     Raises:
-        InputError: nothing but NUL bytes; a pointer of Git LFS, DVC or git-annex; or a text, of whatever kind, under
-            the name of audio, video or an image.
+        InputError: The file holds nothing but NUL bytes, a pointer of Git LFS, DVC or git-annex, or a text of any kind
+            under the name of audio, video or an image.
     """
     if not bytes(data[:64]).strip(b"\0") and not bytes(data).strip(b"\0"):
         raise InputError(f"{shown} holds nothing but NUL bytes: it was never written")

@@ -1,7 +1,7 @@
-"""Facemesh landmarks: from what callers hold to checked JSON.
+"""Facemesh landmarks: validation and serialization of what callers pass.
 
-The protocol wants ``[face][478][x, y, z]``, 1 to 100 faces (the official SDK's limits). A server answers a bad
-point with a bare error code, so every face and every point is checked here, and the first bad one is named.
+The protocol requires ``[face][478][x, y, z]`` with 1 to 100 faces (the official SDK's limits). A server answers a bad
+point with an error code only, so every face and point is checked here, and the error names the first bad one.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ _POINTS = 478
 _POINTS_WITHOUT_IRISES = 468
 _AXES = 3
 
-# A subclass may say one thing of itself, and be written as another: it takes the slow way.
+# Subclasses of list or float may serialize differently from what len() and iter() report: check them by element.
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 _BRACKET = ord("[")
 _NUMPY_THRESHOLD = 65536
-"""Bytes of JSON from which numpy counts faster than the standard library."""
+"""Bytes of JSON above which numpy counts faster than the standard library."""
 
 
 def serialize_landmarks(landmarks: object) -> bytes:
-    """Check landmarks and write them as JSON.
+    """Validate landmarks and return them as JSON.
 
     Args:
         landmarks: ``(n, 478, 3)`` or one face ``(478, 3)``, as nested sequences or a numpy array of any number
             type, byte order and memory layout (float32 is written at float32 precision); or MediaPipe's
-            results: an object with ``face_landmarks`` or ``multi_face_landmarks``, or lists of points with
+            results: An object with ``face_landmarks`` or ``multi_face_landmarks``, or lists of points with
             ``x``, ``y`` and ``z``. MediaPipe itself is not needed. (An ``orjson.Fragment`` is taken at its word.)
             Data frames, series and tensors of other libraries are refused, with the call that makes an array of them.
 
@@ -45,8 +45,8 @@ def serialize_landmarks(landmarks: object) -> bytes:
         UTF-8 JSON, ``[[[x, y, z], ...], ...]``.
 
     Raises:
-        InputError: no face, too many, a wrong number of points or axes, a value that is no finite number; the
-            text names the first bad place by its indexes. Or an object that cannot be read as landmarks at all.
+        InputError: There is no face or too many, a wrong number of points or axes, or a value that is not a finite
+            number; the text names the first bad place by its indexes. Or the object cannot be read as landmarks.
     """
     try:
         return _serialized(landmarks)
@@ -77,7 +77,7 @@ def _serialized(landmarks: object) -> bytes:
 
 
 def _is_well_formed(faces: list[Any], written: bytes) -> bool:
-    """Whether every face has its points, every point three axes, and every axis is a number.
+    """Return whether every face has its points, every point three axes, and every axis is a number.
 
     The lists say how long they are, and their JSON says what is in them: no other value than numbers (NaN and infinity
     are written as null), and no list but the faces and points. (One look at the text without its numbers,
@@ -107,7 +107,7 @@ def _count_lists(written: bytes) -> int:
 
 
 def _to_faces(landmarks: Any) -> Any:
-    """An array as it is; anything else as a list of faces of sequences of points."""
+    """Return an array unchanged, anything else as a list of faces of sequences of points."""
     if type(landmarks) is not list:
         landmarks = _unwrap(landmarks)
         if _is_array(landmarks):
@@ -121,12 +121,12 @@ def _to_faces(landmarks: Any) -> Any:
 
 
 def _is_face_of_lists(face: Any) -> bool:
-    """Whether it looks like a list of lists: the usual way, and ready to be written."""
+    """Return whether it looks like a list of lists, the usual input, which can be serialized directly."""
     return type(face) is list and len(face) > 0 and type(face[0]) is list
 
 
 def _unwrap(landmarks: Any) -> Any:
-    """Take a sequence or an array out of one of MediaPipe's results."""
+    """Return the sequence or array inside a MediaPipe result."""
     if not _is_foreign_array(landmarks):  # whose attributes are the names of columns
         for attribute in ("face_landmarks", "multi_face_landmarks"):
             if hasattr(landmarks, attribute):
@@ -156,13 +156,13 @@ def _to_face(face: Any) -> Any:
 
 
 def _checked_array(array: Any) -> Any:
-    """The array as orjson takes it: native, contiguous, ``(n, 478, 3)``, finite.
+    """Return the array as orjson accepts it: native, contiguous, ``(n, 478, 3)``, finite.
 
-    float32 stays float32, so that its shorter texts are written.
+    float32 stays float32, so that its shorter numbers are written.
     """
     numpy = loaded_numpy()
     if not isinstance(array, numpy.ma.MaskedArray):
-        array = numpy.asarray(array)  # of no subclass: a matrix, for one, has two dimensions whatever is done to it
+        array = numpy.asarray(array)  # not a subclass: a matrix, for example, always has two dimensions
     faces = array[numpy.newaxis] if array.ndim == 2 else array
     if faces.ndim != 3:
         raise InputError(f"landmarks must have the shape (n, 478, 3) or (478, 3), got {array.shape}")
@@ -177,7 +177,7 @@ def _checked_array(array: Any) -> Any:
     exact = faces.dtype.newbyteorder("=")
     if faces.dtype.kind == "f" and exact not in (numpy.float32, numpy.float64):
         exact = numpy.dtype(numpy.float32 if faces.dtype.itemsize < 4 else numpy.float64)
-    with numpy.errstate(over="ignore"):  # what is too large for a double is found below, as the infinity it becomes
+    with numpy.errstate(over="ignore"):  # overflow becomes infinity, which is found below
         native = numpy.ascontiguousarray(faces, dtype=exact)
     if faces.dtype.kind == "f" and not numpy.isfinite(native).all():
         face, point, axis = (int(i) for i in numpy.argwhere(~numpy.isfinite(native))[0])
@@ -186,14 +186,14 @@ def _checked_array(array: Any) -> Any:
 
 
 def _is_array(value: object) -> bool:
-    numpy = loaded_numpy()  # never imported here: without it nobody can hold an array
+    numpy = loaded_numpy()  # never imported here: if it is not loaded, no array exists
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def _is_foreign_array(value: object) -> bool:
-    """Whether it is of another library than numpy, and can be made an array: a data frame, a series, a tensor.
+    """Return whether it is an array-like of another library than numpy: a data frame, a series, a tensor.
 
-    Such objects have lengths and items too, but often of other meaning: a data frame's items are its columns.
+    Their lengths and items often mean something else: a data frame's items are its columns.
     """
     kind = type(value)
     if kind is list or not (hasattr(kind, "__array__") or hasattr(kind, "__dlpack__")):
@@ -210,7 +210,7 @@ def _is_sequence(value: object) -> bool:
 
 
 def _type_of(value: object, name: str) -> str:
-    """The type of what was refused, and the call that would make an array of it."""
+    """Return the type of a refused object, and the call that would convert it to an array."""
     kind = type(value)
     if not _is_foreign_array(value):
         return kind.__name__
@@ -231,7 +231,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_writable(value: Any) -> bool:
-    """Whether a number is finite, and an integer of 64 bits: what orjson writes."""
+    """Return whether orjson can write a number: it is finite, and an integer has 64 bits."""
     return -(2**63) <= value < 2**64 if hasattr(value, "__index__") else math.isfinite(value)
 
 
@@ -240,7 +240,7 @@ def _to_builtin(value: Any) -> int | float:
 
 
 def _looks_like_point(value: Any) -> bool:
-    """Whether this is a few numbers, as a point is and a face is not, be it of two axes or of four."""
+    """Return whether this is a short sequence of numbers, like a point of any number of axes."""
     return _is_sequence(value) and 0 < len(value) < 10 and _is_number(value[0])
 
 
@@ -268,7 +268,7 @@ _NOT_A_POINT = "Invalid facemesh payload detected. Each facemesh landmark should
 
 
 def _raise_first_bad_value(faces: Sequence[Any]) -> None:
-    """The slow way, taken once something is not as it should be: name the first bad place."""
+    """Raise an error that names the first bad place, if there is one."""
     for i, face in enumerate(faces):
         if not _is_sequence(face) or len(face) != _POINTS:
             _raise_bad_face(i, face)

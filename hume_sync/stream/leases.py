@@ -1,8 +1,7 @@
-"""Leases of a pool: whose turn it is, and which stream a lease goes on with.
+"""The leases of a pool and the queue of callers that wait for one.
 
-A lease takes one of the pool's slots and does no I/O. Waiters are served in the order they came, each as soon as there
-is a slot and nobody else holds the stream it asks for. All methods expect the pool's lock to be held by the caller,
-but for `WaitingClient.wait`.
+A lease takes one of the pool's slots and does no I/O. Waiting callers are served in order, each as soon as a slot is
+free and the stream it asks for is not in use. All methods but `WaitingClient.wait` require the pool's lock.
 """
 
 from __future__ import annotations
@@ -19,65 +18,62 @@ from ..net.call_lock import CallLock
 from ..net.pending import Pending
 from ..reprs import safe_repr
 from .connection import Connection
-from .executor import Stream
 from .named_streams import NamedStreams
+from .stream import Stream
 
-__all__ = ["Lease", "LeaseQueue", "PoolThread", "ThreadLife", "WaitingClient"]
+__all__ = ["Lease", "LeaseQueue", "PoolThread", "ThreadToken", "WaitingClient"]
 
 
-class ThreadLife:
-    """Kept in a ``threading.local`` alone, so that it ends with its thread."""
+class ThreadToken:
+    """An object referenced by a ``threading.local`` only, so that it is collected when its thread ends."""
 
 
 @safe_repr
 class PoolThread:
-    """A thread, as a pool knows it.
+    """A thread that uses a pool. (Thread identifiers are reused, so they cannot name one.)"""
 
-    (Thread identifiers are given again to later threads; under gevent a greenlet has its own.)
-    """
+    __slots__ = ("_token", "name")
 
-    __slots__ = ("_life", "name")
-
-    def __init__(self, life: ThreadLife) -> None:
+    def __init__(self, life: ThreadToken) -> None:
         self.name = threading.current_thread().name
-        self._life = weakref.ref(life)
+        self._token = weakref.ref(life)
 
     @property
     def ended(self) -> bool:
         """Whether the thread has ended."""
-        return self._life() is None
+        return self._token() is None
 
 
 class Lease:
-    """The right to one stream and one slot. It belongs to a ``with`` block: any thread may use it, or end it.
+    """The use of one stream and one slot for a ``with`` block. Any thread may use it or release it.
 
     Args:
-        key: the stream's name, if it has one.
-        thread: the thread that asks for it.
-        frame: what asks for it: where the ``with`` block is. It is not kept.
+        key: The name of the stream; None for an unnamed one.
+        thread: The thread that asks for it.
+        frame: The frame of the ``with`` block. It is not kept.
     """
 
-    # Defaults live in the class: a lease that is used for one request only sets little.
+    # Defaults are class attributes, which makes creating a lease cheap.
     connection: Connection | None = None
-    """Its own for as long as the lease lasts: a request looks for none, and takes no lock of the pool."""
+    """The connection kept for the whole lease, so that later requests do not take the pool's lock."""
     pending: Pending | None = None
-    """The connection that is being made for it."""
+    """The sockets of a connection that is being opened for it."""
     active = False
-    """Whether it was given, and not yet given back."""
-    ending = False
-    """Whether it was given back: the end of the call under way is its end."""
-    dropped = False
-    """Whether its socket is gone: there can be no call any more."""
+    """Whether it was granted and not yet released."""
+    releasing = False
+    """Whether its release was requested; it takes effect at the end of the call in progress."""
+    abandoned = False
+    """Whether its socket was garbage-collected, so that no call can be in progress."""
     interrupted = False
-    """Whether a call may have left a connection half taken."""
-    flagged = False
-    """Whether there is something to be looked at before or after its next call."""
+    """Whether a call was interrupted while it acquired a connection."""
+    has_pending = False
+    """Whether the pool has pending work for this lease."""
     shared = False
-    """Whether another thread than the one that took it was seen to use it."""
-    searched = False
-    """Whether its socket was looked for in vain after its thread had ended."""
+    """Whether a thread other than the one that acquired it has used it."""
+    gc_checked = False
+    """Whether garbage was collected once after its thread had ended."""
     stream: Stream
-    """Set when it is given."""
+    """Set when it is granted."""
 
     def __init__(self, key: Hashable | None, thread: PoolThread, frame: FrameType) -> None:
         self.key = key
@@ -85,45 +81,45 @@ class Lease:
         self.code = frame.f_code
         self.instruction = frame.f_lasti
         self.frame_id = id(frame)
-        """Tells the frame from others as long as it is there, which it is while its ``with`` block is."""
-        self.since = clock.monotonic()
-        """When it was asked for, then when it was given."""
+        """Identifies the frame of the ``with`` block while that exists."""
+        self.acquired_at = clock.monotonic()
+        """When it was asked for, then when it was granted."""
         self.lock = CallLock()
-        """Held by the call under way; guards ``connection``. Taken before the pool's lock, never behind it."""
+        """Held by the call in progress; guards ``connection``. Lock order: this lock, then the pool's."""
 
 
 @safe_repr
 class WaitingClient:
-    """One who waits for a lease. The answer is that the lease is active, or an error."""
+    """A caller waiting for a lease, until the lease is active or there is an error."""
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
-        self.refused: HumeClientException | None = None
-        self._answer = threading.Lock()  # released, once, by whoever answers: nothing to be left half done by a signal
+        self.error: HumeClientException | None = None
+        self._answer = threading.Lock()  # released once: atomic, so a signal cannot interrupt it
         self._answer.acquire()
 
     @property
-    def answered(self) -> bool:
-        """Whether there is an answer. The pool's lock is held."""
-        return self.lease.active or self.refused is not None
+    def ready(self) -> bool:
+        """Whether the wait is over. Requires the pool's lock."""
+        return self.lease.active or self.error is not None
 
     def wake(self) -> None:
-        """Let `wait` return: there is an answer."""
+        """Let `wait` return."""
         self._answer.release()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until there is an answer; without the pool's lock."""
+        """Wait until woken, without the pool's lock; return False after the timeout."""
         return self._answer.acquire(timeout=seconds)
 
 
 class LeaseQueue:
-    """Slots and waiters.
+    """The active leases and the callers waiting for one.
 
     Args:
-        size: slots.
-        max_waiting: how many may wait; None: any number.
-        new_stream: makes a stream.
-        named: the streams that have a name.
+        size: The number of slots.
+        max_waiting: How many callers may wait; None for no limit.
+        new_stream: Creates a stream.
+        named: The named streams.
     """
 
     def __init__(
@@ -135,73 +131,73 @@ class LeaseQueue:
         self._new_stream = new_stream
         self._waiters: deque[WaitingClient] = deque()
         self.active: set[Lease] = set()
-        """LeaseQueue out now."""
+        """The leases in use."""
 
     @property
     def waiting(self) -> int:
-        """Callers that wait now."""
+        """The number of waiting callers."""
         return len(self._waiters)
 
     @property
     def is_full(self) -> bool:
-        """Whether as many wait as may."""
+        """Whether as many callers wait as allowed."""
         return self._max_waiting is not None and self.waiting >= self._max_waiting
 
     def try_acquire(self, lease: Lease) -> bool:
-        """Give a lease, where it is to be had at once."""
+        """Grant a lease if that is possible without waiting."""
         return not self._waiters and self._grant(lease)
 
     def _grant(self, lease: Lease) -> bool:
         key = lease.key
         if len(self.active) >= self.size or (key is not None and self.named.is_in_use(key)):
             return False
-        lease.active = True  # first: what a signal interrupts can be ended
+        lease.active = True  # first, so that an interrupted grant can be released
         self.active.add(lease)
         lease.stream = self._new_stream() if key is None else self.named.checkout(key)
         return True
 
     def enqueue(self, lease: Lease) -> WaitingClient:
-        """Wait for a turn."""
+        """Append a caller to the queue."""
         waiter = WaitingClient(lease)
         self._waiters.append(waiter)
         return waiter
 
     def cancel(self, waiter: WaitingClient) -> None:
-        """Wait no longer."""
+        """Remove a caller from the queue."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
 
-    def in_the_way(self, lease: Lease) -> list[Lease]:
-        """Return the leases of which one has to end before this one, which waits, can be given."""
+    def blocking(self, lease: Lease) -> list[Lease]:
+        """Return the leases of which one has to be released before this one can be granted."""
         if lease.key is not None and self.named.is_in_use(lease.key):
             return [other for other in self.active if other.key == lease.key]
         return list(self.active) if len(self.active) >= self.size else []
 
     def _grant_waiting(self) -> None:
-        """Give free slots to those who wait, in the order they came."""
+        """Grant free slots to waiting callers, in order."""
         for waiter in list(self._waiters):
             if len(self.active) >= self.size:
                 return
             if self._grant(waiter.lease):
-                waiter.lease.since = clock.monotonic()
+                waiter.lease.acquired_at = clock.monotonic()
                 self._waiters.remove(waiter)
                 waiter.wake()
 
     def release(self, lease: Lease) -> bool:
-        """Give a lease back, no call of which is under way; False if that was done before."""
+        """Release a lease without a call in progress; return False if it was released before."""
         if not lease.active:
             return False
         self.active.discard(lease)
         if lease.key is not None:
             self.named.checkin(lease.key)
-        lease.active, lease.flagged = False, True  # last: what a signal interrupts is done again
+        lease.active, lease.has_pending = False, True  # last, so that an interrupted release is repeated
         if self._waiters:
             self._grant_waiting()
         return True
 
     def fail_all(self, error: Callable[[], HumeClientException]) -> None:
-        """Send everybody away who waits."""
+        """Fail all waiting callers."""
         while self._waiters:
             waiter = self._waiters.popleft()
-            waiter.refused = error()
+            waiter.error = error()
             waiter.wake()

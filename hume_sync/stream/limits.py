@@ -1,4 +1,4 @@
-"""How long a connection may be idle, or live: when it is used as it is, checked first, or replaced."""
+"""Limits on the idle time and the age of connections: when one is used as it is, pinged first, or replaced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Limits"]
 @safe_repr
 @attrs.frozen
 class Limits:
-    """The limits of a pool's connections, or of a socket's own, in seconds; ``math.inf``: none."""
+    """The limits for connections, in seconds; ``math.inf`` for none."""
 
     check_after: float = 15.0
     """Silence after which the server is pinged before a request goes out."""
@@ -27,32 +27,32 @@ class Limits:
     """Age at which it is replaced."""
 
     def is_fresh(self, connection: Connection) -> bool:
-        """Take a connection for use; return whether it can be used as it is."""
-        now = connection.taken = clock.boottime()
+        """Take a connection for use; return whether it needs no check."""
+        now = connection.checked_out_at = clock.boottime()
         return (
-            connection.route.suspect_before < connection.heard
-            and now - connection.heard < self.check_after
-            and now - connection.idle_since <= self.max_idle
-            and now - connection.born <= self.max_lifetime
+            connection.route.suspect_before < connection.last_received_at
+            and now - connection.last_received_at < self.check_after
+            and now - connection.last_used_at <= self.max_idle
+            and now - connection.created_at <= self.max_lifetime
         )
 
     def expired(self, connection: Connection, now: float) -> str | None:
-        """Return why a connection is to be replaced, if it is."""
-        if now - connection.idle_since > self.max_idle:
+        """Return why a connection has to be replaced; None if it has not."""
+        if now - connection.last_used_at > self.max_idle:
             return "idle"
-        return "lifetime" if now - connection.born > self.max_lifetime else None
+        return "lifetime" if now - connection.created_at > self.max_lifetime else None
 
-    def confirm(self, connection: Connection, deadline: Deadline) -> None:
-        """Make sure that a connection that was taken for use is as it was left, pinging the server where needed.
+    def check_alive(self, connection: Connection, deadline: Deadline) -> None:
+        """Verify that a connection taken for use is alive, with a ping if it was silent for too long.
 
         Raises:
-            ConnectionLost: it is not, and was discarded.
+            ConnectionLost: The connection is dead and was discarded.
         """
-        if connection.may_be_dead(connection.taken, self.check_after):
+        if connection.needs_ping(connection.checked_out_at, self.check_after):
             connection.ping(deadline)
         else:
             connection.check_state()
 
-    def ends(self, connection: Connection) -> float:
-        """Return the time at which an idle connection is to be replaced."""
-        return min(connection.born + self.max_lifetime, connection.idle_since + self.max_idle)
+    def expires_at(self, connection: Connection) -> float:
+        """Return the time at which an idle connection expires."""
+        return min(connection.created_at + self.max_lifetime, connection.last_used_at + self.max_idle)

@@ -1,4 +1,4 @@
-"""Media as callers hold it: files, file objects, bytes, base64. Bounded, and read before anything is sent."""
+"""Reading of media from files, file objects, bytes and base64, with limits, before anything is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .filenames import check_named_media
 __all__ = ["Media", "check_size", "decode_base64", "name_of", "open_file", "read_file", "read_media"]
 
 _CHUNK = 1 << 20
-"""Bytes asked for at a time where nobody knows how many there are."""
+"""Bytes to read at a time if the size is unknown."""
 
 Media = bytes | bytearray | memoryview
 
@@ -28,12 +28,12 @@ def read_file(filepath: object, limit: int) -> Media:
     """Read a file, given as a path or as a binary file object (from where it stands).
 
     Args:
-        filepath: str, PathLike, or anything with a ``read`` that returns bytes.
-        limit: bytes; a larger file is refused before it is read, a larger stream as soon as it is known to be.
+        filepath: Str, PathLike, or anything with a ``read`` that returns bytes.
+        limit: Bytes; a larger file is refused before it is read, a larger stream as soon as it is known to be.
 
     Raises:
-        OSError: the file is missing, a directory, or unreadable.
-        InputError: empty, too large, not a regular file, a text file object, or of no accepted type; or a path to
+        OSError: The file is missing, a directory, or unreadable.
+        InputError: Empty, too large, not a regular file, a text file object, or of no accepted type; or a path to
             what certainly is something else than the file's name says (see `check_named_media`).
     """
     if isinstance(filepath, str | os.PathLike):
@@ -54,7 +54,7 @@ def name_of(filepath: object) -> str:
 
 
 def read_media(data: object, limit: int, *, name: str = "data") -> Media:
-    """Raw media: bytes-like, or a binary file object; limits and errors as for `read_file`."""
+    """Read raw media from a bytes-like or binary file object; limits and errors as for `read_file`."""
     if isinstance(data, bytes | bytearray | memoryview):
         if isinstance(data, memoryview):
             data = data.cast("B") if data.c_contiguous and data.nbytes else data.tobytes()
@@ -70,7 +70,7 @@ def decode_base64(data: object, limit: int) -> tuple[bytes, bytes]:
     """Decode base64 strictly: its own alphabet, padded, nothing between. Returns it as it was, and decoded.
 
     Raises:
-        InputError: not bytes-like, empty, too large once decoded, or not base64.
+        InputError: Not bytes-like, empty, too large once decoded, or not base64.
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         hint = ": encode it with base64.b64encode, or use send_file for a path" if isinstance(data, str) else ""
@@ -92,7 +92,7 @@ def check_size(name: str, size: int, limit: int) -> None:
     """Refuse empty media and media beyond the client's ``max_payload_size``.
 
     Raises:
-        InputError: naming the argument, its size and the limit.
+        InputError: Naming the argument, its size and the limit.
     """
     if size == 0:
         raise InputError(f"{name} is empty: there is nothing to send")
@@ -127,7 +127,7 @@ def open_file(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
 
 
 def _read_object(file: Any, limit: int, name: str, expected: int = _CHUNK) -> Media:
-    """All that is left of a file. If it comes in one piece (of no more than expected), that is not copied."""
+    """Read the rest of a file. A single chunk of the expected size is not copied."""
     media: bytes | bytearray = b""
     while len(media) <= limit:
         chunk = file.read(min(max(expected, 1), limit - len(media)) + 1)

@@ -116,7 +116,7 @@ def identify(media: Media) -> MediaType | None:
     """Tell what media, or what other known file, some bytes are.
 
     Args:
-        media: the whole of it, or as much of its beginning as there is.
+        media: The whole of it, or as much of its beginning as there is.
 
     Returns:
         None for texts, and for all that has no mark of its own.

@@ -1,8 +1,8 @@
-"""The named streams of a pool, within bounds: in use, idle, or dropped for want of room.
+"""The named streams of a pool, within limits: in use, idle, or dropped.
 
-The streams that have been idle longest lose first. What is dropped loses its context, and the first reply to its next
-audio says so (``window_state == "cold"``); a stream in use is never dropped. All methods expect the pool's lock to be
-held, and take a time that does not depend on how many streams there are.
+The streams that have been idle longest are dropped first. A dropped stream loses its context, and the first reply to
+its next audio says so (``window_state == "cold"``); a stream in use is never dropped. All methods require the pool's
+lock and take constant time.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 from ..net import clock
-from .executor import Stream
+from .stream import Stream
 
 __all__ = ["NamedStreams"]
 
 _MAX_DROPPED = 10_000
-"""Dropped streams that are remembered, so that they can tell of it: about half a kilobyte each."""
+"""Dropped streams that are remembered as such: about half a kilobyte each."""
 
 
 class NamedStreams:
-    """The streams that have a name.
+    """The named streams of a pool.
 
     Args:
-        new_stream: makes a stream.
-        max_idle: seconds without use after which a stream is forgotten: the next of its name is a new one.
-        max_count: the most streams, those in use included; ``math.inf``: any number.
-        max_bytes: the most bytes of memory their windows may take, those in use included; ``math.inf``: any number.
+        new_stream: Creates a stream.
+        max_idle: Seconds without use after which a stream is forgotten.
+        max_count: The maximum number of streams, those in use included; ``math.inf`` for no limit.
+        max_bytes: The most memory for their windows, those in use included; ``math.inf`` for no limit.
     """
 
     def __init__(
@@ -41,22 +41,24 @@ class NamedStreams:
         self._max_idle = max_idle
         self._max_count = max_count
         self._max_bytes = max_bytes
-        # Those that have been idle longest come first. (The first of a plain dict takes ever longer to find.)
-        self._idle: OrderedDict[Hashable, tuple[Stream, float]] = OrderedDict()  # with the time since when
+        # Longest idle first. (Finding the first item of a plain dict takes longer after each deletion.)
+        self._idle: OrderedDict[Hashable, tuple[Stream, float]] = OrderedDict()  # with the time of their last use
         self._dropped: OrderedDict[Hashable, tuple[Stream, float]] = OrderedDict()
-        self._windows: OrderedDict[Hashable, int] = OrderedDict()  # bytes, of the idle ones that have a window
-        self._in_use: dict[Hashable, tuple[Stream | None, int]] = {}  # with the bytes counted; None: forgotten since
+        self._windows: OrderedDict[Hashable, int] = OrderedDict()  # bytes of the idle streams that have a window
+        self._in_use: dict[
+            Hashable, tuple[Stream | None, int]
+        ] = {}  # with the bytes counted; None: forgotten meanwhile
         self.bytes = 0
-        """Bytes of memory that the windows take; of a stream in use, as many as when it was taken."""
+        """Bytes of memory of all windows; for a stream in use, as of its checkout."""
         self.evicted = 0
-        """How often a stream was dropped that had context to lose."""
+        """How many streams with context were dropped."""
 
     def __len__(self) -> int:
-        """Streams that are in use or idle."""
+        """Return the number of streams that are in use or idle."""
         return len(self._idle) + len(self._in_use)
 
     def is_in_use(self, key: Hashable) -> bool:
-        """Whether somebody has the stream of that name."""
+        """Return whether the stream of that name is in use."""
         return key in self._in_use
 
     def checkout(self, key: Hashable) -> Stream:
@@ -65,16 +67,16 @@ class NamedStreams:
         stream = known[0] if known else self._new_stream()
         self._in_use[key] = stream, self._windows.pop(key, 0)
         if len(self) > self._max_count:
-            self._make_room()
+            self._evict()
         return stream
 
     def checkin(self, key: Hashable) -> None:
-        """Keep a stream that is no longer in use, unless it was forgotten meanwhile. May be repeated."""
+        """Keep a stream that is no longer in use, unless it was forgotten meanwhile. Idempotent."""
         stream, counted = self._in_use.get(key, (None, 0))
         memory = 0
         if stream is not None:
-            if stream.connection is not None and not stream.connection.sound:
-                stream.connection = None  # it would be kept in memory for nothing
+            if stream.connection is not None and not stream.connection.usable:
+                stream.connection = None  # frees its memory
             self._idle[key] = stream, clock.boottime()
             memory = stream.memory
             if memory:
@@ -82,9 +84,9 @@ class NamedStreams:
         self.bytes += memory - counted
         self._in_use.pop(key, None)
         if self.bytes > self._max_bytes or len(self) > self._max_count:
-            self._make_room()
+            self._evict()
 
-    def _make_room(self) -> None:
+    def _evict(self) -> None:
         while self.bytes > self._max_bytes and self._windows:
             key = next(iter(self._windows))
             self._drop_window(key, self._idle[key][0])
@@ -104,7 +106,7 @@ class NamedStreams:
         self.evicted += stream.context_lost and not was_lost
 
     def forget(self, key: Hashable) -> None:
-        """Forget a stream; one in use goes on, and the next of its name is a new one."""
+        """Forget a stream; one in use stays usable, and the next of its name is a new one."""
         self._idle.pop(key, None)
         self._dropped.pop(key, None)
         self.bytes -= self._windows.pop(key, 0)
@@ -112,7 +114,7 @@ class NamedStreams:
             self._in_use[key] = None, self._in_use[key][1]
 
     def expire(self) -> None:
-        """Forget the streams that have not been used for too long."""
+        """Forget the streams that have been idle for too long."""
         if not self._idle and not self._dropped:
             return
         limit = clock.boottime() - self._max_idle

@@ -1,4 +1,4 @@
-"""How long compressed audio is: its packets counted with PyAV, and nothing decoded.
+"""The duration of compressed audio: its packets are counted with PyAV, and nothing is decoded.
 
 What a head says of a whole file is a guess as soon as the file was cut, joined or written to a pipe. The packets that
 are there are what a decoder gets.
@@ -71,7 +71,7 @@ _MAX_READ = 64 * 2**20
 
 
 def count_seconds(media: Media) -> Fraction | None:
-    """Count the audio in media by its packets; None where they do not tell. Never fails, whatever the bytes are.
+    """Count the audio in media by its packets; None where they do not tell. Never fails.
 
     It needs the extra ``media`` (PyAV): without it, nothing is known. Nothing is known either of media with several
     audio tracks, or whose container says otherwise than its packets.
@@ -86,7 +86,7 @@ def count_seconds(media: Media) -> Fraction | None:
     except Exception as exc:
         if not isinstance(exc, av.FFmpegError) and _of_a_handler(exc):
             raise
-        return None  # whatever hostile bytes do to a parser
+        return None  # hostile bytes may raise anything in a parser
     if count is None or file.exhausted or (count.container == "ogg" and len(set(_LINK.findall(media))) > 1):
         return None
     return count.seconds()

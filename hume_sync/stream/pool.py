@@ -1,4 +1,4 @@
-"""The pool: any number of threads, a bounded number of connections, and streams that outlive them."""
+"""The connection pool: sockets for any number of threads over a bounded number of connections."""
 
 from __future__ import annotations
 
@@ -12,29 +12,21 @@ from typing import NoReturn, Self
 
 from ..errors import InputError, MisuseError
 from ..net.deadline import Deadline, seconds
-from ..net.retry import RetryPolicy
 from ..reprs import safe_repr
-from .breaker import CircuitBreaker
 from .connection import Connection
-from .executor import Stream
 from .leases import Lease
 from .pool_settings import PoolSettings
 from .pool_state import PoolState
+from .provider import ConnectionProvider
 from .requests import RequestBuilder
 from .stream_socket import StreamSocket
 
 __all__ = ["StreamPool"]
 
-_COUNTS = (
-    "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
-    "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
-    "skipped", "wait_seconds", "timeouts", "rejected",
-)  # fmt: skip
-
 
 @safe_repr
 class StreamPool:
-    """Lends sockets, over at most ``max_size`` connections, to any number of threads. Built by ``client.pool(...)``.
+    """A pool that lends sockets, over at most ``max_size`` connections. Built by ``client.pool(...)``.
 
     ::
 
@@ -42,92 +34,83 @@ class StreamPool:
             with pool.socket() as socket:                 # in any number of threads
                 socket.send_file("clip.wav")
 
-    A lease belongs to its ``with`` block, not to a thread: any thread may use its socket, one call at a time, and any
-    may end it, as frameworks do that enter and leave a block in different threads. A thread may hold several. A lease
-    whose socket is dropped without being ended, with its thread for one, is given back once the socket is garbage.
+    A lease is the use of one socket for a ``with`` block. It does not belong to a thread: any thread may use the
+    socket, one call at a time, and any may leave the block. A thread may hold several leases. A lease whose socket is
+    dropped without leaving the block is returned once the socket is garbage-collected.
 
-    Nothing is dialled before the first request, and no thread is started. After a fork, parent and child each have
-    connections of their own.
+    No connection is opened before the first request, and no thread is started. After a fork, parent and child use
+    separate connections.
     """
 
     def __init__(self, settings: PoolSettings, models: RequestBuilder) -> None:
         self._settings = settings
         self._models = models
-        self._states: dict[int, PoolState] = {}  # by process id: a child never sees a lock or connection of its parent
+        self._states: dict[
+            int, PoolState
+        ] = {}  # by process id, so that a child never uses a lock or connection of its parent
 
     def socket(self, *, stream: Hashable | None = None, timeout: float | None = None) -> PooledSocket:
-        """Lease a socket for the length of a ``with`` block.
+        """Return a context manager that leases a socket for its ``with`` block.
+
+        The block is entered as soon as there is a free slot, and the stream is not in use.
 
         Args:
-            stream: None: a fresh stream, gone when the block ends. A key (a call's id, a user's): goes on with the
-                stream of that name, from any thread; a second holder waits its turn.
-            timeout: seconds to wait for a free slot, and for the stream; None: the pool's.
+            stream: None for a new stream that ends with the block. A hashable key, such as a call's or user's id,
+                continues the stream of that name, from any thread; a second user waits its turn.
+            timeout: Seconds to wait for the lease; None for the pool's ``timeout``.
 
-        Raises (on entering):
-            PoolTimeout: no lease came free in time; ``holders`` and the text say who has them. At once where this
-                thread itself holds all that are in the way.
-            PoolFull: ``max_waiting`` callers wait already.
-            PoolClosed: the pool is closed.
-            InputError: a bad ``timeout``, or a key that is not hashable.
+        Raises:
+            PoolTimeout: On entering, no lease was released in time; ``holders`` and the text name the current holders.
+                Raised at once if this thread itself holds all the blocking leases.
+            PoolFull: On entering, ``max_waiting`` callers are waiting already.
+            PoolClosed: On entering, the pool is closed.
+            InputError: ``timeout`` is invalid, or the key is not hashable.
         """
         if stream is not None:
             _check_key(stream)
         return PooledSocket(self, stream, self._settings.timeout if timeout is None else seconds("timeout", timeout))
 
     def forget(self, key: Hashable) -> None:
-        """Forget the stream of that name: its next holder begins a new one. Unknown keys are none of an error."""
+        """Forget the stream of that name; its next user begins a new one. Unknown keys are ignored."""
         _check_key(key)
-        state = self._state()
-        with state.lock:
-            state.leases.named.forget(key)
+        self._state().forget(key)
 
     def stats(self) -> dict[str, float]:
-        """What has happened so far, and how things are now.
+        """Return statistics: counts since the pool was made, and current values.
 
-        Counts: ``requests`` (attempts that were sent), ``errors`` (calls on its sockets that raised an error of this
-        library after they had begun), ``timeouts`` and ``rejected`` (leases that were not given: too late, or too many
-        waiting), ``created`` (connections),
-        ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (had gone while idle, or
-        answered no ping),
-        ``closed_evicted``, ``closed_faces``, ``closed_clock`` (nobody else may use them), ``closed_pool``,
-        ``reconnects`` (requests that found their stream on another connection), ``replays`` and ``replayed_bytes``,
-        ``skipped`` (messages of the server that answer no request, such as heartbeats), ``evicted_streams``
-        (named streams that lost their window to a limit).
-        Now: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``, ``stream_bytes`` (memory of the named streams'
-        windows). ``wait_seconds``: all waits for a lease together.
+        Counts: ``requests`` (sent attempts), ``errors`` (calls that raised an error of this library after they had
+        begun), ``timeouts`` and ``rejected`` (leases not granted: timed out, or too many callers waiting), ``created``
+        (connections), ``closed_error``, ``closed_idle``, ``closed_lifetime``, ``closed_stale`` (closed while idle, or
+        did not answer a ping), ``closed_evicted``, ``closed_faces`` and ``closed_clock`` (not usable for another
+        stream), ``closed_pool``, ``reconnects`` (requests whose stream moved to another connection), ``replays`` and
+        ``replayed_bytes``, ``skipped`` (unsolicited messages, such as heartbeats), ``evicted_streams`` (named streams
+        that lost their window to a limit).
+        Current values: ``busy``, ``idle``, ``waiting``, ``leases``, ``streams``, ``stream_bytes`` (memory of the named
+        streams' windows). ``wait_seconds`` is the sum of all waits for a lease.
         """
-        state = self._state()
-        with state.lock:
-            closed = state.reclaim_abandoned()
-        state.close_connections(closed)
-        with state.lock:
-            now = {
-                "busy": state.busy,
-                "idle": state.connections.size - state.busy,
-                "waiting": state.leases.waiting,
-                "leases": len(state.leases.active),
-                "streams": len(state.leases.named),
-                "stream_bytes": state.leases.named.bytes,
-                "evicted_streams": state.leases.named.evicted,
-            }
-            counts = {**dict.fromkeys(_COUNTS, 0.0), **state.counts}
-            counts["requests"] += sum(lease.stream.sent for lease in state.leases.active)
-            return {**counts, **now}
+        return self._state().stats()
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, in this process."""
+        """Whether the pool is closed in this process."""
         return self._state().closing
 
     def close(self, timeout: float = 5.0) -> None:
-        """Refuse newcomers, wake all who wait, let running calls end; cut them off after ``timeout`` seconds."""
+        """Close the pool: refuse new calls, fail waiting callers, and abort calls that run longer than ``timeout``.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            InputError: ``timeout`` is invalid.
+        """
         self._state().close(seconds("timeout", timeout))
 
     def abort(self) -> None:
-        """End the pool at once: calls under way fail with `PoolClosed` or `ConnectionLost`, nobody says goodbye.
+        """Close the pool at once, without close frames: running calls fail with `PoolClosed` or `ConnectionLost`.
 
         May be called from any thread, and by a signal handler. Idempotent. Leaving the ``with`` block by Ctrl-C, or
-        another exception that is not an ``Exception``, does this.
+        another exception that is not an ``Exception``, calls this.
         """
         self._state().abort()
 
@@ -142,7 +125,7 @@ class StreamPool:
         try:
             self.close()
         except BaseException:
-            self._state().close(0.0)  # a signal struck in the middle of it, or while it waited: nothing is waited for
+            self._state().close(0.0)  # interrupted by a signal: do not wait
             raise
 
     def __repr__(self) -> str:
@@ -157,7 +140,7 @@ class StreamPool:
         pid = os.getpid()
         state = self._states.get(pid)
         if state is None:
-            # setdefault is one step: of two threads that come here at once, both get the same.
+            # setdefault is atomic: two threads that come here at once get the same state.
             fresh = PoolState(self._settings)
             state = self._states.setdefault(pid, fresh)
             if state is fresh:
@@ -168,7 +151,7 @@ class StreamPool:
 
 
 class PooledSocket:
-    """The ``with`` block of a lease: entering waits for a slot, leaving gives it back."""
+    """The context manager of a lease: entering acquires it, leaving releases it."""
 
     __slots__ = ("_key", "_pool", "_socket", "_timeout")
 
@@ -183,7 +166,7 @@ class PooledSocket:
             raise MisuseError("this lease was entered already: ask the pool for another one")
         pool, frame = self._pool, sys._getframe(1)
         while frame.f_globals.get("__name__") == "contextlib" and frame.f_back is not None:
-            frame = frame.f_back  # an ExitStack's: who called it is what errors are to name
+            frame = frame.f_back  # errors should name the caller of an ExitStack, not the ExitStack
         state = pool._state()
         lease = state.acquire(self._key, self._timeout, frame)
         try:
@@ -201,70 +184,61 @@ class PooledSocket:
             try:
                 self._socket.close()
             except BaseException:
-                self._socket.close()  # a signal struck in the middle of it
+                self._socket.close()  # interrupted by a signal: repeat
                 raise
 
 
-class PooledProvider:
-    """A lease, as its socket sees it: where connections come from, and who may ask. It ends with its socket."""
+class PooledProvider(ConnectionProvider):
+    """The provider of a leased socket. When it is garbage-collected with its socket, the lease is released."""
 
-    __slots__ = ("_lease", "_pool", "_state", "lock")
+    __slots__ = ("_lease", "_pool", "_state")
 
     def __init__(self, pool: StreamPool, state: PoolState, lease: Lease) -> None:
-        self._pool = pool  # which is not forgotten while one of its sockets is in use
+        self._pool = pool  # kept alive while one of its sockets is in use
         self._state = state
         self._lease = lease
         self.lock = lease.lock
+        self.breaker = state.breaker
 
     def __del__(self) -> None:
-        lease = getattr(self, "_lease", None)  # none: a signal struck while this was made
-        if lease is not None and lease.active:  # its socket was just dropped; no lock here, for this may be anywhere
-            lease.dropped = True
-            self._state.returned.append(lease)
-
-    @property
-    def policy(self) -> RetryPolicy:
-        """The client's."""
-        return self._state.settings.policy
-
-    @property
-    def breaker(self) -> CircuitBreaker:
-        """The pool's."""
-        return self._state.breaker
+        lease = getattr(self, "_lease", None)  # none if a signal interrupted __init__
+        if lease is not None and lease.active:  # a finaliser may run anywhere, so it takes no lock
+            lease.abandoned = True
+            self._state.abandoned.append(lease)
 
     @property
     def closing(self) -> bool:
-        """Whether the pool has run out of patience: nothing is tried again then."""
-        return not self._state.patient
+        """Whether the pool no longer opens connections, so that nothing is retried."""
+        return not self._state.accepts_connects
 
     def before_call(self) -> None:
-        """Raise where a call can never be right."""
+        """Raise `MisuseError` or `PoolClosed` if no call may begin."""
         state = self._state
         if state.pid != os.getpid():
             raise MisuseError("this lease was taken before the process was forked: take one in the child")
-        if self._lease.flagged:
+        if self._lease.has_pending:
             state.check_lease(self._lease)
 
     def after_call(self) -> None:
-        """A call is over."""
-        if self._lease.flagged:
+        """Process what became pending during the call."""
+        if self._lease.has_pending:
             self._state.process_pending(self._lease)
 
-    def acquire(self, stream: Stream, caller: object, deadline: Deadline) -> Connection:
-        """The lease's own connection, or another one: see `PoolState.connection_for`."""
+    def acquire(self, deadline: Deadline) -> Connection:
+        """Return the lease's own connection if it is as it was left, else one from the pool."""
         lease = self._lease
         connection = lease.connection
         if (
             connection is not None
-            and connection.sound
+            and connection.usable
             and connection.is_quiet()
             and self._state.settings.limits.is_fresh(connection)
         ):
-            return connection  # the usual way: its own, as it was left
-        return self._state.connection_for(lease, caller, deadline)
+            return connection  # fast path
+        return self._state.connection_for(lease, self, deadline)
 
     def wait(self, delay: float) -> None:
-        """Wait, unless the pool is closed meanwhile."""
+        """Wait before a retry; raise `PoolClosed` as soon as the pool is closed."""
         self._state.wait(delay)
 
     def add_stats(self, **changes: float) -> None:
@@ -272,12 +246,9 @@ class PooledProvider:
         self._state.add_stats(**changes)
 
     def close(self, timeout: float) -> None:
-        """Give the lease back, from any thread."""
+        """Release the lease, from any thread."""
         if self._state.pid == os.getpid():
             self._state.release(self._lease)
-
-    def abort(self) -> None:
-        """Do nothing: giving back does not wait."""
 
 
 def _check_key(key: object) -> None:
@@ -288,18 +259,7 @@ def _check_key(key: object) -> None:
 
 
 def _on_garbage_collected(state: PoolState) -> None:
-    """A pool was dropped, or the interpreter ends, without `close`: say so, and let go without waiting."""
-    if state.closing or state.pid != os.getpid():
-        return
-    left = state.connections.pop_idle()
-    for connection in left:
-        connection.discard()
-    for lease in list(state.leases.active):
-        if lease.connection is not None:
-            left.append(lease.connection)
-            if lease.lock.holder is None:
-                lease.connection.discard()
-            else:
-                lease.connection.abort()  # of a daemon thread, at exit
-    if left:  # last, for the caller may have made it an error
+    """Warn about a pool that was not closed, and close its connections without waiting."""
+    dropped = state.drop()
+    if dropped:  # last, since a filter may turn the warning into an error
         warnings.warn("a StreamPool was not closed", ResourceWarning, stacklevel=1)

@@ -1,4 +1,4 @@
-"""What a client hands to its pools."""
+"""The configuration of a pool."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import attrs
 
 from ..net.retry import RetryPolicy
 from ..reprs import safe_repr
-from .dedicated import Connect
-from .executor import Stream
+from .connection import Connect
 from .limits import Limits
+from .stream import Stream
 
 __all__ = ["PoolSettings"]
 
@@ -16,12 +16,12 @@ __all__ = ["PoolSettings"]
 @safe_repr
 @attrs.frozen
 class PoolSettings:
-    """What a client hands to its pools; times in seconds."""
+    """The configuration of a `StreamPool`; times are in seconds."""
 
     name: str
-    """Of the pool and its server, for the log."""
+    """The name of the pool and its server, for the log."""
     fail_fast: bool
-    """Whether calls fail at once while the server is known to be away."""
+    """Whether calls fail at once while the server is known to be unavailable."""
     connect: Connect
     policy: RetryPolicy
     call_timeout: float
@@ -31,12 +31,12 @@ class PoolSettings:
     limits: Limits
     max_stream_idle: float
     max_streams: float
-    """``math.inf``: no limit; so for the next."""
+    """``math.inf`` for no limit, as in the next field."""
     max_stream_bytes: float
     preserve_window: bool
     window_ms: float | None
-    """Length of the server's window."""
+    """The length of the server's window; None for its default."""
 
     def new_stream(self) -> Stream:
-        """A stream nobody has used."""
+        """Create an unused stream."""
         return Stream(self.window_ms, preserve=self.preserve_window)

@@ -1,4 +1,4 @@
-"""A pool in one process: its leases, its connections, its gate, its counts, and their one lock."""
+"""The state of a pool in one process: leases, connections, circuit breaker and statistics, under one lock."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..net.interrupts import from_outside
 from ..net.pending import Pending
 from .breaker import CircuitBreaker
 from .connection import Connection
-from .connections import ToClose, PooledConnections
-from .holders import LeaseReport
-from .leases import Lease, LeaseQueue, PoolThread, ThreadLife, WaitingClient
+from .connections import PooledConnections, ToClose
+from .lease_report import LeaseReport
+from .leases import Lease, LeaseQueue, PoolThread, ThreadToken, WaitingClient
 from .named_streams import NamedStreams
 from .pool_settings import PoolSettings
 
@@ -29,32 +29,39 @@ __all__ = ["PoolState", "closed_error"]
 
 _log = logging.getLogger("hume_sync.pool")
 
-_LOOK_EVERY = 0.5
-"""Seconds between two looks at what finalisers have given back, and at the pool's end, while somebody waits."""
+_CHECK_INTERVAL = 0.5
+"""Seconds between two checks for abandoned leases and for closing while a caller waits."""
 
-_FIRST_LOOK = 0.1
-"""Seconds until the first: another thread that was handed a lease has begun to use it by then."""
+_FIRST_CHECK = 0.1
+"""Seconds until the first check: another thread that was handed a lease uses it by then."""
+
+
+_COUNTERS = (
+    "requests", "errors", "created", "closed_error", "closed_idle", "closed_lifetime", "closed_stale",
+    "closed_evicted", "closed_faces", "closed_clock", "closed_pool", "reconnects", "replays", "replayed_bytes",
+    "skipped", "wait_seconds", "timeouts", "rejected",
+)  # fmt: skip
 
 
 class PoolState:
-    """A pool in one process.
+    """The state of a pool in one process.
 
-    `lock` guards it all, but for what a lease has of its own, and is never held over I/O or a caller's code. Who needs
-    both takes the lease's lock first. Finalisers and signal handlers may run in the middle of what it guards, in the
-    very thread that holds it: what they call asks for that (`_is_inside`), and leaves the work to others then.
+    `lock` guards all fields except those of a lease, and is never held during I/O or a caller's code. Lock order: the
+    lock of a lease, then this one. Finalisers and signal handlers may run in the thread that holds the lock; methods
+    they call check that (`_is_inside`) and defer their work.
     """
 
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
         self.pid = os.getpid()
         self.lock = threading.RLock()
-        self.changed = Condition(self.lock)  # told of the pool's end, and then when a connection stops being busy
+        self.changed = Condition(self.lock)  # notified when the pool closes, then each time a connection becomes idle
         self.closing = False
-        self.patient = True  # False once closing has run out of time: no new socket is begun
+        self.accepts_connects = True  # False after `close` has timed out
         self.breaker = CircuitBreaker(settings.policy, settings.name, fail_fast=settings.fail_fast)
         self.connections = PooledConnections(settings.max_size, settings.limits)
-        self.returned: deque[Lease] = deque()  # finalisers put leases here: they may take no lock
-        self.counts: defaultdict[str, float] = defaultdict(float)
+        self.abandoned: deque[Lease] = deque()  # appended to by finalisers, which may take no lock
+        self.counters: defaultdict[str, float] = defaultdict(float)
         self._threads = threading.local()
         self.leases = LeaseQueue(
             settings.max_size,
@@ -69,20 +76,20 @@ class PoolState:
     # --- leases
 
     def acquire(self, key: Hashable | None, timeout: float, frame: FrameType) -> Lease:
-        """Wait for a lease, for the ``with`` block in that frame."""
+        """Acquire a lease for the ``with`` block in that frame, waiting if necessary."""
         lease, waiter, full = Lease(key, self.thread(), frame), None, None
         try:
             with self.lock:
                 if self.closing:
                     raise closed_error()
-                closed = self.reclaim_abandoned() if self.returned else None
+                closed = self.reclaim_abandoned() if self.abandoned else None
                 self.leases.named.expire()
                 if not self.leases.try_acquire(lease):
                     if self.settings.fail_fast and (cause := self.breaker.cause):
                         raise cause
                     if self.leases.is_full:
-                        full = LeaseReport.take(lease, self.leases)
-                        self.counts["rejected"] += 1
+                        full = LeaseReport.create(lease, self.leases)
+                        self.counters["rejected"] += 1
                     else:
                         waiter = self.leases.enqueue(lease)
             if closed:
@@ -91,7 +98,7 @@ class PoolState:
                 raise full.full()
             if waiter is not None:
                 self._wait_for_lease(waiter, Deadline(timeout))
-        except BaseException:  # Ctrl-C too: whatever it had come to is given back
+        except BaseException:  # Ctrl-C too: undo what was done
             with self.lock:
                 if waiter is not None:
                     self.leases.cancel(waiter)
@@ -100,80 +107,81 @@ class PoolState:
         return lease
 
     def _wait_for_lease(self, waiter: WaitingClient, deadline: Deadline) -> None:
-        began, pause = clock.monotonic(), _FIRST_LOOK
+        began, pause = clock.monotonic(), _FIRST_CHECK
         use: object = None
         try:
             while not waiter.wait(min(deadline.remaining(), pause)):
-                pause = _LOOK_EVERY
-                self._search()
+                pause = _CHECK_INTERVAL
+                self._collect_garbage()
                 with self.lock:
                     closed = self.reclaim_abandoned()
-                    if waiter.answered:  # (its wake-up call was interrupted)
+                    if waiter.ready:  # (a signal interrupted `wake`)
                         break
                     if self.closing:
                         raise closed_error()
-                    crowd = LeaseReport.take(waiter.lease, self.leases)
+                    crowd = LeaseReport.create(waiter.lease, self.leases)
                 self.close_connections(closed)
-                before, use = use, crowd.use
-                if crowd.would_wait_for_itself and (crowd.blocks or use == before):
+                before, use = use, crowd.usage
+                if crowd.is_deadlock and (crowd.entered_by_with or use == before):
                     raise self._timed_out(crowd.deadlock())
                 if cause := self.breaker.cause:
                     if self.settings.fail_fast or deadline.expired():
-                        raise cause from crowd.timeout()  # why nobody gives a lease back
+                        raise cause from crowd.timeout()  # the reason why no lease is released
                 elif deadline.expired():
                     raise self._timed_out(crowd.timeout())
         finally:
             self.add_stats(wait_seconds=clock.monotonic() - began)
-        if waiter.refused is not None:
-            raise waiter.refused
+        if waiter.error is not None:
+            raise waiter.error
 
     def _timed_out(self, error: PoolTimeout) -> PoolTimeout:
         self.add_stats(timeouts=1)
         return error
 
-    def _search(self) -> None:
-        """Have garbage collected, once, for each lease whose thread has ended: its socket may be part of it."""
+    def _collect_garbage(self) -> None:
+        """Collect garbage once for each lease whose thread has ended: its socket may be unreachable."""
         with self.lock:
-            lost = [lease for lease in self.leases.active if not lease.searched and lease.thread.ended]
+            lost = [lease for lease in self.leases.active if not lease.gc_checked and lease.thread.ended]
             for lease in lost:
-                lease.searched = True
+                lease.gc_checked = True
         if lost:
             gc.collect()
 
     def thread(self) -> PoolThread:
-        """The calling thread, as this pool knows it."""
+        """Return the calling thread as known to this pool."""
         try:
             return self._threads.thread  # type: ignore[no-any-return]  # a thread-local has no types
         except AttributeError:
-            life = self._threads.life = ThreadLife()
+            life = self._threads.life = ThreadToken()
             thread = self._threads.thread = PoolThread(life)
             return thread
 
     def check_lease(self, lease: Lease) -> None:
-        """Before a call on a lease that was flagged.
+        """Check whether a call on a lease with pending work may begin.
 
         Raises:
-            MisuseError, PoolClosed: it may not begin.
+            MisuseError: The lease was released.
+            PoolClosed: The pool is closed.
         """
-        if not lease.active or lease.ending:
+        if not lease.active or lease.releasing:
             raise MisuseError("this lease has ended: its socket was given back to the pool")
         if self.closing:
             raise closed_error()
 
     def _is_inside(self) -> bool:
-        """Whether this thread was interrupted, by a finaliser or a signal handler, while it holds the pool's lock."""
+        """Return whether this thread holds the pool's lock, so that a finaliser or signal handler is running."""
         return self.lock._is_owned()  # type: ignore[attr-defined, no-any-return]  # what threading.Condition asks it
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back, from any thread; where a call is under way, at its end."""
-        lease.ending = lease.flagged = True
+        """Release a lease, from any thread; a call in progress ends first."""
+        lease.releasing = lease.has_pending = True
         if self._is_inside():
-            self.returned.append(lease)
+            self.abandoned.append(lease)
         else:
             self.process_pending(lease)
 
     def process_pending(self, lease: Lease) -> None:
-        """Do what a lease was flagged for, unless a call is under way: the end of that one comes here too."""
+        """Process the pending work of a lease, unless a call is in progress: its end comes here too."""
         while lease.lock.try_acquire():
             try:
                 with self.lock:
@@ -182,45 +190,70 @@ class PoolState:
                 lease.lock.release()
             if closed:
                 self.close_connections(closed)
-            # Whoever flags it while we hold its lock cannot take that, and so leaves it to us.
-            if not (lease.ending and lease.active) and not (lease.connection and self.closing):
+            # A thread that adds work while we hold the lock cannot process it; check again before returning.
+            if not (lease.releasing and lease.active) and not (lease.connection and self.closing):
                 return
 
     def _process_pending(self, lease: Lease) -> ToClose:
-        """The same, for the holder of both locks; returns what is to be closed."""
-        closed = self.reclaim_abandoned() if self.returned else []
-        lease.flagged = False  # before it is looked at: who flags it from now on is seen above
+        """Process the pending work of a lease; return the connections to close. Requires both locks."""
+        closed = self.reclaim_abandoned() if self.abandoned else []
+        lease.has_pending = False  # first, so that work added from now on is seen by the caller
         if lease.interrupted:
             lease.interrupted = False
             closed += self.connections.reclaim(lease, lease.connection)
-        if lease.ending:
+        if lease.releasing:
             closed += self._release(lease)
         if self.closing:
-            lease.flagged = True
+            lease.has_pending = True
             closed += self._detach(lease)
-            if not self.patient:  # `close` is over: nobody else will let go of it
+            if not self.accepts_connects:  # `close` has returned, so close idle connections here
                 closed += [(idle, "pool") for idle in self.connections.pop_idle()]
             self.changed.notify_all()
         return closed
+
+    def forget(self, key: Hashable) -> None:
+        """Forget the stream of that name."""
+        with self.lock:
+            self.leases.named.forget(key)
+
+    def stats(self) -> dict[str, float]:
+        """Return the statistics, as `StreamPool.stats` describes them."""
+        with self.lock:
+            closed = self.reclaim_abandoned()
+        self.close_connections(closed)
+        with self.lock:
+            active, named, busy = self.leases.active, self.leases.named, self.busy
+            counters = {**dict.fromkeys(_COUNTERS, 0.0), **self.counters}
+            counters["requests"] += sum(lease.stream.sent for lease in active)
+            return {
+                **counters,
+                "busy": busy,
+                "idle": self.connections.size - busy,
+                "waiting": self.leases.waiting,
+                "leases": len(active),
+                "streams": len(named),
+                "stream_bytes": named.bytes,
+                "evicted_streams": named.evicted,
+            }
 
     def add_stats(self, **changes: float) -> None:
         """Add to the statistics."""
         with self.lock:
             for name, change in changes.items():
-                self.counts[name] += change
+                self.counters[name] += change
 
     def _release(self, lease: Lease) -> ToClose:
-        """End a lease; returns what is to be closed. The caller holds the lock."""
+        """End a lease; return the connections to close. Requires the lock."""
         if not lease.active:
             return []
-        self.counts["requests"] += lease.stream.sent
+        self.counters["requests"] += lease.stream.sent
         lease.stream.sent = 0
         closed = self._detach(lease)
         self.leases.release(lease)
         return closed
 
     def _detach(self, lease: Lease) -> ToClose:
-        """Part a lease from its connection; returns what is to be closed. The caller holds the lock."""
+        """Return a lease's connection to the pool; return the connections to close. Requires the lock."""
         connection, lease.connection = lease.connection, None
         if connection is None:
             return []
@@ -231,13 +264,13 @@ class PoolState:
             raise
 
     def reclaim_abandoned(self) -> ToClose:
-        """Take back the leases that finalisers have left; returns what is to be closed. The caller holds the lock."""
+        """Release the leases that finalisers have left; return the connections to close. Requires the lock."""
         closed: ToClose = []
-        while self.returned:
-            lease = self.returned.popleft()
-            if lease.dropped:  # nobody can be in a call
+        while self.abandoned:
+            lease = self.abandoned.popleft()
+            if lease.abandoned:  # no call can be in progress
                 closed += self._release(lease)
-            elif lease.lock.try_acquire():  # else the end of the call under way is its end
+            elif lease.lock.try_acquire():  # else it is released at the end of the call
                 try:
                     closed += self._release(lease)
                 finally:
@@ -247,21 +280,21 @@ class PoolState:
     # --- connections
 
     def connection_for(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
-        """The connection for an exchange, polled: the lease's own, else one from the shelf, else a new one."""
+        """Return a checked connection: the lease's own, else an idle one, else a new one."""
         connection, checked = lease.connection, False
         if connection is not None:
-            now = connection.taken = clock.boottime()
-            why = self.settings.limits.expired(connection, now) if connection.sound else "error"
+            now = connection.checked_out_at = clock.boottime()
+            why = self.settings.limits.expired(connection, now) if connection.usable else "error"
             if why is not None:
                 self._discard(lease, connection, why)
             elif self._is_alive(lease, connection, deadline):
                 return connection
             else:
-                checked = connection.may_be_dead(now, self.settings.limits.check_after)
+                checked = connection.needs_ping(now, self.settings.limits.check_after)
         try:
             found = self._checkout_or_connect(lease, caller, deadline, checked=checked)
         except BaseException:
-            lease.interrupted = lease.flagged = True  # a signal may have left something half taken
+            lease.interrupted = lease.has_pending = True  # a signal may have interrupted the hand-over
             raise
         if lease.stream.needs_replay_on(found):
             self.add_stats(reconnects=1)
@@ -269,7 +302,7 @@ class PoolState:
 
     def _is_alive(self, lease: Lease, connection: Connection, deadline: Deadline) -> bool:
         try:
-            self.settings.limits.confirm(connection, deadline)
+            self.settings.limits.check_alive(connection, deadline)
         except ConnectionLost as exc:
             self._discard(lease, connection, "stale")
             if from_outside(exc):
@@ -278,20 +311,20 @@ class PoolState:
         return True
 
     def _discard(self, lease: Lease, connection: Connection, why: str) -> None:
-        """Take a connection from its lease, which cannot go on with it."""
+        """Remove a connection that is no longer usable from its lease, and close it."""
         with self.lock:
             lease.connection = None
             self.connections.remove(connection)
         self.close_connections([(connection, why)])
 
     def _checkout_or_connect(self, lease: Lease, caller: object, deadline: Deadline, *, checked: bool) -> Connection:
-        """Find or dial a connection. After a check in vain no other is checked: a call waits for one pong at most."""
+        """Check out or open a connection. After a failed ping no other is pinged: a call waits for one pong at most."""
         check_after, thread = self.settings.limits.check_after, self.thread()
         if thread is not lease.thread:
             lease.shared = True
         while True:
             with self.lock:
-                if not lease.active:  # another thread, or a signal handler, has just ended it
+                if not lease.active:  # just released by another thread or a signal handler
                     self.check_lease(lease)
                 connection, closed = self.connections.checkout(lease.stream, thread, lease, unchecked=checked)
                 lease.connection = connection
@@ -299,11 +332,11 @@ class PoolState:
                 _log.debug("%s: reusing connection %d", self.settings.name, connection.epoch)
             if closed:
                 self.close_connections(closed)
-            if not self.patient:  # looked at last: `abort` does not see what is taken after it
+            if not self.accepts_connects:  # checked last: `abort` does not see a connection taken later
                 raise closed_error()
             if connection is None:
                 return self._connect_for(lease, thread, caller, deadline)
-            suspect = connection.may_be_dead(connection.taken, check_after)
+            suspect = connection.needs_ping(connection.checked_out_at, check_after)
             if (not suspect and connection.is_quiet()) or self._is_alive(lease, connection, deadline):
                 return connection
             checked = checked or suspect
@@ -323,68 +356,68 @@ class PoolState:
         return connection
 
     def _connected(self, lease: Lease, thread: PoolThread, connection: Connection | None) -> None:
-        """A dial has ended, with a connection or without one."""
+        """Record the end of an attempt to open a connection; None if it failed."""
         with self.lock:
             self.connections.add(connection, thread, lease)
             lease.connection = connection
             lease.pending = None
-            self.counts["created"] += connection is not None
+            self.counters["created"] += connection is not None
             if self.closing:
                 self.changed.notify_all()
 
     def _connect(self, lease: Lease, deadline: Deadline) -> Connection:
         def watch(pending: Pending) -> None:
             lease.pending = pending
-            if not self.patient:  # looked at last: `abort` does not see what is taken after it
+            if not self.accepts_connects:  # checked last: `abort` does not see a connection taken later
                 raise closed_error()
 
         return self.settings.connect(deadline, watch)
 
     def close_connections(self, closed: ToClose) -> None:
-        """Close what the shelf has taken out. Without the lock."""
+        """Close connections that were removed. Called without the lock."""
         if not closed:
             return
         for connection, reason in closed:
             _log.debug("%s: closing connection %d: %s", self.settings.name, connection.epoch, reason)
             connection.close_nowait()
-            self.connections.doomed.pop(connection, None)
+            self.connections.closing.pop(connection, None)
         for _, reason in closed:
             self.add_stats(**{f"closed_{reason}": 1})
 
     # --- the end
 
     def close(self, timeout: float) -> None:
-        """See `StreamPool.close`."""
+        """Close the pool, letting running calls end until the timeout."""
         deadline = Deadline(timeout)
-        self._refuse_newcomers()
+        self._refuse_new_calls()
         for connection in self._pop_idle():
             connection.close(max(min(deadline.remaining(), 1.0), 0.05))
-            self.connections.doomed.pop(connection, None)
-        self.changed.wait_for(lambda: True if self.is_idle or not self.patient else None, deadline)
-        self.patient = False
-        self._cut_off()
+            self.connections.closing.pop(connection, None)
+        self.changed.wait_for(lambda: True if self.is_idle or not self.accepts_connects else None, deadline)
+        self.accepts_connects = False
+        self._abort_calls()
         for connection in self._pop_idle():
             connection.close_nowait()
-            self.connections.doomed.pop(connection, None)
+            self.connections.closing.pop(connection, None)
 
     def abort(self) -> None:
-        """See `StreamPool.abort`. May be called by a signal handler or a finaliser, whatever that interrupts."""
+        """Close the pool at once. May be called by a signal handler or a finaliser."""
         self.closing = True
-        self.patient = False
-        self._cut_off()
+        self.accepts_connects = False
+        self._abort_calls()
         if self._is_inside():
-            return  # who waits looks twice a second; what is idle ends with the pool
+            return  # waiting callers check twice a second; idle connections end with the pool
         idle = self._pop_idle()
-        self._refuse_newcomers()
+        self._refuse_new_calls()
         for connection in idle:
             connection.discard()
-            self.connections.doomed.pop(connection, None)
-        self._cut_off()  # what began meanwhile
+            self.connections.closing.pop(connection, None)
+        self._abort_calls()  # calls that began meanwhile
 
-    def _refuse_newcomers(self) -> None:
+    def _refuse_new_calls(self) -> None:
         with self.lock:
             for lease in self.leases.active:
-                lease.flagged = True  # before `closing` is to be seen
+                lease.has_pending = True  # before `closing` becomes visible
             self.closing = True
             self.leases.fail_all(closed_error)
             closed = self.reclaim_abandoned()
@@ -395,8 +428,8 @@ class PoolState:
         for lease in out:
             self.process_pending(lease)
 
-    def _cut_off(self) -> None:
-        """End the calls under way. Takes no lock: each step is a single one."""
+    def _abort_calls(self) -> None:
+        """Abort the calls in progress. Takes no lock: each step is atomic."""
         for connection in list(self.connections.in_use):
             connection.abort()
         for lease in list(self.leases.active):
@@ -405,28 +438,44 @@ class PoolState:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no connection is in use or being dialled. The caller holds the lock."""
+        """Whether no connection is in use or being opened. Requires the lock."""
         return not self.connections.in_use and not self.connections.connecting
 
     def wait(self, seconds: float) -> None:
-        """Wait, or raise `PoolClosed` as soon as the pool is closed."""
+        """Wait before a retry; raise `PoolClosed` as soon as the pool is closed."""
         if self.changed.wait_for(lambda: self.closing or None, Deadline(seconds)):
             raise closed_error()
 
     def _pop_idle(self) -> list[Connection]:
-        """Take out what is idle, and what a signal has kept from being closed."""
+        """Remove and return the idle connections, and those whose closing a signal has interrupted."""
         with self.lock:
-            self.counts["closed_pool"] += len(self.connections.pop_idle())
-            return list(self.connections.doomed)
+            self.counters["closed_pool"] += len(self.connections.pop_idle())
+            return list(self.connections.closing)
 
     @property
     def busy(self) -> int:
-        """Connections in use this very moment, or being dialled. The caller holds the lock."""
+        """The number of connections serving a call or being opened. Requires the lock."""
         leases = [lease for lease in self.leases.active if lease.connection and lease.lock.holder]
         return len(leases) + len(self.connections.connecting)
 
+    def drop(self) -> list[Connection]:
+        """Close all connections of a garbage-collected pool and return them. Takes no lock and never waits."""
+        if self.closing or self.pid != os.getpid():
+            return []
+        dropped = self.connections.pop_idle()
+        for connection in dropped:
+            connection.discard()
+        for lease in list(self.leases.active):
+            if lease.connection is not None:
+                dropped.append(lease.connection)
+                if lease.lock.holder is None:
+                    lease.connection.discard()
+                else:
+                    lease.connection.abort()  # in use by a daemon thread at exit
+        return dropped
+
     def release_after_fork(self, *, hooked: bool) -> None:
-        """In a forked child: none of this is ours. No lock is taken: its holder may not exist here."""
+        """Release the parent's connections in a forked child. Takes no lock: its holder may not exist here."""
         for connection in [*self.connections.idle, *self.connections.in_use]:
             connection.release_after_fork(close=hooked)
         self.connections.idle.clear()
@@ -434,5 +483,5 @@ class PoolState:
 
 
 def closed_error() -> PoolClosed:
-    """What everybody gets once the pool is closed."""
+    """Return the error for calls on a closed pool."""
     return PoolClosed("the pool is closed")

@@ -1,7 +1,7 @@
-"""Requests as bytes: the members of their JSON object, checked and ready to be joined once.
+"""Building of requests: the members of their JSON object as bytes, validated, joined once when sent.
 
-Member names and order are the official SDK 0.6.0's. Base64 and ready JSON are put in as they are: encoding them a
-second time, as part of a larger object, is what costs most in a plain implementation.
+Member names and order are those of the official SDK 0.6.0. Base64 and JSON are inserted as bytes, because encoding them
+again as part of a larger object would dominate the cost of a request.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from .duration import Length, measure
 from .landmarks import serialize_landmarks
 from .media import Media, check_size, decode_base64
 
-__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "JSONParts", "RequestBuilder", "Request", "ServerEffect", "check_window"]
+__all__ = ["GET_JOB_DETAILS", "RESET_STREAM", "JSONParts", "Request", "RequestBuilder", "ServerEffect", "check_window"]
 
 JSONParts = tuple[Part, ...]
 """The members of a JSON object, without braces; their bytes joined are its text."""
 
 _AT_A_TIME = 48 * 1024
-"""Bytes of media encoded at a time: a multiple of three, so that no piece but the last is padded."""
+"""Bytes of media encoded at a time: a multiple of three, so that only the last piece is padded."""
 
 
 class _LazyBase64:
-    """Much data, encoded only where it is sent from: it is in memory once, and once in the frame.
+    """Large media, base64-encoded directly into the outgoing frame.
 
-    That is half the memory of three copies; and so little that glibc keeps it for the next one. What it gives back and
-    asks for anew, a page fault every 4096 bytes, takes four times as long as all the rest of a request.
+    This keeps two copies in memory instead of three. The smaller allocations are reused by the allocator, which avoids
+    page faults that would take four times as long as the rest of a request.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -64,10 +64,10 @@ class _LazyBase64:
 @safe_repr
 @attrs.frozen
 class ServerEffect:
-    """What a request does to what the server holds."""
+    """The effect of a request on the server's state for the connection."""
 
     audio: bool = False
-    """Whether an audio model hears it: only then does the server's window matter, and change."""
+    """Whether an audio model processes it; only then is the server's window used and changed."""
     length: Length | None = None
     """Length of its audio; None where it is unknown."""
     identifies: bool = False
@@ -83,14 +83,14 @@ class Request:
 
     members: JSONParts = attrs.field(repr=False)
     effect: ServerEffect | None = None
-    """None: nothing is left behind. So it is for text and landmarks."""
+    """None if the server keeps nothing, as for text and landmarks."""
     begins_stream: bool = False
-    """Whether the request is the first of a new stream: it empties the server's window, and is heard without it."""
+    """Whether the request is the first of a new stream: it empties the server's window first."""
     any_reply: bool = False
-    """Whether the server may answer with any object: it has no data."""
+    """Whether any object may be the reply, as for a request without data."""
 
     def beginning_stream(self, reset: object) -> Request:
-        """Return this request as the first of a new stream, where ``reset`` says so.
+        """Return this request as the first of a new stream if ``reset`` is True.
 
         Raises:
             InputError: ``reset`` is neither True nor False.
@@ -102,7 +102,7 @@ class Request:
         return attrs.evolve(self, effect=self.effect or ServerEffect(), begins_stream=True)
 
     def with_reset(self) -> JSONParts:
-        """Its members, with the order to empty the window first."""
+        """Return the members with ``reset_stream`` in front."""
         return (*RESET_STREAM.members, b",", *self.members)
 
 
@@ -115,15 +115,15 @@ _AUDIO_MODELS = frozenset({ModelType.BURST, ModelType.PROSODY})
 def _base64(data: Media) -> Part:
     if len(data) < LARGE:
         return pybase64.b64encode(data)
-    # Every attempt is to send what was given: what the caller may change meanwhile is copied.
+    # Copied, so that every attempt sends the same even if the caller changes the data meanwhile.
     return _LazyBase64(bytes(data))
 
 
 def check_window(stream_window_ms: object) -> int | float | None:
-    """Return the length of the server's sliding window, milliseconds.
+    """Return the length of the server's sliding window in milliseconds; None for the server's default.
 
     Raises:
-        InputError: not a number from 500 to 10000 (the official reference), or None for the server's 5000.
+        InputError: The value is neither None nor a number from 500 to 10000 (the official reference).
     """
     if stream_window_ms is None:
         return None
@@ -137,7 +137,7 @@ def check_window(stream_window_ms: object) -> int | float | None:
 @safe_repr
 @attrs.frozen
 class RequestBuilder:
-    """What every payload of a socket says besides its data: configurations and window, checked and written once."""
+    """A builder of requests: configurations and window are validated and serialized once per socket."""
 
     configs: tuple[ModelConfigBase, ...]
     stream_window_ms: int | float | None
@@ -155,10 +155,10 @@ class RequestBuilder:
     def create(
         cls, configs: object, stream_window_ms: object, max_payload_size: int, owner: str = "Socket"
     ) -> RequestBuilder:
-        """Check and write configurations.
+        """Validate and serialize configurations.
 
         Raises:
-            InputError: configurations or window are not what is accepted.
+            InputError: The configurations or the window are not valid.
         """
         checked = check_configs(configs)
         window = check_window(stream_window_ms)
@@ -166,7 +166,7 @@ class RequestBuilder:
             models = b',"models":' + orjson.dumps(serialize_configs(checked))
         except InputError:
             raise
-        except FOREIGN as exc:  # of configurations of the caller's own classes
+        except FOREIGN as exc:  # from configurations of the caller's classes
             if from_handler(exc):
                 raise
             raise InputError(f"configs cannot be written as JSON: {exc}") from exc
@@ -177,36 +177,37 @@ class RequestBuilder:
         return cls(checked, window, max_payload_size, owner, audio, identifies, tail)
 
     def with_configs(self, configs: Iterable[ModelConfigBase] | None) -> RequestBuilder:
-        """These, or the configurations of one call in their place (None: these)."""
+        """Return a builder with the configurations of one call; None for this one."""
         if configs is None:
             return self
         return RequestBuilder.create(configs, self.stream_window_ms, self.max_payload_size, "Payload")
 
     def media(self, media: Media, name: str = "data") -> Request:
-        """A payload of raw media, base64-encoded here. The size was checked when it was read.
+        """Return a request with raw media, base64-encoded here. (Its size was checked when it was read.)
 
         Raises:
-            InputError: an audio model is configured, and this is a WAV file without samples.
+            InputError: An audio model is configured, and this is a WAV file without samples.
         """
-        length = self._length(media, name)  # first: it may need the media once more
+        length = self._length(media, name)  # first: it raises for files without audio
         kept = self.audio  # for its window
         return self._media_request(pybase64.b64encode(media) if kept else _base64(media), length)
 
     def base64_media(self, bytes_data: object) -> Request:
-        """A payload of media that is base64 already.
+        """Return a request with media that is base64 already.
 
         Raises:
-            InputError: it is not, it is empty, or larger than ``max_payload_size`` once decoded; else as for `media`.
+            InputError: The data is not base64, empty, or larger than ``max_payload_size`` once decoded; or as for
+                `media`.
         """
         encoded, media = decode_base64(bytes_data, self.max_payload_size)
         return self._media_request(encoded, self._length(media, "bytes_data"))
 
     def text(self, text: object) -> Request:
-        """A payload of plain text for the language model.
+        """Return a request with plain text for the language model.
 
         Raises:
-            InputError: another model is configured (the official text); not a str, blank, too large, or not
-                writable as UTF-8.
+            InputError: Another model is configured (the official text), or the text is not a str, blank, too large, or
+                not valid Unicode.
         """
         self._require_only(LanguageConfig, "send_text")
         if not isinstance(text, str):
@@ -219,16 +220,16 @@ class RequestBuilder:
         except TypeError as exc:
             if from_handler(exc):
                 raise
-        if written is None:  # (raised here, for the error of older versions of orjson keeps the text)
+        if written is None:  # (raised here, since the error of older versions of orjson keeps the text)
             raise InputError("text holds lone surrogates, which UTF-8 cannot write")
         check_size("text", len(written) - 2, self.max_payload_size)
         return Request((b'"data":', written, self._suffix[True]))
 
     def facemesh(self, landmarks: object) -> Request:
-        """A payload of facemesh landmarks.
+        """Return a request with facemesh landmarks.
 
         Raises:
-            InputError: another model is configured (the official text); else as `serialize_landmarks` says.
+            InputError: Another model is configured (the official text), or the landmarks are not valid.
         """
         self._require_only(FacemeshConfig, "send_facemesh")
         written = serialize_landmarks(landmarks)

@@ -1,4 +1,4 @@
-"""Replies: the JSON object received, with what people look for in it within reach."""
+"""Replies: the JSON object received, with methods to read it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SCORES = ("emotions", "facs", "descriptions", "sentiment", "toxicity")
 
 
 class StreamResponse(dict[str, Any]):
-    """A reply of the server: a ``dict`` equal to the JSON object received, with readers on top.
+    """A reply of the server: a ``dict`` equal to the JSON object received, with methods to read it.
 
-    The readers take the reply as it is: a null model, a list where an object should be, a score that is no number
-    are passed over, never an error.
+    The methods skip anything that has an unexpected shape: a null model, a list in place of an object, a score that is
+    not a number.
 
     Copies, ``|`` and `pickle` keep the class and the attributes below. JSON holds the received object alone, so write
     ``emulated`` beside it, as ``hume-sync send --json`` does, and give it back when reading::
@@ -39,24 +39,24 @@ class StreamResponse(dict[str, Any]):
         reply = StreamResponse(saved["reply"], emulated=saved["emulated"])
 
     Args:
-        body: the JSON object, or another reply, whose attributes are taken over.
-        emulated: whether the scores are invented; None: as ``body`` says, else False.
-        **members: more members of the object.
+        body: The JSON object, or another reply, whose attributes are taken over.
+        emulated: Whether the scores are invented; None: as ``body`` says, else False.
+        **members: More members of the object.
 
     Raises:
         InputError: ``body`` is no object, or ``emulated`` is neither True, False nor None.
 
-    Scores say how likely people are to perceive an expression; they are not read-outs of what somebody feels. They
+    Scores say how likely people are to perceive an expression; they are not read-outs of what a person feels. They
     lie mostly between 0 and 1, but need not.
 
     Attributes:
         emulated: True when the reply comes from the local server: its scores are invented.
-        attempts: how often the request was sent, or tried to be; one more than ``max_attempts`` at most: see
+        attempts: How often the request was sent, or tried to be; one more than ``max_attempts`` at most: see
             `RetryPolicy`.
-        window_state: what the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
+        window_state: What the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
             same, after its context was replayed on a new connection; "cold", nothing, for the context was lost.
             None without an audio model.
-        clock_offset: seconds added to the times of burst and prosody, so that they count from the stream's
+        clock_offset: Seconds added to the times of burst and prosody, so that they count from the stream's
             beginning rather than the connection's; None where an unknown length of audio makes that impossible.
     """
 
@@ -122,7 +122,7 @@ class StreamResponse(dict[str, Any]):
         return self
 
     def shift_times(self, offset: Fraction) -> None:
-        """Move the times of the audio models by so many seconds; what is no time is left alone."""
+        """Shift the times of the audio models by some seconds; leave what is not a time unchanged."""
         self.clock_offset = float(offset)
         if not offset:
             return
@@ -142,10 +142,10 @@ class StreamResponse(dict[str, Any]):
         It is empty when nothing was predicted. NaN does not count, unless an emotion has no other score.
 
         Args:
-            model: a model's name, or `ModelType`.
+            model: A model's name, or `ModelType`.
 
         Raises:
-            InputError: there is no such model, in the protocol or in this reply.
+            InputError: There is no such model, in the protocol or in this reply.
         """
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
@@ -160,8 +160,8 @@ class StreamResponse(dict[str, Any]):
         """Return the ``n`` highest of `emotions` as (name, score), highest first and NaN last.
 
         Args:
-            n: how many at most; a whole number from 0.
-            model: as for `emotions`.
+            n: How many at most; a whole number from 0.
+            model: As for `emotions`.
 
         Raises:
             InputError: ``n`` is no such number, or there is no such model.
@@ -170,7 +170,7 @@ class StreamResponse(dict[str, Any]):
         return ranked[: _count(n)]
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One flat dict a score, for tables: the same keys in each, None where they do not apply.
+        """Return one flat dict per score, for tables: the same keys in each, None where they do not apply.
 
         Keys: ``model``, ``segment`` (index of the prediction), ``kind`` ("emotions", "facs", "descriptions",
         "sentiment", "toxicity"), ``t_start`` and ``t_end`` (seconds), ``face_id``, ``text``, ``name``, ``score``,
@@ -209,7 +209,7 @@ class StreamResponse(dict[str, Any]):
         return "; ".join(models) or None
 
     def _models(self) -> list[str]:
-        """The protocol's models, and those of the server's own that this reply holds."""
+        """Return the models of the protocol, and the other models that this reply contains."""
         own = (name for name, body in self.items() if name not in _NO_MODELS and isinstance(body, dict | None))
         return [*MODELS, *own]
 
@@ -235,7 +235,7 @@ class StreamResponse(dict[str, Any]):
                     yield name, segment, prediction
 
     def __str__(self) -> str:
-        """A small table: the five highest emotions of each model, warnings, and whether they are emulated."""
+        """Return a small table: the five highest emotions of each model, warnings, and whether they are emulated."""
         lines = []
         for model in self._models():
             if top := self.top(5, model):
@@ -262,7 +262,7 @@ def _scores(prediction: dict[str, Any], kind: str) -> Iterator[tuple[str, float]
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    """Whether it can be calculated with; NaN can, a bool or an integer beyond the range of a float cannot."""
+    """Return whether it can be calculated with: NaN can, a bool or an integer beyond the range of a float cannot."""
     return isinstance(value, float) or (type(value) is int and value.bit_length() <= _LARGEST)
 
 
@@ -284,7 +284,7 @@ def _count(n: object) -> int:
 
 
 def _times(prediction: dict[str, Any]) -> tuple[Any, Any]:
-    """Begin and end in seconds: a range (burst, prosody), or one moment (a frame of a video)."""
+    """Return begin and end in seconds, of a range (burst, prosody) or of one moment (a frame of a video)."""
     time = prediction.get("time")
     if isinstance(time, dict):
         return time.get("begin"), time.get("end")
@@ -292,5 +292,5 @@ def _times(prediction: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def printable(text: str) -> str:
-    """Text of a server, fit for a terminal: no escape sequences, no line ends."""
+    """Return a server's text without escape sequences and line ends, safe for a terminal."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -31,15 +31,15 @@ class Wav:
         A data size of 0 or 0xFFFFFFFF (a stream written to a pipe), or one beyond the file's end, means: to the end.
 
         Args:
-            data: all of it.
-            name: what an error calls it; without a name, nothing is refused.
+            data: All of it.
+            name: What an error calls it; without a name, nothing is refused.
 
         Returns:
             None for anything else: damaged files, formats whose frames have no fixed size (see `WavFormat`), and
             files that decoders read differently, such as those with two data chunks.
 
         Raises:
-            InputError: it is a WAV file without samples, or without their format.
+            InputError: It is a WAV file without samples, or without their format.
         """
         source = Memory(data)
         if (found := _found(source, name)) is None:
@@ -92,17 +92,17 @@ class WavStream:
         """Read the head of a WAV file, from where the file object stands up to its samples.
 
         Args:
-            file: a binary file object. One that cannot seek (a pipe) is only read forwards: wrap it in `Rereadable`
+            file: A binary file object. One that cannot seek (a pipe) is only read forwards: wrap it in `Rereadable`
                 if it may be something else than WAV.
-            name: what an error calls it; without a name, no WAV file is refused.
+            name: What an error calls it; without a name, no WAV file is refused.
 
         Returns:
             None for what `Wav.parse` takes for no WAV; then a file that can seek, or a `Rereadable`, stands where it
             stood. Of a file that cannot seek, what is behind its first samples is not looked at.
 
         Raises:
-            OSError: the file cannot be read.
-            InputError: it does not read as bytes, or is a WAV file without samples, or without their format.
+            OSError: The file cannot be read.
+            InputError: It does not read as bytes, or is a WAV file without samples, or without their format.
         """
         source = File(file, name or "the file")
         found = _found(source, name)
@@ -119,8 +119,8 @@ class WavStream:
         call goes on behind it.
 
         Raises:
-            OSError: the file cannot be read.
-            InputError: it does not read as bytes.
+            OSError: The file cannot be read.
+            InputError: It does not read as bytes.
         """
         step = self.format.step(seconds)
         while samples := self._source.read(min(step, self._left)):

@@ -1,11 +1,11 @@
-"""The server's sliding audio window, remembered: what a new connection must hear to know what the last one knew.
+"""A copy of the server's sliding audio window: the audio to replay on a new connection.
 
 A v0 server keeps, with the connection, the audio that its audio models look back on. `StreamWindow` keeps the payloads
-that make it up. It is pure: no lock, no clock, no connection; whoever holds the stream's lock is its only user.
+that make it up. It has no lock, clock or connection, and is guarded by the stream's lock.
 
-Every accepted payload has a number, and so has every reset. A connection is described by the last number it has heard,
-so one comparison tells whether it is up to date, can be brought there by the payloads behind that number, or must
-forget what it knows and hear the whole window.
+Every accepted payload and every reset has a number, its position. A connection is described by the last position that
+its server has received. Comparing positions tells whether the connection is up to date, lacks the last payloads, or
+needs a reset and the whole window.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from .requests import JSONParts
 __all__ = ["DEFAULT_WINDOW_MS", "ReplayPlan", "StreamWindow", "WindowItem"]
 
 DEFAULT_WINDOW_MS = 5000
-"""The server's own length where a stream names none (the official reference)."""
+"""The server's default length (the official reference)."""
 
 _MAX_BYTES = 8 * 2**20
-"""Bytes of payloads, as sent, kept for one stream."""
+"""Limit on the bytes of payloads, as sent, kept for one stream."""
 
 _MAX_PAYLOADS = 100
-"""Payloads kept for one stream: ten seconds in tenths. More would cost a new connection more than they are worth."""
+"""Limit on the payloads kept for one stream: ten seconds in tenths. Replaying more would take too long."""
 
 _OVERHEAD = 1000
-"""Bytes of memory of a window without payloads, about."""
+"""Approximate bytes of memory of a window without payloads."""
 
 _OVERHEAD_OF_A_PAYLOAD = 200
-"""Bytes of memory of a payload beyond those that are sent, about."""
+"""Approximate bytes of memory of a payload beyond those that are sent."""
 
 
 @safe_repr
 @attrs.frozen
 class WindowItem:
-    """One payload the server has accepted."""
+    """A payload that the server has accepted."""
 
     number: int
     members: JSONParts = attrs.field(repr=False)
@@ -58,14 +58,14 @@ class WindowItem:
 @safe_repr
 @attrs.frozen
 class ReplayPlan:
-    """What a connection needs before the next payload of audio."""
+    """The replay that a connection needs before the next payload of audio."""
 
     replay: tuple[WindowItem, ...]
-    """To be sent first, oldest first."""
+    """The payloads to send, oldest first."""
     reset: bool
-    """Whether the first request of these, or the payload itself, must empty what the server holds."""
+    """Whether the first request, of these or the next payload, must reset the server's window."""
     complete: bool
-    """False: part of the context is lost for good, so none of it is replayed."""
+    """False if part of the context is lost, so that none of it is replayed."""
 
 
 @safe_repr
@@ -73,8 +73,8 @@ class StreamWindow:
     """The payloads inside the server's window, and the numbers by which connections are compared.
 
     Args:
-        length_ms: length of the window in milliseconds of media; None: the server's default.
-        preserve: False keeps nothing: a change of connection then always loses the context.
+        length_ms: The length of the window in milliseconds of media; None for the server's default.
+        preserve: Whether payloads are kept; if not, a change of connection loses the context.
     """
 
     def __init__(self, length_ms: float | None = None, *, preserve: bool = True) -> None:
@@ -82,23 +82,23 @@ class StreamWindow:
         self._preserve = preserve
         self._items: deque[WindowItem] = deque()
         self._bytes = 0
-        self._origin = 0  # the number from which on the items, and nothing else, are the context
-        self._lost = False  # whether the context since the last reset is more than the items
-        self._given_up = False  # whether it is nothing, for what it was cannot be replayed
-        self.number = 0
-        """Of the last accepted payload or reset."""
+        self._origin = 0  # from this position on the items are the whole context
+        self._lost = False  # whether context since the last reset was dropped
+        self._context_lost = False  # whether the context could not be replayed
+        self.position = 0
+        """The number of the last accepted payload or reset."""
 
     def append(self, members: JSONParts, length: Length | None) -> None:
-        """Remember a payload that the server has accepted; forget what has certainly left the window."""
-        self.number += 1
-        self._given_up = False
-        item = WindowItem(self.number, members, length)
+        """Append a payload that the server has accepted; drop those that have certainly left the window."""
+        self.position += 1
+        self._context_lost = False
+        item = WindowItem(self.position, members, length)
         self._items.append(item)
         self._bytes += item.size
         while len(self._items) > 1 and self._fills_the_window(list(self._items)[1:]):
             self._drop_oldest()
         if self._fills_the_window(self._items):
-            self._lost = False  # nothing older matters any more
+            self._lost = False  # nothing older matters
         while self._bytes > _MAX_BYTES or not self._preserve or len(self._items) > _MAX_PAYLOADS:
             self._drop_oldest()
             self._lost = True
@@ -106,31 +106,31 @@ class StreamWindow:
                 break
 
     def reset(self) -> None:
-        """The caller empties the window: nothing before this is context any more."""
-        self.number += 1
+        """Empty the window."""
+        self.position += 1
         self._items.clear()
         self._bytes = 0
-        self._lost = self._given_up = False
-        self._origin = self.number
+        self._lost = self._context_lost = False
+        self._origin = self.position
 
     def mark_lost(self) -> None:
-        """What is remembered cannot be replayed: forget it. The next payload starts from nothing, whatever it takes."""
+        """Empty the window because it cannot be replayed: the next payload has no context."""
         self.reset()
-        self._given_up = True
+        self._context_lost = True
 
-    def replay_plan(self, heard: int | None) -> ReplayPlan:
-        """What a connection needs.
+    def replay_plan(self, position: int | None) -> ReplayPlan:
+        """Return the replay that a connection needs.
 
         Args:
-            heard: the number of this stream that the connection has heard last; None for a connection that has
-                heard nothing of this stream, or something else since.
+            position: The position of this stream that the connection's server has reached; None if its window does not
+                hold this stream.
         """
-        if self._given_up:
+        if self._context_lost:
             return ReplayPlan((), reset=True, complete=False)
-        if heard == self.number:
+        if position == self.position:
             return ReplayPlan((), reset=False, complete=True)
-        behind = [item for item in self._items if heard is not None and item.number > heard]
-        if heard is not None and heard >= self._origin and len(behind) == self.number - heard:
+        behind = [item for item in self._items if position is not None and item.number > position]
+        if position is not None and position >= self._origin and len(behind) == self.position - position:
             return ReplayPlan(tuple(behind), reset=False, complete=True)
         if self._lost:
             return ReplayPlan((), reset=True, complete=False)
@@ -138,17 +138,17 @@ class StreamWindow:
 
     @property
     def items(self) -> tuple[WindowItem, ...]:
-        """What would be replayed on a new connection, oldest first."""
+        """The payloads that would be replayed on a new connection, oldest first."""
         return tuple(self._items)
 
     @property
     def seconds(self) -> Fraction | None:
-        """Length of the audio remembered; None with a payload whose length is unknown."""
+        """Seconds of audio in the window; None if the length of a payload is unknown."""
         lengths = [item.length.seconds for item in self._items if item.length is not None]
         return sum(lengths, Fraction(0)) if len(lengths) == len(self._items) else None
 
     def _fills_the_window(self, items: Iterable[WindowItem]) -> bool:
-        # A payload of unknown length counts for nothing: the others must fill the window without it.
+        # A payload of unknown length counts as zero: the others must fill the window without it.
         seconds = sum((item.length.at_least for item in items if item.length), Fraction(0))
         return seconds * 1000 >= Fraction(str(self._length_ms))
 
@@ -157,17 +157,17 @@ class StreamWindow:
 
     @property
     def has_context(self) -> bool:
-        """Whether there is anything to lose, if it were only the fact that something was lost before."""
-        return bool(self._items) or self._lost or self._given_up
+        """Whether there is context, or context was lost."""
+        return bool(self._items) or self._lost or self._context_lost
 
     @property
     def memory(self) -> int:
-        """Bytes of memory that it takes, about. They are not counted anew: this costs nothing."""
+        """Approximate bytes of memory that it takes, in constant time."""
         return _OVERHEAD + self._bytes + len(self._items) * _OVERHEAD_OF_A_PAYLOAD
 
     def __bool__(self) -> bool:
-        """Whether anything would be replayed."""
+        """Return whether anything would be replayed."""
         return bool(self._items)
 
     def __repr__(self) -> str:
-        return f"<StreamWindow {len(self._items)} payloads, {self._bytes} bytes, number {self.number}>"
+        return f"<StreamWindow {len(self._items)} payloads, {self._bytes} bytes, number {self.position}>"

@@ -381,7 +381,7 @@ def test_a_fault_ends_in_time_within_bounds_as_the_right_error_and_leaves_the_so
     else:
         socket_.__enter__()
         (proxy.on_request if fault.place == "request" else proxy.on_reply)(fault.play)
-    before = cast(DedicatedProvider, socket_._source)._connection
+    before = cast(DedicatedProvider, socket_._provider)._connection
 
     tracemalloc.start()
     started = time.monotonic()
@@ -404,14 +404,14 @@ def test_a_fault_ends_in_time_within_bounds_as_the_right_error_and_leaves_the_so
 
     if fault.keeps_connection:
         assert before is not None
-        assert before.sound
+        assert before.usable
         assert socket_.epoch == before.epoch
     elif before is not None:
-        assert not before.sound
+        assert not before.usable
         assert byte_stream(before).fileno() == -1
 
     if fault.scheme == "ws":
-        socket_._source.breaker.record_success()  # a refusal counts for 5 s, which are over
+        socket_._provider.breaker.record_success()  # a refusal counts for 5 s, which are over
         assert outcome(socket_, "once more") is None  # its own reply: payload_id says so
     socket_.close()
 

@@ -375,7 +375,7 @@ def test_the_prober_waits_out_its_back_off(scene: Make, monkeypatch: pytest.Monk
     s = scene()
     s.gate.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=0.05))
     s.gate.wait_for_turn("prober", Deadline(5))
-    assert s.gate._not_before <= time.monotonic()
+    assert s.gate._next_probe_at <= time.monotonic()
     assert s.gate.retry_delay("prober") == 0
 
 
@@ -383,7 +383,7 @@ def test_many_that_fail_at_once_count_as_one_failure(scene: Make) -> None:
     s = scene(RetryPolicy(initial=0.001, maximum=3600))
     for caller in range(64):
         s.gate.record_failure(caller, refused())
-    assert s.gate._not_before - time.monotonic() <= 0.001
+    assert s.gate._next_probe_at - time.monotonic() <= 0.001
 
 
 def test_where_nobody_tries_again_nobody_waits(scene: Make) -> None:

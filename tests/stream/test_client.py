@@ -53,7 +53,7 @@ def test_server_and_key_come_from_the_environment_unless_given(
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "")
     if variable == "HUME_BASE_URL":
-        with pytest.raises(ConfigurationError, match="no server is named"):
+        with pytest.raises(ConfigurationError, match="no server given"):
             HumeStreamClient()
     else:
         assert not HumeStreamClient(base_url=URL)._endpoint.private

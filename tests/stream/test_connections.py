@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, ClassVar, cast
 
 import pytest
 
 from hume_sync.stream.connection import Connection
-from hume_sync.stream.connections import ToClose, PooledConnections
-from hume_sync.stream.executor import Stream
+from hume_sync.stream.connections import PooledConnections, ToClose
 from hume_sync.stream.limits import Limits
+from hume_sync.stream.stream import Stream
 from tests.clocks import Clock
 
 THREAD, OTHER = object(), object()
@@ -35,13 +36,23 @@ class Silent:
     def discard(self) -> None: ...
 
 
-def dial(shelf: PooledConnections, clock: Clock, /, **attributes: Any) -> Connection:
+def dial(
+    shelf: PooledConnections,
+    clock: Clock,
+    /,
+    holds: tuple[object, int] | None = None,
+    audio_clock: Fraction | None = Fraction(0),
+    **attributes: Any,
+) -> Connection:
     """A new connection, idle."""
     assert shelf.size < 9
     connection = leased(shelf)
-    connection.born = connection.idle_since = connection.heard = clock.now
+    connection.created_at = connection.last_used_at = connection.last_received_at = clock.now
     for name, value in attributes.items():
         setattr(connection, name, value)
+    connection.server_state.audio_clock = audio_clock
+    if holds is not None:
+        connection.server_state.set_position(*holds)
     assert put_back(shelf, connection) == []
     return connection
 
@@ -57,7 +68,7 @@ def leased(shelf: PooledConnections) -> Connection:
 def put_back(shelf: PooledConnections, connection: Connection) -> ToClose:
     """The lease of the named stream that the connection holds is over."""
     mine = stream()
-    mine.token = connection.holds[0] if connection.holds else mine.token
+    mine.token = connection.server_state._window_token or mine.token
     return shelf.checkin(connection, mine, kept=True)
 
 
@@ -79,18 +90,18 @@ def test_a_picked_connection_is_leased_and_not_picked_again(clock: Clock) -> Non
     assert shelf.checkout(stream(), THREAD, THREAD)[0] is connection
     assert shelf.checkout(stream(), OTHER, OTHER)[0] is None
     assert shelf.size == 2
-    assert connection.last_user is THREAD
+    assert connection.last_thread is THREAD
 
 
 def test_the_one_that_holds_the_stream_comes_first_then_the_threads_own_then_the_one_used_last(clock: Clock) -> None:
     mine = stream()
     mine.connection = leased(make())
     shelf = make()
-    holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
-    own = dial(shelf, clock, last_user=THREAD)
-    early = dial(shelf, clock, last_user=OTHER)
+    holding = dial(shelf, clock, holds=(mine.token, 3), last_thread=OTHER)
+    own = dial(shelf, clock, last_thread=THREAD)
+    early = dial(shelf, clock, last_thread=OTHER)
     clock.now += 1
-    late = dial(shelf, clock, last_user=OTHER)
+    late = dial(shelf, clock, last_thread=OTHER)
     order = [shelf.checkout(mine, THREAD, THREAD)[0] for _ in range(5)]
     assert order == [holding, own, late, early, None]
 
@@ -99,14 +110,14 @@ def test_a_connection_whose_clock_nobody_knows_serves_the_stream_it_holds_alone(
     mine = stream()
     mine.connection = leased(make())
     shelf = make()
-    unknown = dial(shelf, clock, clock=None, holds=(mine.token, 1))
+    unknown = dial(shelf, clock, audio_clock=None, holds=(mine.token, 1))
     assert shelf.checkout(stream(), THREAD, THREAD)[0] is None
     assert shelf.checkout(mine, THREAD, THREAD)[0] is unknown
 
 
 def test_where_there_is_no_room_one_that_cannot_serve_makes_way(clock: Clock) -> None:
     shelf = make(size=1)
-    unknown = dial(shelf, clock, clock=None, holds=(object(), 1))
+    unknown = dial(shelf, clock, audio_clock=None, holds=(object(), 1))
     assert shelf.checkout(stream(), THREAD, THREAD) == (None, [(unknown, "evicted")])
     assert shelf.size == 1
 
@@ -116,10 +127,10 @@ def test_max_idle_is_looked_at_when_a_connection_is_taken_and_when_another_comes
     old = dial(shelf, clock)
     clock.now += 50
     assert shelf.checkout(stream(), THREAD, THREAD) == (old, [])
-    old.idle_since = clock.now  # it was used
+    old.last_used_at = clock.now  # it was used
     young = dial(shelf, clock)
     clock.now += 51
-    old.idle_since = clock.now
+    old.last_used_at = clock.now
     assert put_back(shelf, old) == [(young, "idle")]
     clock.now += 51
     assert shelf.checkout(stream(), THREAD, THREAD) == (None, [(old, "idle")])
@@ -160,8 +171,9 @@ def test_the_end_of_a_lease_takes_out_what_nobody_else_may_use(clock: Clock, kep
     mine = stream()
     shelf = make()
     faces, unknown, good = leased(shelf), leased(shelf), leased(shelf)
-    faces.faces_of = mine.token
-    unknown.clock, unknown.holds = None, (mine.token, 1)
+    faces.server_state.faces_token = mine.token
+    unknown.server_state.audio_clock = None
+    unknown.server_state.set_position(mine.token, 1)
     assert shelf.checkin(faces, mine, kept=kept) == [(faces, "faces")]
     assert shelf.checkin(unknown, mine, kept=kept) == ([] if kept else [(unknown, "clock")])
     assert shelf.checkin(good, mine, kept=kept) == []
@@ -206,11 +218,11 @@ def test_one_that_need_not_be_checked_is_taken_rather_than_the_threads_own_but_n
     mine = stream()
     mine.connection = leased(make())
     shelf = make(check_after=15.0)
-    holding = dial(shelf, clock, holds=(mine.token, 3), last_user=OTHER)
-    own = dial(shelf, clock, last_user=THREAD)
-    other = dial(shelf, clock, last_user=OTHER)
+    holding = dial(shelf, clock, holds=(mine.token, 3), last_thread=OTHER)
+    own = dial(shelf, clock, last_thread=THREAD)
+    other = dial(shelf, clock, last_thread=OTHER)
     clock.now += 15
-    fresh = dial(shelf, clock, last_user=OTHER)
+    fresh = dial(shelf, clock, last_thread=OTHER)
     order = [shelf.checkout(mine, THREAD, THREAD)[0] for _ in range(5)]
     assert order == [holding, fresh, own, other, None]
 
@@ -232,4 +244,4 @@ def test_a_connection_knows_when_it_was_taken(clock: Clock) -> None:
     connection = dial(shelf, clock)
     clock.now += 3
     shelf.checkout(stream(), THREAD, THREAD)
-    assert connection.taken == clock.now
+    assert connection.checked_out_at == clock.now

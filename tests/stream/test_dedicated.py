@@ -16,8 +16,8 @@ from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Sockets, Watch
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.dedicated import DedicatedProvider
-from hume_sync.stream.executor import Stream
 from hume_sync.stream.limits import Limits
+from hume_sync.stream.stream import Stream
 from tests.internals import raw_socket
 
 
@@ -32,7 +32,7 @@ def stream() -> Stream:
 
 
 def take(source: DedicatedProvider, stream: Stream) -> Connection:
-    return source.acquire(stream, object(), Deadline(5))
+    return source.acquire(Deadline(5))
 
 
 def test_one_connection_is_made_and_kept(source: DedicatedProvider, stream: Stream, hume_emulator: Emulator) -> None:
@@ -52,7 +52,7 @@ def test_one_that_has_gone_is_replaced(
     raw_socket(first).recv(1, socket.MSG_PEEK)  # until the news is here
     second = take(source, stream)
     assert second is not first
-    assert not first.sound
+    assert not first.usable
     source.close(1)
 
 
@@ -107,7 +107,7 @@ def test_a_connection_made_while_it_is_closed_is_let_go_of(hume_client: HumeStre
     sole = DedicatedProvider(close_meanwhile, RetryPolicy(), Limits())
     with pytest.raises(MisuseError, match="closed"):
         take(sole, stream)
-    assert not made[0].sound
+    assert not made[0].usable
     assert stream.epoch is None
 
 
@@ -146,9 +146,11 @@ def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
 
 def test_the_end_of_a_call_leaves_the_connection_and_what_it_holds(source: DedicatedProvider, stream: Stream) -> None:
     connection = take(source, stream)
-    connection.holds, connection.clock = (stream.token, 3), Fraction(4)
+    connection.server_state.set_position(stream.token, 3)
+    connection.server_state.audio_clock = Fraction(4)
     source.add_stats(requests=1)
     source.after_call()
     again = take(source, stream)
-    assert (again.holds, again.clock) == ((stream.token, 3), Fraction(4))
+    assert again.server_state.position(stream.token) == 3
+    assert again.server_state.audio_clock == Fraction(4)
     source.close(1)

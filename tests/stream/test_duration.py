@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hume_sync import HumeStreamClient, ProsodyConfig
 from hume_sync.emulator import Emulator
 from hume_sync.stream import packets
-from hume_sync.stream.duration import Length, measure, audio_duration
+from hume_sync.stream.duration import Length, audio_duration, measure
 from tests.audiofiles import chunk, decoded_seconds, encoded, fmt, noise, riff
 from tests.emulator.support import tone, wav
 

@@ -46,7 +46,7 @@ def connect(server: Emulator | FaultProxy, retry: RetryPolicy = QUICK, **more: A
 
 def cut(socket: StreamSocket, server: Emulator) -> None:
     """Lose the connection while it is idle, and return once the client's side has noticed."""
-    wire = socket._source._connection._transport._wire._sock  # type: ignore[attr-defined]
+    wire = socket._provider._connection._transport._wire._sock  # type: ignore[attr-defined]
     server.drop_connections()
     wire.settimeout(5)
     with suppress(ConnectionResetError):
@@ -93,7 +93,7 @@ def other_request(peer: Peer, genuine: bytes) -> bool:
 
 def cut_by(proxy: FaultProxy, socket: StreamSocket, then: Callable[[Peer, bytes], bool]) -> None:
     """Lose the connection; the next reply, to the first payload replayed, is a fault."""
-    socket._source._connection.discard()  # type: ignore[attr-defined]
+    socket._provider._connection.discard()  # type: ignore[attr-defined]
     proxy.on_reply(then)
 
 

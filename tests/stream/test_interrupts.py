@@ -134,7 +134,7 @@ def test_a_handlers_exception_comes_out_as_it_is_and_nothing_is_sent_twice(
         if phase != "connect":
             socket.send_media(AUDIO)
         if phase == "replay":
-            socket._exchanges.stream.connection.discard()
+            socket._executor.stream.connection.discard()
         before = len(server.journal.requests)
         (stalled_connect if phase == "connect" else stalled_reply)(proxy, strike, done)
         with pytest.raises(type(error)) as caught:
@@ -156,12 +156,12 @@ def test_a_handlers_exception_comes_out_of_a_tls_connection_too(error: Exception
         socket.send_media(AUDIO)
         with Emulator(latency=600, ssl_context=None) as _:
             pass
-        wire = socket._exchanges.stream.connection._transport._wire
+        wire = socket._executor.stream.connection._transport._wire
         strike()
         with pytest.raises(type(error)) as caught:
             while True:
                 wire.deadline = type(wire.deadline)(20.0)
-                socket._exchanges.stream.connection._transport.receive(wire.deadline)
+                socket._executor.stream.connection._transport.receive(wire.deadline)
         assert caught.value is error
 
 

@@ -10,9 +10,9 @@ from collections.abc import Hashable
 import pytest
 
 from hume_sync import PoolClosed
-from hume_sync.stream.executor import Stream
-from hume_sync.stream.leases import Lease, LeaseQueue, PoolThread, ThreadLife, WaitingClient
+from hume_sync.stream.leases import Lease, LeaseQueue, PoolThread, ThreadToken, WaitingClient
 from hume_sync.stream.named_streams import NamedStreams
+from hume_sync.stream.stream import Stream
 from tests.clocks import Clock
 
 
@@ -27,7 +27,7 @@ def make(size: int = 1, max_waiting: int | None = None, max_stream_idle: float =
 
 def asked(key: Hashable | None = None) -> Lease:
     """A lease that was not given yet."""
-    return Lease(key, PoolThread(ThreadLife()), sys._getframe())
+    return Lease(key, PoolThread(ThreadToken()), sys._getframe())
 
 
 def queue(leases: LeaseQueue, key: Hashable | None = None) -> WaitingClient:
@@ -121,7 +121,7 @@ def test_one_who_gives_a_grant_back_hands_it_on(key: str | None) -> None:
 
 
 def test_a_thread_is_known_to_have_ended_when_its_life_has() -> None:
-    life = ThreadLife()
+    life = ThreadToken()
     thread = PoolThread(life)
     assert not thread.ended
     del life
@@ -203,5 +203,5 @@ def test_all_who_wait_can_be_sent_away() -> None:
     waiters = [queue(leases) for _ in range(2)]
     leases.fail_all(lambda: PoolClosed("closed"))
     assert all(waiter.wait(0) for waiter in waiters)
-    assert waiters[0].refused is not waiters[1].refused
+    assert waiters[0].error is not waiters[1].error
     assert leases.waiting == 0

@@ -66,7 +66,7 @@ def test_a_socket_whose_key_was_refused_asks_again_after_a_while() -> None:
         for _ in range(2):
             with pytest.raises(AuthenticationError):
                 socket.send_text("x")
-        socket._source.breaker._refused_until -= 5.0
+        socket._provider.breaker._refused_until -= 5.0
         assert socket.send_text("x").attempts == 1
         socket.close()
 
@@ -196,7 +196,7 @@ def test_the_log_tells_an_outage_from_beginning_to_end(caplog: pytest.LogCapture
         "circuit breaker closed: the server answers",
         "attempt 1 failed",
         "attempt 2 failed",
-        "giving up after attempt 3: ServerError, code I0100",
+        "failed after attempt 3: ServerError, code I0100",
     ]
     assert [line.split()[0] for line in told] == ["WARNING", "INFO", "INFO", "WARNING", "INFO", "INFO", "WARNING"]
     assert {line.split()[1] for line in told} == {"retry"}

@@ -42,10 +42,10 @@ from hume_sync.emulator import Emulator
 from hume_sync.net.deadline import Deadline
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.connections import PooledConnections
-from hume_sync.stream.executor import Stream
-from hume_sync.stream.holders import LeaseReport
+from hume_sync.stream.lease_report import LeaseReport
 from hume_sync.stream.leases import LeaseQueue, WaitingClient
 from hume_sync.stream.pool import StreamPool
+from hume_sync.stream.stream import Stream
 from tests.clocks import Later
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
@@ -98,7 +98,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     seen: set[int] = set()
 
     def spy(self: WaitingClient, seconds: float) -> bool:
-        if not self.answered and id(self) not in seen:
+        if not self.ready and id(self) not in seen:
             seen.add(id(self))
             arrived.release()
         return wait(self, seconds)
@@ -179,7 +179,7 @@ def test_a_wait_ends_by_its_deadline_and_says_how_full_the_pool_is(
 
     with hume_client.pool([LanguageConfig()], max_size=1, timeout=30 if own else 0.1) as pool, pool.socket():
         began = time.monotonic()
-        with pytest.raises(PoolTimeout, match=r"1 are held, 1 callers wait\): .*test_pool.py:\d+ in thread") as caught:
+        with pytest.raises(PoolTimeout, match=r"1 in use, 1 callers waiting\): .*test_pool.py:\d+ in thread") as caught:
             aside.submit(wait).result()
         assert time.monotonic() - began < 0.6
         assert isinstance(caught.value, TimeoutError)
@@ -193,7 +193,7 @@ def test_more_than_max_waiting_are_refused_at_once(
         with ThreadPoolExecutor(1) as other, pool.socket():
             waiting = aside.submit(send_once, pool)
             queued()
-            with pytest.raises(PoolFull, match="max_waiting is 1"):
+            with pytest.raises(PoolFull, match="max_waiting=1"):
                 other.submit(send_once, pool).result(5)
         assert waiting.result(5)
 
@@ -606,8 +606,8 @@ def test_a_lease_whose_block_another_thread_may_end_is_waited_for(
 
 
 def looks(at_each: Callable[[int], None]) -> Callable[[LeaseReport], object]:
-    """What stands for `LeaseReport.use`: the same, then told how often one who waits has looked by now."""
-    found_use: Any = LeaseReport.__dict__["use"]
+    """What stands for `LeaseReport.usage`: the same, then told how often one who waits has looked by now."""
+    found_use: Any = LeaseReport.__dict__["usage"]
     use, seen = found_use.fget, [0]
 
     def spy(crowd: LeaseReport) -> object:
@@ -637,7 +637,7 @@ def test_a_lease_that_was_handed_to_another_thread_is_waited_for(
             else:
                 aside.submit(handed.close).result(5)
 
-        monkeypatch.setattr(LeaseReport, "use", property(looks(use_it_then_end_it)))
+        monkeypatch.setattr(LeaseReport, "usage", property(looks(use_it_then_end_it)))
         assert send_once(pool)
         assert pool.stats()["timeouts"] == 0
 
@@ -666,7 +666,7 @@ def test_a_lease_that_another_thread_is_using_is_waited_for_though_its_block_is_
 
             left = aside.submit(use_it_and_end_it)
             assert called.wait(5)
-            monkeypatch.setattr(LeaseReport, "use", property(looks(lambda look: go.set() if look == 3 else None)))
+            monkeypatch.setattr(LeaseReport, "usage", property(looks(lambda look: go.set() if look == 3 else None)))
             assert send_once(pool)
             left.result(5)
         assert pool.stats()["timeouts"] == 0

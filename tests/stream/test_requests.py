@@ -19,7 +19,7 @@ from hume_sync import (
     ProsodyConfig,
 )
 from hume_sync.net.frames import LARGE, join_parts
-from hume_sync.stream.requests import GET_JOB_DETAILS, RESET_STREAM, RequestBuilder, Request, check_window
+from hume_sync.stream.requests import GET_JOB_DETAILS, RESET_STREAM, Request, RequestBuilder, check_window
 from tests.emulator.support import wav
 
 from .support import FACE, landmarks

@@ -80,7 +80,7 @@ def test_after_a_lost_connection_only_the_new_stream_is_replayed(hume_emulator: 
     with client_of(hume_emulator).connect([ProsodyConfig()]) as socket:
         socket.send_media(CLIPS[0])
         socket.send_media(CLIPS[1], reset=True)
-        socket._source.abort()
+        socket._provider.abort()
         reply = socket.send_media(CLIPS[2])
     assert reply.window_state == "rebuilt"
     assert measured(reply) == expected

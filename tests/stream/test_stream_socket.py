@@ -282,7 +282,7 @@ def test_ctrl_c_in_a_call_discards_the_connection_and_the_next_reply_is_right(
     hume_client: HumeStreamClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with hume_client.connect([LanguageConfig()]) as socket:
-        connection = socket._source._connection  # type: ignore[attr-defined]
+        connection = socket._provider._connection  # type: ignore[attr-defined]
 
         def interrupted(*_: object) -> bytes:
             raise KeyboardInterrupt

@@ -111,7 +111,7 @@ def warm(pool: StreamPool, threads: ThreadPoolExecutor, size: int) -> None:
 
 def flow_of(hole: Hole, socket: StreamSocket) -> Flow:
     """The connection of a socket, as the hole sees it."""
-    connection = socket._exchanges.stream.connection
+    connection = socket._executor.stream.connection
     assert connection
     name = raw_socket(connection).getsockname()
     return next(flow for flow in hole.flows if flow.sockets[0].getpeername() == name)

@@ -90,7 +90,7 @@ class Client:
         self.lengths[name] = length
         seen = connection.server.hear(name, length, reset=reset)
         self.window.append(payload(name), exactly(Fraction(length, 1000)))
-        connection.heard, connection.touched = self.window.number, True
+        connection.heard, connection.touched = self.window.position, True
         return plan, seen
 
     def replay(self, connection: Connection, plan: ReplayPlan, count: int, reset: bool) -> bool:
@@ -110,7 +110,7 @@ class Client:
         connection = self.connections[at]
         self.window.reset()
         connection.server.history = []
-        connection.heard = self.window.number
+        connection.heard = self.window.position
 
     def stray(self, at: int) -> None:
         connection = self.connections[at]
@@ -218,7 +218,7 @@ def test_more_bytes_than_are_kept_lose_the_context_until_what_is_kept_fills_the_
     for _ in range(3):
         window.append((bytes(SMALL),), exactly(1))
     assert window.replay_plan(None) == ReplayPlan((), reset=True, complete=False)
-    assert window.replay_plan(window.number).complete  # the connection that heard it all is none the worse
+    assert window.replay_plan(window.position).complete  # the connection that heard it all is none the worse
     for number in range(3, 5):
         window.append(payload(number), exactly(1))
         assert not window.replay_plan(None).complete
@@ -307,14 +307,14 @@ def test_a_reset_makes_what_a_connection_heard_before_worthless() -> None:
     window.append(payload("old"), exactly(1))
     window.reset()
     assert window.replay_plan(1) == ReplayPlan((), reset=True, complete=True)
-    assert window.replay_plan(window.number) == ReplayPlan((), reset=False, complete=True)
+    assert window.replay_plan(window.position) == ReplayPlan((), reset=False, complete=True)
 
 
 def test_what_was_given_up_stays_lost_until_a_payload_is_accepted() -> None:
     window = StreamWindow(5000)
     window.append(payload("old"), exactly(1))
     window.mark_lost()
-    for heard in (None, 1, window.number):
+    for heard in (None, 1, window.position):
         assert window.replay_plan(heard) == ReplayPlan((), reset=True, complete=False)
     window.append(payload("new"), exactly(1))
     assert [item.members[0] for item in window.replay_plan(None).replay] == [b"new"]
