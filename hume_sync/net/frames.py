@@ -13,34 +13,36 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
-from ..errors import MessageTooLarge, ProtocolError
 from .extras import loaded_numpy
 from .preload import import_optional
-from .sockets import Received, SocketStream
 
 __all__ = [
     "BINARY",
+    "CLOSE",
+    "CONTINUATION",
     "FINAL",
     "LARGE",
+    "PING",
+    "PONG",
     "TEXT",
-    "FrameReader",
     "FrameWriter",
     "LazyPart",
     "Part",
-    "protocol_violation",
     "join_parts",
 ]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""
 
+CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
 BINARY: Final = 0x2
-"""Opcodes of messages."""
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+"""Opcodes (RFC 6455, 5.2)."""
 
 _MASKED: Final = 0x80
-_RESERVED: Final = 0x70
-_CONTROL: Final = 0x8
 _SHORT: Final = struct.Struct("!BBH")
 """A header with two bytes of length; of other frames, its first two."""
 
@@ -170,82 +172,3 @@ def _mask_by_tables(frame: bytearray, key: bytes) -> None:
         for first, table in enumerate(tables, block):
             lane = slice(first, block + _BLOCK, 4)
             frame[lane] = frame[lane].translate(table)
-
-
-class FrameReader:
-    """Reads the frames of one connection.
-
-    Args:
-        wire: whence they come.
-        limit: bytes of one message, all its fragments together; more is refused before memory is taken for it.
-    """
-
-    def __init__(self, wire: SocketStream, limit: int) -> None:
-        self._wire = wire
-        self._limit = limit
-        self.held = 0
-        """Bytes of the fragments of a message so far: the business of who puts them together."""
-
-    def read(self) -> tuple[int, Received]:
-        """The next frame: its first byte (the opcode, and `FINAL` if nothing follows), and its payload.
-
-        Raises:
-            EOFError: the peer has ended the stream.
-            ProtocolError: reserved bits are set, or the frame is masked (RFC 6455, 5.1, 5.2).
-            MessageTooLarge: the message would be longer than the limit.
-            OSError: as `SocketStream` says.
-        """
-        data = self._wire.read()
-        try:
-            first, size, short = _SHORT.unpack_from(data)
-        except struct.error:  # there are less than four bytes
-            data = self._read_at_least(2, data)
-            if data[1] > 125:
-                data = self._read_at_least(4, data)
-            first, size, short = data[0], data[1], int.from_bytes(data[2:4], "big")
-        start = 2
-        if size == 126:
-            start, size = 4, short
-        elif size == 127:
-            data = self._read_at_least(10, data)
-            start, size = 10, int.from_bytes(data[2:10], "big")
-        elif size > 127:
-            raise protocol_violation("a masked frame")
-        if first & _RESERVED:
-            raise protocol_violation("reserved bits that nobody has asked for")
-        if self.held + size > self._limit and (size > self._limit or not first & _CONTROL):
-            raise MessageTooLarge(f"the server announced a message of more than {self._limit} bytes")
-        end = start + size
-        if len(data) == end:  # the usual way: one frame, one read, no copy
-            return first, memoryview(data)[start:]
-        if len(data) < end:
-            return first, self._read_rest(memoryview(data)[start:], size)
-        self._wire.push_back(memoryview(data)[end:])
-        return first, memoryview(data)[start:end]
-
-    def _read_at_least(self, size: int, data: Received) -> Received:
-        """Go on reading until there are so many bytes."""
-        while len(data) < size:
-            more = self._wire.read()
-            if not more:
-                raise EOFError("the peer has ended the stream")
-            data = b"".join((data, more))
-        return data
-
-    def _read_rest(self, begun: memoryview, size: int) -> bytearray:
-        """A payload that is not all there yet: straight into its place."""
-        whole = bytearray(size)
-        there = len(begun)
-        whole[:there] = begun
-        with memoryview(whole) as view:
-            while there < size:
-                got = self._wire.read_into(view[there:])
-                if not got:
-                    raise EOFError("the peer has ended the stream")
-                there += got
-        return whole
-
-
-def protocol_violation(fault: str) -> ProtocolError:
-    """The error for a peer that does not keep to RFC 6455."""
-    return ProtocolError(f"the server broke the WebSocket protocol: {fault}")

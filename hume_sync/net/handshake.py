@@ -13,7 +13,7 @@ import re
 from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
 from .body import body_reader
 from .endpoint import Endpoint
-from .http1 import ResponseHead, read_head, parse_retry_after
+from .http1 import ResponseHead, parse_retry_after, read_head
 from .interrupts import from_outside
 from .sockets import SocketStream
 

@@ -13,7 +13,7 @@ from .interrupts import from_outside
 from .preload import import_whole
 from .sockets import SocketStream
 
-__all__ = ["ResponseHead", "read_head", "parse_retry_after"]
+__all__ = ["ResponseHead", "parse_retry_after", "read_head"]
 
 _MAX_LINE = 8192
 _MAX_LINES = 128

@@ -29,11 +29,11 @@ from .condition import TICK, Condition
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frame_parser import FrameParser
-from .frames import BINARY, TEXT, FrameWriter
+from .frames import BINARY, CLOSE, PING, PONG, TEXT, FrameWriter
 from .interrupts import from_outside
 from .keepalive import allow_for_closed_window
 from .readiness import waiting_poll
-from .websocket import CLOSE, PING, PONG, build_control_frame, close_error
+from .websocket import build_control_frame, close_error
 
 __all__ = ["Heartbeat", "IOThread", "Message"]
 
@@ -47,8 +47,8 @@ _LONGEST: Final = 3600.0
 """Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
 
 _BLOCKED: Final = 5.0
-"""Longest sleep in seconds while the server takes nothing. How long that may last is for `Heartbeat` to say, not for the
-system, whose own limit is put off."""
+"""Longest sleep in seconds while the server takes nothing; the system's own limit is put off each time, since
+`Heartbeat.timeout` is the limit."""
 
 _CLOSE_CODES: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
 """With which code (RFC 6455, 7.4.1) this side ends a connection, the first that fits; for others without a word."""
@@ -121,7 +121,7 @@ class IOThread:
         self._sock = sock
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else int  # received, where no poll sees it
         self._redact = endpoint.redact
-        self._parser = FrameParser(endpoint.max_message_size)
+        self._parser = FrameParser(endpoint.max_message_size, binary=True)
         self._surplus = surplus
         self._beat = beat
         self._inbox_limit = inbox
@@ -371,7 +371,9 @@ class IOThread:
     def _data_received(self, data: bytes) -> None:
         messages: list[object] = []
         try:
-            for opcode, payload in self._parser.feed(data):
+            event = self._parser.next_event(data)
+            while event is not None:
+                opcode, payload = event[0], bytes(event[1])
                 if opcode == BINARY:
                     messages.append(Message(payload, self._heard, is_text=False))
                 elif opcode == TEXT:
@@ -387,6 +389,7 @@ class IOThread:
                     end = close_error(payload, self._redact)
                     self._send_close_nowait(payload[:2])
                     raise end
+                event = self._parser.next_event()
         finally:  # what came before the end is received before it
             self._deliver(messages)
         if messages and self._inbox_bytes > self._inbox_limit:

@@ -30,7 +30,8 @@ from ..errors import (
 from .connect import open_stream
 from .deadline import Deadline
 from .endpoint import Endpoint
-from .frames import FINAL, TEXT, FrameReader, FrameWriter, Part, protocol_violation
+from .frame_parser import Event, FrameParser, protocol_violation
+from .frames import CLOSE, PING, PONG, TEXT, FrameWriter, Part
 from .handshake import Handshake
 from .interrupts import from_outside, handlers_own
 from .pending import Watch, unwatched
@@ -38,28 +39,15 @@ from .sockets import Received, SocketStream
 from .tracebacks import hides_locals
 
 __all__ = [
-    "CLOSE",
-    "PING",
-    "PONG",
     "WebSocket",
-    "check_websocket_client",
     "build_control_frame",
+    "check_websocket_client",
     "close_error",
     "upgrade",
 ]
 
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
-_CONTINUATION: Final = 0x0
-
-_MAX_IDLE_FRAMES: Final = 32
-"""Frames read for one look at an idle connection; a peer that sends more without a message is not sound."""
-
-_OPCODE: Final = 0xF
-_WHOLE_TEXT: Final = FINAL | TEXT
-
-_MAX_CONTROL: Final = 125  # RFC 6455, 5.5
+_MAX_IDLE_EVENTS: Final = 32
+"""Reads, messages and control frames allowed in one check of an idle connection."""
 
 _NO_CODE: Final = 1005  # RFC 6455, 7.1.5: a close frame without a code
 
@@ -73,9 +61,8 @@ class WebSocket:
     def __init__(self, wire: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
         self._wire = wire
         self._redact = endpoint.redact
-        self._reader = FrameReader(wire, endpoint.max_message_size)
+        self._parser = FrameParser(endpoint.max_message_size)
         self._writer = FrameWriter()
-        self.is_quiet = wire.is_quiet  # the method itself: it is asked before each request
         self.headers = headers
         """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
 
@@ -89,6 +76,10 @@ class WebSocket:
             ConnectError, ProtocolError, Timeout: as they say, with ``phase="connect"``.
         """
         return cls(*upgrade(endpoint, deadline, watch), endpoint)
+
+    def is_quiet(self) -> bool:
+        """Return True if there is nothing to read, without waiting."""
+        return not self._parser.unparsed and self._wire.is_quiet()
 
     def redact(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
@@ -107,63 +98,64 @@ class WebSocket:
             self._raise_translated(exc, phase="send")
 
     def receive(self, deadline: Deadline) -> Received:
-        """Return the next text message; pings are answered meanwhile.
+        """Return the next text message, answering pings meanwhile.
 
-        The bytes are not checked to be UTF-8: that is the JSON parser's work, at a hundredth of the cost.
+        The bytes are not checked to be UTF-8: the JSON parser does that at a hundredth of the cost.
 
         Raises:
-            Timeout, ConnectionLost: with ``phase="receive"`` and ``maybe_processed=True``.
-            MessageTooLarge, ProtocolError: the peer is told (1009, 1002) and the connection must be closed.
+            Timeout: No message arrived before the deadline (``phase="receive"``, ``maybe_processed=True``).
+            ConnectionLost: The connection ended (likewise).
+            MessageTooLarge: The message exceeds ``max_message_size``; the server is sent close code 1009.
+            ProtocolError: The server violated RFC 6455; it is sent close code 1002.
         """
         self._wire.deadline = deadline
         try:
-            first, data = self._reader.read()
-            return data if first == _WHOLE_TEXT else self._assemble(first, data, deadline)
+            while True:
+                opcode, data = self._next_event()
+                if opcode == TEXT:
+                    return data
+                self._handle_control_frame(opcode, data)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             self._raise_translated(exc, phase="receive")
 
-    def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
-        """A message whose first frame is not the whole of it."""
-        message: bytearray | None = None
-        while True:
-            if first & CLOSE:  # the bit that all control frames have
-                self._handle_control_frame(first, data)
-            else:
-                message = self._append_fragment(message, first, data)
-                if first & FINAL:
-                    return message
-            # Frames already in memory cost no system call, so the time is looked at here too.
-            deadline.socket_timeout()
-            first, data = self._reader.read()
+    def _next_event(self) -> Event:
+        """Return the next message or control frame; wait for it if necessary."""
+        event = self._parser.next_event() if self._parser.unparsed else None
+        while event is None:
+            event = self._read_event()
+        return event
 
-    def _append_fragment(self, message: bytearray | None, first: int, data: Received) -> bytearray:
-        """The fragments of a message so far (None: none), and one more; a million of them must not be kept apart."""
-        if first & _OPCODE != (TEXT if message is None else _CONTINUATION):
-            raise protocol_violation("not a text message, or one inside another")
-        message = bytearray() if message is None else message
-        message += data
-        self._reader.held = 0 if first & FINAL else len(message)
-        return message
+    def _read_event(self) -> Event | None:
+        """Read once; return the next message or control frame if it is complete then."""
+        parser = self._parser
+        if parser.payload_buffer:  # a large payload goes directly into its place
+            size = self._wire.read_into(parser.payload_buffer)
+            if size:
+                parser.payload_received(size)
+                return parser.next_event()
+        elif data := self._wire.read():
+            return parser.next_event(data)
+        raise EOFError("the peer has ended the stream")
 
-    def _handle_control_frame(self, first: int, data: Received, *, wait: bool = True) -> None:
-        """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
-        if not first & FINAL or len(data) > _MAX_CONTROL:
-            raise protocol_violation("a control frame that is too long or in pieces")
-        opcode, said = first & _OPCODE, bytes(data)
+    def _handle_control_frame(self, opcode: int, data: Received, *, wait: bool = True) -> None:
+        """Answer a ping, ignore a pong, raise `ConnectionLost` for a close frame.
+
+        Args:
+            opcode: CLOSE, PING or PONG.
+            data: The payload.
+            wait: Whether sending a pong may block; otherwise it is dropped if the socket does not take it at once.
+        """
+        payload = bytes(data)
         if opcode == PING:
-            if wait:
-                self._wire.send(build_control_frame(PONG, said))
-            else:
-                self._wire.send_nowait(build_control_frame(PONG, said))
+            send = self._wire.send if wait else self._wire.send_nowait
+            send(build_control_frame(PONG, payload))
         elif opcode == CLOSE:
-            end = close_error(said, self._redact)
-            self._wire.send_nowait(build_control_frame(CLOSE, said[:2]))
+            end = close_error(payload, self._redact)
+            self._wire.send_nowait(build_control_frame(CLOSE, payload[:2]))
             try:
                 raise end
             finally:
                 del end  # as in `_raise_translated`
-        elif opcode != PONG:
-            raise protocol_violation(f"opcode {opcode}, which nobody knows")
 
     def poll(self) -> Received | None:
         """Return the next text message that has come in full, without waiting; pings are answered.
@@ -172,26 +164,25 @@ class WebSocket:
             The message; None where nothing has come.
 
         Raises:
-            ConnectionLost: the peer has closed, sent a part of a frame or message, protocol_violation the protocol, or sent more
-                than 32 frames and not one message (``phase="idle"``). Nothing of a request has been sent.
+            ConnectionLost: The server closed the connection, sent an incomplete frame or message, violated the
+                protocol, or sent 32 frames without a message (``phase="idle"``).
         """
-        self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
-        message: bytearray | None = None
+        parser = self._parser
+        self._wire.deadline = Deadline(0.0)
         try:
-            for _ in range(_MAX_IDLE_FRAMES):
-                if not self._wire.poll():
-                    if message is None:
-                        return None
-                    break
-                first, data = self._reader.read()
-                if first & CLOSE:
-                    self._handle_control_frame(first, data, wait=False)
-                elif first == _WHOLE_TEXT and message is None:
-                    return data
-                else:
-                    message = self._append_fragment(message, first, data)
-                    if first & FINAL:
-                        return message
+            for _ in range(_MAX_IDLE_EVENTS):
+                event = parser.next_event()
+                if event is None:
+                    if not self._wire.poll():
+                        if parser.is_between_messages:
+                            return None
+                        break
+                    event = parser.next_event(self._wire.read())
+                if event is not None:
+                    opcode, data = event
+                    if opcode == TEXT:
+                        return data
+                    self._handle_control_frame(opcode, data, wait=False)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             _raise_idle_error(exc, "the connection ended while it was idle")
         raise _no_message()
@@ -208,20 +199,20 @@ class WebSocket:
         """
         self._wire.deadline = deadline
         payload = secrets.token_bytes(8)
-        message: bytearray | None = None
+        parser = self._parser
         try:
             self._wire.send(build_control_frame(PING, payload))
-            for _ in range(_MAX_IDLE_FRAMES):
-                first, data = self._reader.read()
-                if first & CLOSE:
-                    self._handle_control_frame(first, data, wait=False)
-                    if message is None and first & _OPCODE == PONG and bytes(data) == payload:
-                        return
-                else:
-                    message = self._append_fragment(message, first, data)
-                    if first & FINAL:
-                        on_message(message)
-                        message = None
+            for _ in range(_MAX_IDLE_EVENTS):
+                event = parser.next_event() or self._read_event()
+                if event is None:
+                    continue
+                opcode, data = event
+                if opcode == TEXT:
+                    on_message(data)
+                    continue
+                self._handle_control_frame(opcode, data, wait=False)
+                if opcode == PONG and data == payload and not parser.in_message:
+                    return
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             timed_out = isinstance(exc, TimeoutError)
             _raise_idle_error(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
@@ -236,8 +227,8 @@ class WebSocket:
         self._wire.deadline = deadline
         try:
             self._wire.send(build_control_frame(CLOSE, (1000).to_bytes(2, "big")))
-            while self._reader.read()[0] & _OPCODE != CLOSE:
-                deadline.socket_timeout()
+            while self._next_event()[0] != CLOSE:
+                deadline.socket_timeout()  # frames that are in memory cost no system call
         except (OSError, EOFError, ProtocolError) as exc:
             if from_outside(exc):
                 raise

@@ -6,7 +6,7 @@ import pytest
 
 from hume_sync import ProtocolError
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.http1 import ResponseHead, read_head, parse_retry_after
+from hume_sync.net.http1 import ResponseHead, parse_retry_after, read_head
 from hume_sync.net.sockets import SocketStream
 
 
