@@ -261,7 +261,7 @@ class AppClient:
                 " allow_plaintext=True"
             ) from None
         try:
-            head = request.exchange(wire, head_deadline)
+            head = request.exchange(wire, deadline, head_deadline)
             if 300 <= head.status < 400:
                 what = f"{request.shown} redirects (HTTP {head.status}), which is never followed: give the final URL"
                 raise HookError(what, status=head.status)
@@ -293,10 +293,9 @@ class StreamingResponse:
             ConnectionLost: the body was cut short.
             ProtocolError: it is not put together as HTTP/1.1 says.
         """
-        self._wire.deadline = deadline
         while not self._body.ended:
             try:
-                data = b"" if self._body.holds_more else bytes(self._wire.read())
+                data = b"" if self._body.holds_more else bytes(self._wire.read(deadline))
             except OSError as exc:
                 if from_outside(exc):
                     raise

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from ..errors import (
+    CloseCode,
     ConnectError,
     ConnectionLost,
     HumeClientException,
@@ -29,7 +30,16 @@ __all__ = ["OnReconnect", "ReconnectingTransport"]
 
 _T = TypeVar("_T")
 
-_CUT = frozenset({None, 1001, 1006, 1011, 1012, 1013})
+_CUT = frozenset(
+    {
+        None,
+        CloseCode.GOING_AWAY,
+        CloseCode.ABNORMAL_CLOSURE,
+        CloseCode.INTERNAL_ERROR,
+        CloseCode.SERVICE_RESTART,
+        CloseCode.TRY_AGAIN_LATER,
+    }
+)
 """How a connection ends that is worth making anew. (1000: the server has ended it.)"""
 
 

@@ -57,11 +57,12 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     """JSON; None: there is none, and it is a GET."""
 
-    def exchange(self, wire: SocketStream, head_deadline: Deadline) -> BaseHTTPResponse:
+    def exchange(self, wire: SocketStream, deadline: Deadline, head_deadline: Deadline) -> BaseHTTPResponse:
         """Send the request, and read the head of its answer.
 
         Args:
-            wire: a new connection, with the deadline of sending.
+            wire: a new connection.
+            deadline: of sending.
             head_deadline: of the head.
 
         Raises:
@@ -74,7 +75,7 @@ class Request:
             from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
         connection = HTTPConnection(self.origin.host, self.origin.port)
         connection.set_debuglevel(0)  # somebody else's trace would show the headers
-        connection.sock = _Plug(wire)
+        connection.sock = plug = _Plug(wire, deadline)
         sent = False
         try:
             try:
@@ -86,7 +87,7 @@ class Request:
                 if from_outside(exc):
                     raise  # else the server may have answered before it has heard everything, and that answer says why
             sent = True
-            wire.deadline = head_deadline
+            plug.deadline = head_deadline
             return connection.getresponse()
         except OSError as exc:
             if from_outside(exc):
@@ -117,15 +118,18 @@ class Request:
 class _Plug:
     """What urllib3 and http.client see as a connected socket, and as the file made of it.
 
-    They neither set its time-out nor close it: the wire has the call's deadline, and an owner.
+    They neither set its timeout nor close it: it holds the call's deadline for them, and the caller closes the stream.
     """
 
-    def __init__(self, wire: SocketStream) -> None:
-        self.sendall = wire.send
+    def __init__(self, wire: SocketStream, deadline: Deadline) -> None:
+        self.deadline = deadline
         self._wire = wire
 
+    def sendall(self, data: bytes) -> None:
+        self._wire.send(data, self.deadline)
+
     def readline(self, limit: int) -> bytes:
-        line = self._wire.readline(limit)
+        line = self._wire.readline(limit, self.deadline)
         if not line.endswith(b"\n") and len(line) < limit:
             raise ConnectionAbortedError("cut off in its head")  # http.client would take it for the end of the head
         if not _LINE.fullmatch(line):

@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Any, Final, TypeVar
 
 from ..errors import (
+    CloseCode,
     ConnectError,
     ConnectionLost,
     HumeClientException,
@@ -55,8 +56,8 @@ _MESSAGE: Final = 100
 _GOODBYE: Final = 0.4
 """Seconds for each of the two things that are waited for at the end."""
 
-_LOST: Final = 1006
-_ENDED: Final = 1000
+_LOST: Final = CloseCode.ABNORMAL_CLOSURE
+_ENDED: Final = CloseCode.NORMAL_CLOSURE
 
 
 class WebRTCLoop:

@@ -10,6 +10,7 @@ import pybase64
 
 from ..errors import (
     AuthenticationError,
+    CloseCode,
     ConnectError,
     ConnectionLost,
     HandshakeRejected,
@@ -224,11 +225,11 @@ def _is_pong(message: bytes) -> bool:
 
 def _explained(error: ConnectionLost) -> ConnectionLost:
     """The end of a connection; where the server has ended it, as what that means here."""
-    if error.close_code != 1000 or from_outside(error):
+    if error.close_code != CloseCode.NORMAL_CLOSURE or from_outside(error):
         return error
     return ConnectionLost(
         "the server ended the session: its handler has closed the stream, or could not read a message",
-        close_code=1000,
+        close_code=CloseCode.NORMAL_CLOSURE,
         close_reason=error.close_reason,
     )
 

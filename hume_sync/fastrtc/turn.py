@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..errors import TransportError
+from ..errors import CloseCode, TransportError
 from .events import AudioChunk, Event, Reconnected
 from .kinds import Kinds
 from .states import TABLE, Action, Kind, State
@@ -141,7 +141,7 @@ class Turn:
         """The connection has ended: whether the next call can be told of that, for what has come may be all of this."""
         if self.state is State.ASKING:  # the server gets no further with the question
             self._take_held()
-        ended_well = not self._real_time or error.close_code == 1000  # the server has ended it
+        ended_well = not self._real_time or error.close_code == CloseCode.NORMAL_CLOSURE  # the server has ended it
         return self.state in (State.GREETING, State.ANSWERING, State.FAILED) and self.has_all and ended_well
 
     def split(self) -> list[Event]:

@@ -66,15 +66,15 @@ class Duplex:
             watch: told of it.
         """
         owner: IOThread | None = None
-        wire, _ = upgrade(endpoint, deadline, watch)
+        stream, _ = upgrade(endpoint, deadline, watch)
         try:
-            sock, surplus = wire.detach()
+            sock, surplus = stream.detach()
             owner = IOThread(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
             watch(owner)
             return cls(owner)
         except BaseException:
             if owner is None:
-                wire.close()
+                stream.close()
             else:
                 owner.abandon()
             raise

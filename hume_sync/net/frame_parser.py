@@ -87,7 +87,13 @@ class FrameParser:
             MessageTooLarge: The message would exceed the limit.
         """
         if data:
-            self.unparsed = data if self._payload is None and not self.unparsed else self._append(data)
+            if self.unparsed or self._payload is not None:
+                data = self._append(data)
+            elif self._message is None and len(data) >= 4:
+                first, size, short = _HEADER.unpack_from(data)
+                if first == _WHOLE_TEXT and size == 126 and len(data) == short + 4 and short <= self._limit:
+                    return TEXT, memoryview(data)[4:]  # most replies: one frame in one read
+            self.unparsed = data
         while True:
             frame = self._parse() if self._payload is None else self._finished()
             if frame is None:

@@ -12,6 +12,7 @@ import re
 
 from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
 from .body import body_reader
+from .deadline import Deadline
 from .endpoint import Endpoint
 from .http1 import ResponseHead, parse_retry_after, read_head
 from .interrupts import from_outside
@@ -47,8 +48,9 @@ class HandshakeEnded(Exception):
 class Handshake:
     """Stands between websocket-client's handshake and the wire."""
 
-    def __init__(self, wire: SocketStream, endpoint: Endpoint) -> None:
-        self._wire = wire
+    def __init__(self, stream: SocketStream, endpoint: Endpoint, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
         self._endpoint = endpoint
         self._answer = b""
         self.head: ResponseHead | None = None
@@ -62,7 +64,7 @@ class Handshake:
             lines[0] = b"%b?%b %b" % (target, self._endpoint.query.reveal().encode(), version)
         lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
         try:
-            self._wire.send(b"\r\n".join([*lines, b"", b""]))
+            self._stream.send(b"\r\n".join([*lines, b"", b""]), self._deadline)
         except Exception as exc:
             self._failure = exc
             raise HandshakeEnded("told by `take_failure`") from exc
@@ -72,7 +74,7 @@ class Handshake:
         """Hand out the answer, once it is known to be an upgrade."""
         if self.head is None:
             try:
-                self.head = self._accept(read_head(self._wire))
+                self.head = self._accept(read_head(self._stream, self._deadline))
             except Exception as exc:
                 self._failure = exc
                 raise HandshakeEnded("told by `take_failure`") from exc
@@ -126,11 +128,11 @@ class Handshake:
     def _body(self, head: ResponseHead) -> str:
         """How the body begins, as one line of printable text; what comes late is waited for, but not for long."""
         raw = bytearray()
-        self._wire.deadline = self._wire.deadline.capped_at(_PATIENCE)
+        deadline = self._deadline.capped_at(_PATIENCE)
         try:
             body = body_reader(head.status, dict(head.fields))
             while not body.ended and len(raw) < _MAX_READ:
-                raw += body.feed(bytes(self._wire.read()))
+                raw += body.feed(bytes(self._stream.read(deadline)))
         except (OSError, HumeClientException) as exc:
             if from_outside(exc):
                 raise
@@ -149,4 +151,4 @@ class Handshake:
 
     def close(self) -> None:
         """Close the wire: websocket-client gave up."""
-        self._wire.close()
+        self._stream.close()

@@ -9,6 +9,7 @@ import attrs
 from ..errors import ProtocolError
 from ..reprs import safe_repr
 from . import clock
+from .deadline import Deadline
 from .interrupts import from_outside
 from .preload import import_whole
 from .sockets import SocketStream
@@ -33,7 +34,7 @@ class ResponseHead:
         return next((value for key, value in self.fields if key == name), None)
 
 
-def read_head(wire: SocketStream) -> ResponseHead:
+def read_head(stream: SocketStream, deadline: Deadline) -> ResponseHead:
     """Read up to and with the empty line; what follows stays on the wire.
 
     Raises:
@@ -43,7 +44,7 @@ def read_head(wire: SocketStream) -> ResponseHead:
     """
     lines: list[str] = []
     while True:
-        line = wire.readline(_MAX_LINE)
+        line = stream.readline(_MAX_LINE, deadline)
         if not line.endswith(b"\n"):
             if len(line) == _MAX_LINE:
                 raise ProtocolError(f"an HTTP header line is longer than {_MAX_LINE} bytes", phase="connect")

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from ..errors import (
+    CloseCode,
     ConnectionLost,
     HumeClientException,
     InboxOverflow,
@@ -38,7 +39,6 @@ from .websocket import build_control_frame, close_error
 __all__ = ["Heartbeat", "IOThread", "Message"]
 
 _CHUNK: Final = 65536
-_LOST: Final = 1006  # RFC 6455, 7.4.1: the end came without a close frame
 
 _TURNS: Final = 16
 """System calls in a row in one direction before the other, the clock and the callers get their turn."""
@@ -50,8 +50,12 @@ _BLOCKED: Final = 5.0
 """Longest sleep in seconds while the server takes nothing; the system's own limit is put off each time, since
 `Heartbeat.timeout` is the limit."""
 
-_CLOSE_CODES: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
-"""With which code (RFC 6455, 7.4.1) this side ends a connection, the first that fits; for others without a word."""
+_CLOSE_CODES: Final = (
+    (MessageTooLarge, CloseCode.MESSAGE_TOO_BIG),
+    (ProtocolError, CloseCode.PROTOCOL_ERROR),
+    (InboxOverflow, CloseCode.POLICY_VIOLATION),
+)
+"""Close code sent for each error (first match). Other errors close without a close frame."""
 
 _GRACE: Final = 1.0
 """Seconds in which a stopped thread ends, unless a signal's handler calls `close` right where it holds the lock."""
@@ -281,13 +285,15 @@ class IOThread:
     def _run(self) -> None:
         if not self._claim.acquire(False):  # it was abandoned before it had begun
             return
-        error: HumeClientException = ConnectionLost("the session failed", close_code=_LOST)
+        error: HumeClientException = ConnectionLost("the session failed", close_code=CloseCode.ABNORMAL_CLOSURE)
         try:
             error = self._loop(self._make_waker())
         except HumeClientException as exc:
             error = clone_error(exc.with_traceback(None))  # tracebacks, and their circles, would keep all of this alive
         except OSError as exc:
-            error = ConnectionLost(f"the connection was lost: {exc.strerror or type(exc).__name__}", close_code=_LOST)
+            error = ConnectionLost(
+                f"the connection was lost: {exc.strerror or type(exc).__name__}", close_code=CloseCode.ABNORMAL_CLOSURE
+            )
         finally:  # whatever it was, nobody is to wait for ever
             if code := next((code for kind, code in _CLOSE_CODES if isinstance(error, kind)), None):
                 self._send_close_nowait(code.to_bytes(2, "big"))
@@ -335,7 +341,9 @@ class IOThread:
                 continue
             give_up = self._heard + self._beat.timeout if self._beat else math.inf
             if self._beat and now >= give_up:  # judged by when there was nothing left to read
-                return ConnectionLost(f"nothing was heard for {now - self._heard:.1f} s", close_code=_LOST)
+                return ConnectionLost(
+                    f"nothing was heard for {now - self._heard:.1f} s", close_code=CloseCode.ABNORMAL_CLOSURE
+                )
             poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
             until = min(next_beat, self._close_by, give_up, now + (_BLOCKED if self._blocked else _LONGEST))
             if self._blocked:
@@ -363,7 +371,7 @@ class IOThread:
                 self._read_waits_for = select.POLLOUT if isinstance(exc, ssl.SSLWantWriteError) else select.POLLIN
                 return False
             if not data:
-                raise ConnectionLost("the connection was lost: the peer is gone", close_code=_LOST)
+                raise ConnectionLost("the connection was lost: the peer is gone", close_code=CloseCode.ABNORMAL_CLOSURE)
             self._heard = monotonic()
             self._data_received(data)
         return True
@@ -446,7 +454,10 @@ class IOThread:
                     item = item.frame
                 return memoryview(item)
             elif self._closing:
-                frame, self._said_goodbye = build_control_frame(CLOSE, (1000).to_bytes(2, "big")), True
+                frame, self._said_goodbye = (
+                    build_control_frame(CLOSE, CloseCode.NORMAL_CLOSURE.to_bytes(2, "big")),
+                    True,
+                )
             else:
                 return None
             self._outbox_bytes += len(frame)
@@ -475,7 +486,7 @@ def _closed() -> MisuseError:
 
 
 def _aborted() -> ConnectionLost:
-    return ConnectionLost("the session was ended", close_code=_LOST)
+    return ConnectionLost("the session was ended", close_code=CloseCode.ABNORMAL_CLOSURE)
 
 
 def _weight(message: object) -> int:

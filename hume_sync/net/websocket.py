@@ -17,6 +17,7 @@ from websocket import ABNF
 
 from ..errors import (
     AuthenticationError,
+    CloseCode,
     ConfigurationError,
     ConnectError,
     ConnectionLost,
@@ -49,8 +50,6 @@ __all__ = [
 _MAX_IDLE_EVENTS: Final = 32
 """Reads, messages and control frames allowed in one check of an idle connection."""
 
-_NO_CODE: Final = 1005  # RFC 6455, 7.1.5: a close frame without a code
-
 _TIMED_OUT: Final = (TimeoutError, websocket.WebSocketTimeoutException)
 """The deadline, and nothing else: `SocketStream` tells the system's own time-outs apart."""
 
@@ -58,8 +57,8 @@ _TIMED_OUT: Final = (TimeoutError, websocket.WebSocketTimeoutException)
 class WebSocket:
     """A connected WebSocket for text messages. One thread at a time, but for `abort`."""
 
-    def __init__(self, wire: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
-        self._wire = wire
+    def __init__(self, stream: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
+        self._stream = stream
         self._redact = endpoint.redact
         self._parser = FrameParser(endpoint.max_message_size)
         self._writer = FrameWriter()
@@ -79,7 +78,7 @@ class WebSocket:
 
     def is_quiet(self) -> bool:
         """Return True if there is nothing to read, without waiting."""
-        return not self._parser.unparsed and self._wire.is_quiet()
+        return not self._parser.unparsed and self._stream.is_quiet()
 
     def redact(self, text: str) -> str:
         """A text of the server, without the key should it repeat it."""
@@ -91,9 +90,8 @@ class WebSocket:
         Raises:
             Timeout, ConnectionLost: with ``phase="send"``; the message cannot have been processed.
         """
-        self._wire.deadline = deadline
         try:
-            self._wire.send(self._writer.build(parts))
+            self._stream.send(self._writer.build(parts), deadline)
         except (OSError, TransportError) as exc:
             self._raise_translated(exc, phase="send")
 
@@ -108,50 +106,52 @@ class WebSocket:
             MessageTooLarge: The message exceeds ``max_message_size``; the server is sent close code 1009.
             ProtocolError: The server violated RFC 6455; it is sent close code 1002.
         """
-        self._wire.deadline = deadline
         try:
             while True:
-                opcode, data = self._next_event()
+                opcode, data = self._next_event(deadline)
                 if opcode == TEXT:
                     return data
-                self._handle_control_frame(opcode, data)
+                self._handle_control_frame(opcode, data, deadline)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             self._raise_translated(exc, phase="receive")
 
-    def _next_event(self) -> Event:
+    def _next_event(self, deadline: Deadline) -> Event:
         """Return the next message or control frame; wait for it if necessary."""
         event = self._parser.next_event() if self._parser.unparsed else None
         while event is None:
-            event = self._read_event()
+            event = self._read_event(deadline)
         return event
 
-    def _read_event(self) -> Event | None:
+    def _read_event(self, deadline: Deadline) -> Event | None:
         """Read once; return the next message or control frame if it is complete then."""
         parser = self._parser
         if parser.payload_buffer:  # a large payload goes directly into its place
-            size = self._wire.read_into(parser.payload_buffer)
+            size = self._stream.read_into(parser.payload_buffer, deadline)
             if size:
                 parser.payload_received(size)
                 return parser.next_event()
-        elif data := self._wire.read():
+        elif data := self._stream.read(deadline):
             return parser.next_event(data)
         raise EOFError("the peer has ended the stream")
 
-    def _handle_control_frame(self, opcode: int, data: Received, *, wait: bool = True) -> None:
+    def _handle_control_frame(self, opcode: int, data: Received, deadline: Deadline | None) -> None:
         """Answer a ping, ignore a pong, raise `ConnectionLost` for a close frame.
 
         Args:
             opcode: CLOSE, PING or PONG.
             data: The payload.
-            wait: Whether sending a pong may block; otherwise it is dropped if the socket does not take it at once.
+            deadline: Of sending a pong; None: drop it if the socket does not take it at once.
         """
         payload = bytes(data)
         if opcode == PING:
-            send = self._wire.send if wait else self._wire.send_nowait
-            send(build_control_frame(PONG, payload))
+            pong = build_control_frame(PONG, payload)
+            if deadline is None:
+                self._stream.send_nowait(pong)
+            else:
+                self._stream.send(pong, deadline)
         elif opcode == CLOSE:
             end = close_error(payload, self._redact)
-            self._wire.send_nowait(build_control_frame(CLOSE, payload[:2]))
+            self._stream.send_nowait(build_control_frame(CLOSE, payload[:2]))
             try:
                 raise end
             finally:
@@ -168,21 +168,21 @@ class WebSocket:
                 protocol, or sent 32 frames without a message (``phase="idle"``).
         """
         parser = self._parser
-        self._wire.deadline = Deadline(0.0)
+        at_once = Deadline(0.0)
         try:
             for _ in range(_MAX_IDLE_EVENTS):
                 event = parser.next_event()
                 if event is None:
-                    if not self._wire.poll():
+                    if not self._stream.poll():
                         if parser.is_between_messages:
                             return None
                         break
-                    event = parser.next_event(self._wire.read())
+                    event = parser.next_event(self._stream.read(at_once))
                 if event is not None:
                     opcode, data = event
                     if opcode == TEXT:
                         return data
-                    self._handle_control_frame(opcode, data, wait=False)
+                    self._handle_control_frame(opcode, data, None)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             _raise_idle_error(exc, "the connection ended while it was idle")
         raise _no_message()
@@ -197,20 +197,19 @@ class WebSocket:
         Raises:
             ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
         """
-        self._wire.deadline = deadline
         payload = secrets.token_bytes(8)
         parser = self._parser
         try:
-            self._wire.send(build_control_frame(PING, payload))
+            self._stream.send(build_control_frame(PING, payload), deadline)
             for _ in range(_MAX_IDLE_EVENTS):
-                event = parser.next_event() or self._read_event()
+                event = parser.next_event() or self._read_event(deadline)
                 if event is None:
                     continue
                 opcode, data = event
                 if opcode == TEXT:
                     on_message(data)
                     continue
-                self._handle_control_frame(opcode, data, wait=False)
+                self._handle_control_frame(opcode, data, None)
                 if opcode == PONG and data == payload and not parser.in_message:
                     return
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
@@ -224,10 +223,9 @@ class WebSocket:
         Never raises for what the peer does: the connection ends here one way or another.
         """
         deadline = Deadline(timeout)
-        self._wire.deadline = deadline
         try:
-            self._wire.send(build_control_frame(CLOSE, (1000).to_bytes(2, "big")))
-            while self._next_event()[0] != CLOSE:
+            self._stream.send(build_control_frame(CLOSE, CloseCode.NORMAL_CLOSURE.to_bytes(2, "big")), deadline)
+            while self._next_event(deadline)[0] != CLOSE:
                 deadline.socket_timeout()  # frames that are in memory cost no system call
         except (OSError, EOFError, ProtocolError) as exc:
             if from_outside(exc):
@@ -238,20 +236,20 @@ class WebSocket:
 
     def discard(self) -> None:
         """Let go of the connection at once, without a word. Idempotent."""
-        self._wire.close()
+        self._stream.close()
 
     def release_after_fork(self, *, close: bool) -> None:
         """In a forked child: drop the inherited descriptor in silence."""
-        self._wire.release_after_fork(close=close)
+        self._stream.release_after_fork(close=close)
 
     def close_nowait(self) -> None:
         """Say close_error without waiting for an answer, and let go: for a connection that is just not needed."""
-        self._send_close_nowait(1000)
+        self._send_close_nowait(CloseCode.NORMAL_CLOSURE)
         self.discard()
 
     def abort(self) -> None:
         """From any thread: make whatever waits on this connection fail at once."""
-        self._wire.abort()
+        self._stream.abort()
 
     def _raise_translated(self, exc: Exception, *, phase: str) -> NoReturn:
         """Raise what happened in an exchange as an error of this library."""
@@ -262,7 +260,8 @@ class WebSocket:
             if isinstance(exc, websocket.WebSocketProtocolException):
                 exc = protocol_violation(str(exc))
             if isinstance(exc, ProtocolError):
-                self._send_close_nowait(1009 if isinstance(exc, MessageTooLarge) else 1002)
+                too_big = isinstance(exc, MessageTooLarge)
+                self._send_close_nowait(CloseCode.MESSAGE_TOO_BIG if too_big else CloseCode.PROTOCOL_ERROR)
             if isinstance(exc, TransportError):
                 exc.phase, exc.maybe_processed = phase, sent
                 raise exc
@@ -275,7 +274,7 @@ class WebSocket:
             del exc  # an error and a frame that holds it keep each other, and the caller's media, until a collection
 
     def _send_close_nowait(self, code: int) -> None:
-        self._wire.send_nowait(build_control_frame(CLOSE, code.to_bytes(2, "big")))
+        self._stream.send_nowait(build_control_frame(CLOSE, code.to_bytes(2, "big")))
 
 
 @hides_locals
@@ -286,11 +285,11 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
         The wire, and the fields of the server's answer, names in lower case, without cookies.
     """
     check_websocket_client()
-    wire = guard = None
+    stream = guard = None
     outer = sys.exception()
     try:
-        wire = open_stream(endpoint, deadline, watch)
-        guard = Handshake(wire, endpoint)
+        stream = open_stream(endpoint, deadline, watch)
+        guard = Handshake(stream, endpoint, deadline)
         ws = websocket.WebSocket(enable_multithread=False)
         ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
             endpoint.url,
@@ -301,10 +300,10 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
             redirect_limit=0,
         )
         fields = guard.head.fields if guard.head else ()
-        return wire, {name: endpoint.redact(value) for name, value in fields if name != "set-cookie"}
+        return stream, {name: endpoint.redact(value) for name, value in fields if name != "set-cookie"}
     except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
-        if wire is not None:
-            wire.close()
+        if stream is not None:
+            stream.close()
         # websocket-client may have made another error of what the guard met; an interrupt behind that goes before it.
         interrupted = not isinstance(raised, Exception) or from_outside(raised)
         met: BaseException | None = guard.take_failure() if guard is not None else None
@@ -354,7 +353,7 @@ def close_error(payload: bytes, redact: Callable[[str], str]) -> ConnectionLost:
         ABNF(1, 0, 0, 0, CLOSE, 0, payload).validate(skip_utf8_validation=True)
     except websocket.WebSocketProtocolException as exc:
         raise protocol_violation(str(exc)) from None
-    code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
+    code = int.from_bytes(payload[:2], "big") if payload else CloseCode.NO_STATUS_RCVD
     reason = redact(payload[2:].decode("utf-8", "replace"))
     why = f"{code}, {reason!r}" if reason else f"{code}"
     return ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)

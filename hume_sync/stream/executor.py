@@ -11,7 +11,15 @@ import logging
 from fractions import Fraction
 from typing import Protocol
 
-from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError, is_server_error
+from ..errors import (
+    CloseCode,
+    ConnectionLost,
+    HumeClientException,
+    RequestError,
+    Timeout,
+    TransportError,
+    is_server_error,
+)
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.retry import AttemptCounter, RetryPolicy, brief, retry
@@ -31,7 +39,7 @@ CONNECT = Request((), ServerEffect())
 
 _NO_TIME = Fraction(0)
 
-_GONE_WHILE_IDLE = frozenset({None, 1000, 1001})
+_GONE_WHILE_IDLE = frozenset({None, CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY})
 """How a connection ends that was just not needed for too long: no failure of the server's."""
 
 

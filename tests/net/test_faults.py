@@ -407,7 +407,7 @@ def test_a_fault_ends_in_time_within_bounds_as_the_right_error_and_leaves_the_so
         assert socket_.epoch == before.epoch
     elif before is not None:
         assert not before.sound
-        assert before._transport._wire.fileno() == -1
+        assert before._transport._stream.fileno() == -1
 
     if fault.scheme == "ws":
         socket_._source.breaker.record_success()  # a refusal counts for 5 s, which are over

@@ -74,7 +74,7 @@ def test_an_inherited_descriptor_is_closed_by_the_hook_and_just_detached_without
 ) -> None:
     send(pool, "before")
     (connection,) = pool._state().connections.idle
-    descriptor = connection._transport._wire.fileno()
+    descriptor = connection._transport._stream.fileno()
     if not hook:
         fork._REGISTERED.clear()
 
@@ -83,7 +83,7 @@ def test_an_inherited_descriptor_is_closed_by_the_hook_and_just_detached_without
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(descriptor)
         pool.stats()
-        assert connection._transport._wire.fileno() == -1
+        assert connection._transport._stream.fileno() == -1
         if not hook:
             os.fstat(descriptor)
 

@@ -137,12 +137,12 @@ class Pieces:
         self._left = stream
         self._cuts = iter(cuts)
 
-    def read(self) -> bytes:
+    def read(self, deadline: Deadline) -> bytes:
         cut = next(self._cuts, len(self._left))
         piece, self._left = self._left[:cut], self._left[cut:]
         return piece
 
-    def read_into(self, view: memoryview) -> int:
+    def read_into(self, view: memoryview, deadline: Deadline) -> int:
         cut = min(next(self._cuts, len(view)), len(view))
         piece, self._left = self._left[:cut], self._left[cut:]
         view[: len(piece)] = piece
@@ -162,16 +162,16 @@ def test_frames_come_out_whole_however_the_bytes_come_in(sizes: list[int], cuts:
     payloads = [bytes([65 + i]) * size for i, size in enumerate(sizes)]
     websocket = reading(Pieces(b"".join(map(frame, payloads)), cuts))
     for payload in payloads:
-        opcode, data = websocket._next_event()
+        opcode, data = websocket._next_event(Deadline(5))
         assert (opcode, bytes(data)) == (TEXT, payload)
     with pytest.raises(EOFError):
-        websocket._next_event()
+        websocket._next_event(Deadline(5))
 
 
 @pytest.fixture
 def pair() -> Iterator[tuple[SocketStream, socket.socket]]:
     ours, theirs = socket.socketpair()
-    stream = SocketStream(ours, Deadline(5))
+    stream = SocketStream(ours)
     with theirs:
         yield stream, theirs
     stream.close()
@@ -182,7 +182,7 @@ def test_a_frame_beyond_the_limit_is_refused_by_its_header(pair: tuple[SocketStr
     stream, peer = pair
     peer.sendall(frame(b"")[:1] + (bytes([127]) + size.to_bytes(8, "big")))
     with pytest.raises(MessageTooLarge, match="more than 10 bytes"):
-        reading(stream, 10)._next_event()
+        reading(stream, 10)._next_event(Deadline(5))
 
 
 @pytest.mark.parametrize("raw", [b"\x81\x84abcd", b"\x81\xfe\x00\x01", b"\xc1\x02{}", b"\x91\x02{}", b"\xa1\x00"])
@@ -192,7 +192,7 @@ def test_masked_frames_and_reserved_bits_break_the_protocol(
     stream, peer = pair
     peer.sendall(raw)
     with pytest.raises(ProtocolError, match="broke the WebSocket protocol: (a masked frame|reserved bits)"):
-        reading(stream, 10)._next_event()
+        reading(stream, 10)._next_event(Deadline(5))
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x81", b"\x81\x7e\x00", b"\x81\x05abc", b"\x81\x7f" + b"\x00" * 6])
@@ -201,4 +201,4 @@ def test_a_stream_that_ends_inside_a_frame_is_an_end(pair: tuple[SocketStream, s
     peer.sendall(raw)
     peer.shutdown(socket.SHUT_WR)
     with pytest.raises(EOFError):
-        reading(stream, 10)._next_event()
+        reading(stream, 10)._next_event(Deadline(5))

@@ -298,7 +298,7 @@ NAMELESS: list[Request] = [
 
 def wait_for_message(connection: Connection) -> None:
     """Return once something has come on an idle connection, be it along with the upgrade's answer."""
-    wire = connection._transport._wire
+    wire = connection._transport._stream
     assert wire.buffered or wire._readable.poll(5000)
 
 

@@ -47,8 +47,8 @@ def test_one_that_has_gone_is_replaced(
 ) -> None:
     first = take(source, stream)
     hume_emulator.drop_connections(code)
-    first._transport._wire._sock.settimeout(5)
-    first._transport._wire._sock.recv(1, socket.MSG_PEEK)  # until the news is here
+    first._transport._stream._sock.settimeout(5)
+    first._transport._stream._sock.recv(1, socket.MSG_PEEK)  # until the news is here
     second = take(source, stream)
     assert second is not first
     assert not first.sound
@@ -137,7 +137,7 @@ def test_closing_while_a_call_holds_the_lock_aborts_what_it_waits_on(
         busy = pool.submit(call)
         assert held.wait(5)
         source.close(0.01)
-        assert connection._transport._wire._sock.recv(1) == b""  # shut down, not yet closed: that is the call's to do
+        assert connection._transport._stream._sock.recv(1) == b""  # shut down, not yet closed: that is the call's to do
         end.set()
         busy.result(5)
     connection.discard()

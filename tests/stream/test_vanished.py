@@ -124,7 +124,7 @@ def flow_of(hole: Hole, socket: StreamSocket) -> Flow:
     """The connection of a socket, as the hole sees it."""
     connection = socket._exchanges.stream.connection
     assert connection
-    name = connection._transport._wire._sock.getsockname()
+    name = connection._transport._stream._sock.getsockname()
     return next(flow for flow in hole.flows if flow.sockets[0].getpeername() == name)
 
 
