@@ -122,7 +122,7 @@ _REQUEST_REJECTED: Final = frozenset(
 
 
 def short_repr(value: object) -> str:
-    """A refused value as an error shows it: short, whatever it is, and never failing itself."""
+    """Return a short ``repr`` of a rejected value for an error text; never raise."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - integers of thousands of digits refuse, other people's reprs may do anything
@@ -148,7 +148,10 @@ def unreadable(name: str, value: object, exc: Exception) -> InputError:
 
 
 def clone_error(error: HumeClientException) -> HumeClientException:
-    """An error of one's own: a shared one would collect all threads' tracebacks, and keep their requests alive."""
+    """Return a copy of an error to raise in this thread.
+
+    A shared error would collect the tracebacks of all threads, and keep their requests alive.
+    """
     twin = type(error)(str(error))
     vars(twin).update(vars(error))
     return twin
@@ -368,7 +371,7 @@ class ConnectionAlreadyExists(ConnectError):
 
 
 class TooManyConnections(ConnectError):
-    """The handler takes no more connections at present."""
+    """The handler accepts no further connections at present."""
 
     limit: int | None = None
     """How many it takes, where the server says so."""
@@ -399,7 +402,7 @@ class ReplyTimeout(Timeout):
 
 
 class InboxOverflow(TransportError):
-    """More messages came than were received: the session was ended, since none may be dropped in silence."""
+    """More messages came than were received: the session was ended rather than drop any."""
 
     _may_pass = False
 

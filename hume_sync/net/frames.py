@@ -1,8 +1,7 @@
-"""WebSocket frames as bytes: built and masked in one buffer, read with few system calls and copies.
+"""Build WebSocket frames, masked in one buffer. (`frame_parser` reads them.)
 
-websocket-client's own frames are right, but cost more than all the rest of a request: it masks through two arrays and
-three integers (half a second a gigabyte would be good; it takes four), and reads a frame in at least three steps. The
-numbers behind each choice here are in ``benchmarks``.
+websocket-client's own frames cost more than the rest of a request: it masks through two arrays and three integers, at
+four seconds per gigabyte. The measurements behind each choice here are in ``benchmarks``.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class FrameWriter:
         self._by_words: _Mask | None = None  # numpy's way, once numpy is there
 
     def build(self, parts: Sequence[Part], opcode: int = TEXT) -> bytes | memoryview:
-        """One frame that is a whole message, of text or binary, whose payload are the parts join_parts.
+        """Return one frame that is a whole message; its payload is the concatenation of the parts.
 
         The parts are written once, into the frame, and masked there. Each frame has a fresh, unpredictable key
         (RFC 6455, 5.3).
@@ -136,7 +135,7 @@ class FrameWriter:
 
 
 def join_parts(parts: Sequence[Part], size: int) -> bytearray:
-    """The parts as one; ``size`` is that of all of them."""
+    """Return the concatenated parts; ``size`` is their total length in bytes."""
     if size < LARGE:  # so there is no late one
         return bytearray().join(cast(Sequence[bytes], parts))
     whole = bytearray(size)
@@ -152,7 +151,7 @@ def join_parts(parts: Sequence[Part], size: int) -> bytearray:
 
 
 def _header(first: int, size: int) -> bytes:
-    """The header of a very small frame, or a very large one."""
+    """Return the header of a frame below 126 bytes or from 64 KiB."""
     if size < 126:
         return bytes((first, _MASKED | size))
     return struct.pack("!BBQ", first, _MASKED | 127, size)

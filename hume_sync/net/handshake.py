@@ -3,7 +3,7 @@
 websocket-client writes the request and checks the accept key. Everything else about a handshake is held here,
 where it can be bounded: private headers are put in behind its back, so neither it nor its trace ever knows a
 key; the answer is read within limits; any status but 101 ends here, so no redirect is followed and no body is
-read beyond a sentence; and cookies go neither way, whatever other users of websocket-client in this process do.
+read beyond a sentence; and cookies go neither way, even if other users of websocket-client in this process set some.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class HandshakeEnded(Exception):
 
 
 class Handshake:
-    """Stands between websocket-client's handshake and the wire."""
+    """The socket that websocket-client sees during the handshake; it holds the deadline for it."""
 
     def __init__(self, stream: SocketStream, endpoint: Endpoint, deadline: Deadline) -> None:
         self._stream = stream
@@ -67,7 +67,7 @@ class Handshake:
             self._stream.send(b"\r\n".join([*lines, b"", b""]), self._deadline)
         except Exception as exc:
             self._failure = exc
-            raise HandshakeEnded("told by `take_failure`") from exc
+            raise HandshakeEnded("see `take_failure`") from exc
         return len(data)
 
     def recv(self, limit: int) -> bytes:
@@ -77,7 +77,7 @@ class Handshake:
                 self.head = self._accept(read_head(self._stream, self._deadline))
             except Exception as exc:
                 self._failure = exc
-                raise HandshakeEnded("told by `take_failure`") from exc
+                raise HandshakeEnded("see `take_failure`") from exc
             # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
             lines = ["HTTP/1.1 101 Switching Protocols"]
             lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]
@@ -139,7 +139,7 @@ class Handshake:
             # Else what has come tells more than nothing.
         text = raw.decode("utf-8", "replace")
         if len(raw) >= _MAX_READ:
-            text = re.sub(r"\S+\Z", "", text)  # half a key is not known for one
+            text = re.sub(r"\S+\Z", "", text)  # the cut-off last word may be part of a secret
         text = " ".join(self._endpoint.redact(text).split())
         return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_BODY]
 
@@ -150,5 +150,5 @@ class Handshake:
         return 1.0
 
     def close(self) -> None:
-        """Close the wire: websocket-client gave up."""
+        """Close the stream after websocket-client has failed."""
         self._stream.close()

@@ -30,12 +30,12 @@ class ResponseHead:
     """Names in lower case, in the order received."""
 
     def get(self, name: str) -> str | None:
-        """The first value of a field, None where it is absent."""
+        """Return the first value of a field, None if it is absent."""
         return next((value for key, value in self.fields if key == name), None)
 
 
 def read_head(stream: SocketStream, deadline: Deadline) -> ResponseHead:
-    """Read up to and with the empty line; what follows stays on the wire.
+    """Read a response head up to and with its empty line; what follows stays in the stream.
 
     Raises:
         EOFError: the peer ended the connection before the head was complete.
@@ -76,7 +76,7 @@ def parse_retry_after(value: str | None, date: str | None = None) -> float | Non
 
     Args:
         value: of the header.
-        date: the ``Date`` beside it: a date is measured by the clock of who wrote it, where that is told.
+        date: The ``Date`` header of the same response, so that a date is compared with the server's own clock.
 
     Returns:
         None where it is neither.

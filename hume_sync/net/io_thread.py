@@ -41,7 +41,7 @@ __all__ = ["Heartbeat", "IOThread", "Message"]
 _CHUNK: Final = 65536
 
 _TURNS: Final = 16
-"""System calls in a row in one direction before the other, the clock and the callers get their turn."""
+"""Maximum consecutive system calls in one direction before the other, the timers and the queue are checked."""
 
 _LONGEST: Final = 3600.0
 """Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
@@ -99,7 +99,7 @@ class _Ping(NamedTuple):
 
 
 class IOThread:
-    """Runs `thread`, which nobody but it touches the socket from; it never waits in a send or a receive.
+    """Run the thread that alone uses the socket; it never blocks in a send or a receive.
 
     Args:
         sock: connected and upgraded; closed by the thread, or by `abandon`.
@@ -107,7 +107,7 @@ class IOThread:
         endpoint: whose limits and secrets count.
         beat: what keeps the connection alive; None: nothing does.
         inbox: bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
-            is dropped in silence.
+            is dropped.
         outbox: bytes of frames that may wait to be sent before `send` waits.
     """
 
@@ -138,15 +138,15 @@ class IOThread:
         self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
         self._claim = (
             threading.Lock()
-        )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
+        )  # acquired once and kept: by the thread, or by the caller that prevents it from running
         # The thread's alone:
         self._writing: memoryview | None = None  # what is left of the frame being sent
         self._asked: deque[object] = deque()  # the notes of the beats that were sent and not yet answered
         self._early_answers = 0  # which came before the beat was sent
         self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
-        self._said_goodbye = False  # RFC 6455, 5.5.1: nothing is sent behind a close frame
+        self._said_goodbye = False  # RFC 6455, 5.5.1: nothing may follow a close frame
         self._heard = monotonic()  # the last sign of the server's
-        self._blocked = False  # the socket took no more the last time
+        self._blocked = False  # the send buffer was full the last time
         self._read_waits_for = select.POLLIN  # TLS may have to write in order to read, and the other way round
         self._write_waits_for = select.POLLOUT
         # Between the callers and the thread. The lock guards all below and the button; it is never held over anything
@@ -161,7 +161,7 @@ class IOThread:
         self._closing = False  # from here on nothing new is sent but the close frame
         self._close_by = math.inf  # monotonic
         self.stopped = False
-        """Whether it was told to end at once."""
+        """Whether it was asked to end at once."""
         self.ended: HumeClientException | None = None
 
     def start(self) -> None:
@@ -173,7 +173,7 @@ class IOThread:
             raise
 
     def abandon(self) -> None:
-        """End it at once, at whatever point its start was interrupted: nothing stays open. Idempotent."""
+        """End it at once and release everything, even if its start was interrupted. Idempotent."""
         self.stop()
         if self._claim.acquire(False):  # the thread has not begun, and never will
             self.release_after_fork(close=True)
@@ -266,13 +266,13 @@ class IOThread:
             button.close()  # the end of the stream rings too, for good
 
     def release_after_fork(self, *, close: bool) -> None:
-        """Drop the descriptors in silence: in a forked child, or where the thread never runs."""
+        """Release the descriptors without sending: in a forked child, or if the thread never runs."""
         for sock in (self._sock, self._bell, self._button):
             if sock is not None:
                 (sock.close if close else sock.detach)()
 
     def _wake(self) -> None:
-        """Wake the thread; under the lock, so that nobody closes the button meanwhile. It does not wait."""
+        """Wake the thread; under the lock, so that the socket is not closed meanwhile. Does not block."""
         if self.ended is None and self._button is not None:
             try:
                 self._button.send(b"\0")
@@ -294,7 +294,7 @@ class IOThread:
             error = ConnectionLost(
                 f"the connection was lost: {exc.strerror or type(exc).__name__}", close_code=CloseCode.ABNORMAL_CLOSURE
             )
-        finally:  # whatever it was, nobody is to wait for ever
+        finally:  # in any case, no caller may wait for ever
             if code := next((code for kind, code in _CLOSE_CODES if isinstance(error, kind)), None):
                 self._send_close_nowait(code.to_bytes(2, "big"))
             self._sock.close()
@@ -304,7 +304,7 @@ class IOThread:
                 self._outbox_bytes = 0
                 self._changed.notify_all()
                 self._room.notify_all()
-                if self._button is not None:  # nobody rings any more
+                if self._button is not None:
                     self._button.close()
             if self._bell is not None:
                 self._bell.close()
@@ -349,7 +349,7 @@ class IOThread:
             if self._blocked:
                 allow_for_closed_window(self._sock)
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
-            # Stopped, or held up by others of this process: no fault of the server's.
+            # Do not count time during which this process was suspended.
             self._heard += max(0.0, monotonic() - until)
             if any(descriptor == rung for descriptor, _ in woken):
                 bell.recv(_CHUNK)
@@ -464,7 +464,7 @@ class IOThread:
             return memoryview(frame)
 
     def _expect(self, note: object) -> None:
-        """A beat is being sent: note what its answer is to be."""
+        """Record what `receive` returns for the answer to a heartbeat that is being sent."""
         if not self._early_answers:
             self._asked.append(note)
         else:
@@ -472,7 +472,7 @@ class IOThread:
             self._deliver([note] if note is not None else [])
 
     def _send_close_nowait(self, code: bytes) -> None:
-        """A close frame, if the socket takes it at once and is not in the middle of another frame."""
+        """Send a close frame if the socket takes it at once and no other frame is half sent."""
         if self._writing is None and not self._said_goodbye:
             self._said_goodbye = True
             try:

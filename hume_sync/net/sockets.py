@@ -31,7 +31,7 @@ as it is, which saves two system calls an exchange; a wait that is longer is jus
 class SocketStream:
     """The one owner of a connected socket.
 
-    It has the few methods websocket-client asks of a socket. Only the thread that holds the exchange may call anything
+    Each blocking method takes the deadline of the call. Only the thread that holds the exchange may call anything
     here but `abort`.
 
     Errors are those of the socket, ``TimeoutError`` means that the deadline has passed and nothing else, and
@@ -137,7 +137,7 @@ class SocketStream:
         return True
 
     def send_nowait(self, data: bytes) -> None:
-        """Send if the socket takes it at once, else let it be: for a last word before the end."""
+        """Send without blocking and ignore failures. Used for the final close frame."""
         try:
             self._set_nonblocking()
             self._sock.send(data)
@@ -187,7 +187,7 @@ class SocketStream:
         self._surplus = b""
 
     def detach(self) -> tuple[socket.socket, bytes]:
-        """Hand the socket over, with what was received and not yet asked for; this wire is nobody's any more."""
+        """Return the socket and the buffered bytes; the caller owns them, and this object must not be used again."""
         return self._sock, bytes(self._surplus)
 
     def release_after_fork(self, *, close: bool) -> None:
@@ -198,12 +198,12 @@ class SocketStream:
             self._sock.detach()
 
     def fileno(self) -> int:
-        """The descriptor, -1 once closed."""
+        """Return the descriptor, -1 once closed."""
         return self._sock.fileno()
 
 
 def abort_socket(sock: socket.socket) -> None:
-    """Shut a socket down, from any thread, so that whatever waits on it wakes up."""
+    """Shut a socket down, from any thread, so that calls that wait on it return."""
     try:
         if isinstance(sock, ssl.SSLSocket):
             # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
@@ -217,9 +217,9 @@ def abort_socket(sock: socket.socket) -> None:
 
 
 def _is_tick(exc: OSError) -> None:
-    """The timer has run out: how much time is left is looked at next.
+    """Return if only the timer of one wait has expired; raise any other error.
 
-    But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
+    Unanswered keep-alive probes are a timeout of the system: the connection is lost.
     """
     try:
         if from_outside(exc):

@@ -1,7 +1,7 @@
-"""One WebSocket over websocket-client: the only module that imports it.
+"""The blocking WebSocket, and the only module that imports websocket-client.
 
-websocket-client upgrades the connection, and makes and checks the control frames; those that carry data are `frames`'.
-What it leaves open is closed here: a deadline on every system call, a cap on messages before memory is taken for them,
+websocket-client writes the upgrade request, checks the accept key, builds control frames and validates close frames.
+This module adds what it lacks: a deadline on every system call, a cap on messages before memory is taken for them,
 fragments counted in, strict control frames, and an ending that cannot hang.
 """
 
@@ -81,7 +81,7 @@ class WebSocket:
         return not self._parser.unparsed and self._stream.is_quiet()
 
     def redact(self, text: str) -> str:
-        """A text of the server, without the key should it repeat it."""
+        """Return a text of the server with every secret removed."""
         return self._redact(text)
 
     def send(self, parts: Sequence[Part], deadline: Deadline) -> None:
@@ -218,7 +218,7 @@ class WebSocket:
         raise _no_message()
 
     def close(self, timeout: float) -> None:
-        """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.
+        """Send a close frame, wait for the peer's for at most ``timeout`` seconds, and close.
 
         Never raises for what the peer does: the connection ends here one way or another.
         """
@@ -235,20 +235,20 @@ class WebSocket:
             self.discard()
 
     def discard(self) -> None:
-        """Let go of the connection at once, without a word. Idempotent."""
+        """Close the connection at once, without a close frame. Idempotent."""
         self._stream.close()
 
     def release_after_fork(self, *, close: bool) -> None:
-        """In a forked child: drop the inherited descriptor in silence."""
+        """Release the inherited descriptor in a forked child, without sending anything."""
         self._stream.release_after_fork(close=close)
 
     def close_nowait(self) -> None:
-        """Say close_error without waiting for an answer, and let go: for a connection that is just not needed."""
+        """Send a close frame without waiting for an answer, and close."""
         self._send_close_nowait(CloseCode.NORMAL_CLOSURE)
         self.discard()
 
     def abort(self) -> None:
-        """From any thread: make whatever waits on this connection fail at once."""
+        """Make calls that wait on this connection fail at once. Any thread may call it."""
         self._stream.abort()
 
     def _raise_translated(self, exc: Exception, *, phase: str) -> NoReturn:
@@ -282,7 +282,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
     """Dial and upgrade; raises as `WebSocket.open` does.
 
     Returns:
-        The wire, and the fields of the server's answer, names in lower case, without cookies.
+        The stream, and the fields of the server's answer, names in lower case, without cookies.
     """
     check_websocket_client()
     stream = guard = None
@@ -339,12 +339,12 @@ def _no_message() -> ConnectionLost:
 
 
 def build_control_frame(opcode: int, payload: bytes) -> bytes:
-    """A masked control frame."""
+    """Return a masked control frame."""
     return ABNF.create_frame(payload, opcode).format()
 
 
 def close_error(payload: bytes, redact: Callable[[str], str]) -> ConnectionLost:
-    """What a server's close frame says, as an error.
+    """Return the error for a server's close frame.
 
     Raises:
         ProtocolError: it is no valid one.
