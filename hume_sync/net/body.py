@@ -94,12 +94,12 @@ class ChunkedBody:
             self.ended = not line
         elif self._expected == "empty":
             if line:
-                raise ProtocolError("a chunk of the answer is longer than it says", phase="receive")
+                raise ProtocolError("malformed chunk in the response", phase="receive")
             self._expected = "size"
         else:
             size = line.partition(b";")[0].strip()
             if not _HEX.fullmatch(size):
-                raise ProtocolError("a chunk of the answer does not say its size", phase="receive")
+                raise ProtocolError("invalid chunk size in the response", phase="receive")
             self._left = int(size, 16)
             self._expected = "empty" if self._left else "trailer"
 
@@ -197,7 +197,7 @@ def _framed(fields: Mapping[str, str]) -> SizedBody | ChunkedBody:
         return ChunkedBody()
     length = fields.get("content-length")
     if length is not None and not (length.isascii() and length.isdigit() and len(length) < 20):
-        raise ProtocolError("the answer has a length that is no number", phase="receive")
+        raise ProtocolError("invalid Content-Length in the response", phase="receive")
     return SizedBody(None if length is None else int(length))
 
 

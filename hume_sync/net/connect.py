@@ -86,7 +86,7 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
             status=head.status,
         )
     if stream.buffered:  # neither a TLS nor a WebSocket server speaks first
-        raise ProtocolError("bytes before the tunnel was used", phase="connect")
+        raise ProtocolError("the proxy sent data before the tunnel was used", phase="connect")
 
 
 def _check_plaintext(sock: socket.socket, endpoint: Endpoint) -> None:

@@ -95,7 +95,7 @@ class Handshake:
             raise self._refusal(head)
         if head.get("sec-websocket-extensions") or head.get("sec-websocket-protocol"):
             # RFC 6455, 4.1: an answer may only pick from what was offered, and nothing was.
-            raise ProtocolError("the server chose an extension or subprotocol unasked", phase="connect")
+            raise ProtocolError("the server selected an extension or subprotocol that was not offered", phase="connect")
         return head
 
     def _refusal(self, head: ResponseHead) -> HandshakeRejected | AuthenticationError:

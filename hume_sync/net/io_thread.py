@@ -342,7 +342,8 @@ class IOThread:
             give_up = self._last_activity + self._beat.timeout if self._beat else math.inf
             if self._beat and now >= give_up:  # judged by when there was nothing left to read
                 return ConnectionLost(
-                    f"nothing was heard for {now - self._last_activity:.1f} s", close_code=CloseCode.ABNORMAL_CLOSURE
+                    f"no data from the server for {now - self._last_activity:.1f} s (keepalive timeout)",
+                    close_code=CloseCode.ABNORMAL_CLOSURE,
                 )
             poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
             until = min(next_beat, self._close_by, give_up, now + (_BLOCKED if self._write_blocked else _LONGEST))

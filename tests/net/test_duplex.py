@@ -856,7 +856,7 @@ def test_a_server_of_which_nothing_is_heard_is_given_up(session: Session) -> Non
         assert messages == [b"the last word"]
         assert isinstance(error, ConnectionLost)
         assert error.close_code == 1006
-        assert "nothing was heard for 0." in str(error)
+        assert "no data from the server for 0." in str(error)
 
 
 def test_time_in_which_this_process_did_not_run_is_no_fault_of_the_server_s(
