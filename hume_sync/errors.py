@@ -36,6 +36,7 @@ No error carries a key, a header or media, in its text or in its attributes, and
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, ClassVar, Final, Self
 
 import attrs
@@ -86,12 +87,42 @@ _TEMPORARY: Final = frozenset({408, 425, 429})
 _REDIRECT: Final = 300
 """The first HTTP status that is no success."""
 
-_OBJECTIONS: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1010})
-"""WebSocket close codes by which a server objects to what it was sent (RFC 6455, 7.4.1)."""
+
+class CloseCode(IntEnum):
+    """The WebSocket close codes that this library sends or tells apart (RFC 6455, 7.4.1, and the IANA registry)."""
+
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS_RCVD = 1005
+    """The close frame had no code."""
+    ABNORMAL_CLOSURE = 1006
+    """The connection ended without a close frame."""
+    INVALID_DATA = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    MANDATORY_EXTENSION = 1010
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+
+
+_REQUEST_REJECTED: Final = frozenset(
+    {
+        CloseCode.PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_DATA,
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.MESSAGE_TOO_BIG,
+        CloseCode.MANDATORY_EXTENSION,
+    }
+)
+"""Close codes with which a server rejects what it was sent; sending it again cannot succeed."""
 
 
 def short_repr(value: object) -> str:
-    """A refused value as an error shows it: short, whatever it is, and never failing itself."""
+    """Return a short ``repr`` of a rejected value for an error text; never raise."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - integers of thousands of digits refuse, other people's reprs may do anything
@@ -117,7 +148,10 @@ def unreadable(name: str, value: object, exc: Exception) -> InputError:
 
 
 def clone_error(error: HumeClientException) -> HumeClientException:
-    """An error of one's own: a shared one would collect all threads' tracebacks, and keep their requests alive."""
+    """Return a copy of an error to raise in this thread.
+
+    A shared error would collect the tracebacks of all threads, and keep their requests alive.
+    """
     twin = type(error)(str(error))
     vars(twin).update(vars(error))
     return twin
@@ -177,7 +211,7 @@ class HumeClientException(Exception):
         """
         if self.status is not None and self.status >= _REDIRECT:  # (a success may hold a refusal in its body)
             return self.status in _TEMPORARY or self.status >= 500
-        return self._may_pass and self.close_code not in _OBJECTIONS
+        return self._may_pass and self.close_code not in _REQUEST_REJECTED
 
     @classmethod
     def from_error(cls, code: str | None, message: str) -> Self:
@@ -337,7 +371,7 @@ class ConnectionAlreadyExists(ConnectError):
 
 
 class TooManyConnections(ConnectError):
-    """The handler takes no more connections at present."""
+    """The handler accepts no further connections at present."""
 
     limit: int | None = None
     """How many it takes, where the server says so."""
@@ -368,7 +402,7 @@ class ReplyTimeout(Timeout):
 
 
 class InboxOverflow(TransportError):
-    """More messages came than were received: the session was ended, since none may be dropped in silence."""
+    """More messages came than were received: the session was ended rather than drop any."""
 
     _may_pass = False
 

@@ -10,7 +10,7 @@ from hume_sync.stream.connection import Connection
 
 def byte_stream(connection: Connection) -> SocketStream:
     """Return the byte stream below the WebSocket of a connection."""
-    return connection._transport._wire
+    return connection._transport._stream
 
 
 def raw_socket(connection: Connection) -> socket.socket:

@@ -322,7 +322,7 @@ class AppClient:
                 f"headers would go unencrypted to {origin.authority}: use https://, or pass allow_plaintext=True"
             ) from None
         try:
-            head = _exchange(stream, _encode_request(origin, target, accept, body), url, head_deadline)
+            head = _exchange(stream, _encode_request(origin, target, accept, body), url, deadline, head_deadline)
             if 300 <= head.status < 400:
                 what = f"{url} redirects (HTTP {head.status}), which is never followed: give the final URL"
                 raise HookError(what, status=head.status)
@@ -359,10 +359,9 @@ class StreamingResponse:
             ConnectionLost: The body was cut off.
             ProtocolError: The body is not framed as HTTP/1.1 requires.
         """
-        self._stream.deadline = deadline
         while not self._body.ended:
             try:
-                data = b"" if self._body.holds_more else bytes(self._stream.read())
+                data = b"" if self._body.holds_more else bytes(self._stream.read(deadline))
             except OSError as exc:
                 if from_outside(exc):
                     raise
@@ -430,13 +429,16 @@ def _encode_request(origin: AppEndpoint, target: str, accept: str, body: bytes |
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
 
 
-def _exchange(stream: SocketStream, request: bytes, url: str, head_deadline: Deadline) -> ResponseHead:
+def _exchange(
+    stream: SocketStream, request: bytes, url: str, deadline: Deadline, head_deadline: Deadline
+) -> ResponseHead:
     """Send a request on a new connection, and read the head of the response.
 
     Args:
-        stream: The connection, with the deadline for sending.
+        stream: The connection.
         request: The bytes of the request.
         url: The URL as an error may show it.
+        deadline: The deadline for sending.
         head_deadline: The deadline for the head.
 
     Raises:
@@ -447,14 +449,13 @@ def _exchange(stream: SocketStream, request: bytes, url: str, head_deadline: Dea
     sent = False
     try:
         try:
-            stream.send(request)
+            stream.send(request, deadline)
         except (BrokenPipeError, ConnectionResetError) as exc:
             if from_outside(exc):
                 raise
             # The server may have responded before it read everything; that response says why.
         sent = True
-        stream.deadline = head_deadline
-        return _read_final_head(stream)
+        return _read_final_head(stream, head_deadline)
     except (OSError, EOFError) as exc:
         if from_outside(exc):
             raise
@@ -469,10 +470,10 @@ def _exchange(stream: SocketStream, request: bytes, url: str, head_deadline: Dea
         raise ProtocolError(f"the answer from {url} is not HTTP/1.1: {exc}", phase="receive") from None
 
 
-def _read_final_head(stream: SocketStream) -> ResponseHead:
+def _read_final_head(stream: SocketStream, deadline: Deadline) -> ResponseHead:
     """Read heads up to the first that is not interim (1xx), and check what `read_head` is lenient about."""
     for _ in range(_MAX_INTERIM):
-        head = read_head(stream)
+        head = read_head(stream, deadline)
         if not all(_TOKEN.fullmatch(name) and "\r" not in value for name, value in head.fields):
             raise ProtocolError("the HTTP answer has a malformed header line")
         if head.status >= 200:

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any, Final, TypeVar
 
 from ..errors import (
+    CloseCode,
     ConnectError,
     ConnectionLost,
     HumeClientException,
@@ -51,9 +52,6 @@ _EVENT_OVERHEAD: Final = 100
 
 _CLOSE_TIMEOUT: Final = 0.4
 """Seconds for each of the two waits when closing."""
-
-_NORMAL_CLOSURE: Final = 1000
-_ABNORMAL_CLOSURE: Final = 1006
 
 
 class WebRTCLoop:
@@ -299,7 +297,9 @@ class WebRTCLoop:
     def _set_error(self) -> None:
         with self._lock:
             self.error = (
-                self.error or self._end_error or ConnectionLost("the session failed", close_code=_ABNORMAL_CLOSURE)
+                self.error
+                or self._end_error
+                or ConnectionLost("the session failed", close_code=CloseCode.ABNORMAL_CLOSURE)
             )
             self._send_buffer.clear()
             self._changed.notify_all()
@@ -387,10 +387,12 @@ class WebRTCLoop:
             self._end(ConnectError("no connection: none of the server's addresses can be reached", phase="connect"))
         elif "failed" in {ice, self._peer.connectionState}:
             self._end(
-                ConnectionLost("the connection was lost: the server no longer responds", close_code=_ABNORMAL_CLOSURE)
+                ConnectionLost(
+                    "the connection was lost: the server no longer responds", close_code=CloseCode.ABNORMAL_CLOSURE
+                )
             )
         else:
-            self._end(ConnectionLost("the server ended the session", close_code=_NORMAL_CLOSURE))
+            self._end(ConnectionLost("the server ended the session", close_code=CloseCode.NORMAL_CLOSURE))
 
     def _on_track(self, track: Any) -> None:
         if track.kind == "audio":
@@ -467,7 +469,7 @@ def _to_event(message: str | bytes) -> Event:
 
 
 def _stopped_error() -> ConnectionLost:
-    return ConnectionLost("the session was ended", close_code=_ABNORMAL_CLOSURE)
+    return ConnectionLost("the session was ended", close_code=CloseCode.ABNORMAL_CLOSURE)
 
 
 def _connect_timeout() -> Timeout:

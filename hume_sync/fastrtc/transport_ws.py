@@ -18,6 +18,7 @@ import pybase64
 
 from ..errors import (
     AuthenticationError,
+    CloseCode,
     ConnectError,
     ConnectionLost,
     HandshakeRejected,
@@ -64,8 +65,6 @@ _MESSAGE_OVERHEAD: Final = 128
 
 _MAX_CHUNK: Final = 8 * 2**20
 """Bytes of audio in one message: as base64 well below the 16 MiB at which servers drop the connection."""
-
-_NORMAL_CLOSURE: Final = 1000
 
 
 @safe_repr
@@ -282,11 +281,11 @@ def _is_pong(message: bytes) -> bool:
 
 def _translate_close(error: ConnectionLost) -> ConnectionLost:
     """Return an error that says what close code 1000 means from a FastRTC server; other errors unchanged."""
-    if error.close_code != _NORMAL_CLOSURE or from_outside(error):
+    if error.close_code != CloseCode.NORMAL_CLOSURE or from_outside(error):
         return error
     return ConnectionLost(
         "the server ended the session: its handler has closed the stream, or could not read a message",
-        close_code=_NORMAL_CLOSURE,
+        close_code=CloseCode.NORMAL_CLOSURE,
         close_reason=error.close_reason,
     )
 

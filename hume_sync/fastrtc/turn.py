@@ -40,7 +40,7 @@ import enum
 import math
 from typing import Final
 
-from ..errors import TransportError
+from ..errors import CloseCode, TransportError
 from .events import AudioChunk, EndStream, ErrorMessage, Event, LogMessage, Reconnected
 from .transport import Mark
 

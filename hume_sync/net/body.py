@@ -1,6 +1,6 @@
-"""The body behind an HTTP head, in whatever pieces it comes (RFC 9112, 6 and 7.1).
+"""Incremental readers of an HTTP/1.1 body, without I/O (RFC 9112, 6 and 7.1).
 
-Pure and incremental: a time-out between any two bytes loses nothing.
+A timeout between any two bytes loses nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SizedBody:
         self.holds_more = False
 
     def feed(self, data: bytes) -> bytes:
-        """What of these bytes is the body's; none are the end of the connection.
+        """Return the part of ``data`` that belongs to the body; empty ``data`` is the end of the connection.
 
         Raises:
             ConnectionLost: it ended too soon.
@@ -94,12 +94,12 @@ class ChunkedBody:
             self.ended = not line
         elif self._expected == "empty":
             if line:
-                raise ProtocolError("a chunk of the answer is longer than it says", phase="receive")
+                raise ProtocolError("malformed chunk in the response", phase="receive")
             self._expected = "size"
         else:
             size = line.partition(b";")[0].strip()
             if not _HEX.fullmatch(size):
-                raise ProtocolError("a chunk of the answer does not say its size", phase="receive")
+                raise ProtocolError("invalid chunk size in the response", phase="receive")
             self._left = int(size, 16)
             self._expected = "empty" if self._left else "trailer"
 
@@ -107,7 +107,7 @@ class ChunkedBody:
 class GzipBody:
     """A body compressed with gzip, which `framed` takes out of its body_reader.
 
-    No step holds more than 1 MiB of decoded bytes, whatever a few compressed ones stand for: while `holds_more` is
+    One step decodes at most 1 MiB, so a small body cannot expand without limit: while `holds_more` is
     true, `feed` is called without data to go on with what is there.
     """
 
@@ -167,9 +167,9 @@ Body = SizedBody | ChunkedBody | GzipBody
 
 
 def body_reader(status: int, fields: Mapping[str, str]) -> Body:
-    """What takes the body behind such a head apart.
+    """Return the reader of the body behind a response head.
 
-    gzip is decoded, though it was not asked for: some proxies compress whatever passes.
+    gzip is decoded although it was not requested: some proxies compress every response.
 
     Args:
         status: of the answer.
@@ -197,7 +197,7 @@ def _framed(fields: Mapping[str, str]) -> SizedBody | ChunkedBody:
         return ChunkedBody()
     length = fields.get("content-length")
     if length is not None and not (length.isascii() and length.isdigit() and len(length) < 20):
-        raise ProtocolError("the answer has a length that is no number", phase="receive")
+        raise ProtocolError("invalid Content-Length in the response", phase="receive")
     return SizedBody(None if length is None else int(length))
 
 

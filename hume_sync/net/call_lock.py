@@ -17,9 +17,9 @@ class CallLock:
     """Held by one thread for the length of a call.
 
     A signal may strike between the moment a lock is taken and the moment a program knows it. So this lock is one that
-    knows its owner: `release` lets go of all the calling thread holds, and does nothing where that is nothing. It may
-    therefore stand in a ``finally`` that also covers `acquire`; and what a signal has left held all the same, in the
-    very middle of `release`, the same thread's next call takes along.
+    knows its owner: `release` frees every level that the calling thread holds, and does nothing if it holds none. It
+    may therefore stand in a ``finally`` that also covers `acquire`. If a signal
+    interrupts `release` itself, the next release by the same thread frees the remaining levels.
     """
 
     __slots__ = ("_lock", "holder")
@@ -35,7 +35,7 @@ class CallLock:
             raise MisuseError("a stream cannot be called from inside its own call (a callback, a signal handler)")
 
     def _called_from_holder(self) -> bool:
-        """Told by the stack, for that cannot be wrong: a mark that a signal left behind is no part of it."""
+        """Return True if the holding call is on the caller's stack, which a signal cannot leave out of date."""
         holder = self.holder
         frame = sys._getframe(2) if holder is not None else None
         while frame is not None:
@@ -58,7 +58,7 @@ class CallLock:
         return not self._called_from_holder() and self._lock.acquire(False)
 
     def release(self) -> None:
-        """Let go, if this thread holds it."""
+        """Release the lock if this thread holds it."""
         is_mine = self._lock._is_owned  # type: ignore[attr-defined]  # what threading.Condition asks it, too
         if is_mine():
             self.holder = None

@@ -1,4 +1,4 @@
-"""A condition variable that an exception leaves in order, at whatever line it strikes.
+"""A condition variable that stays consistent if an asynchronous exception is raised at any line.
 
 `threading.Condition` is written in Python: a signal handler, or another thread, that raises between two of its lines
 leaves the lock held for ever, or released twice, which replaces the exception by another one. Here the lock is a
@@ -26,7 +26,7 @@ class Condition:
     """Lets threads wait for a change of what a lock guards.
 
     Args:
-        lock: held by whoever looks at that, or changes it. Several conditions may share one.
+        lock: Guards the state that is waited for. Several conditions may share one.
     """
 
     def __init__(self, lock: threading.RLock) -> None:

@@ -51,11 +51,11 @@ def open_stream(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched
             _open_tunnel(sock, via, endpoint, deadline)
         if not endpoint.tls:
             _check_plaintext(sock, endpoint)
-            return SocketStream(sock, deadline)
+            return SocketStream(sock)
         sock.settimeout(deadline.socket_timeout())
         encrypted = sockets.encrypt(sock, endpoint.tls, endpoint.host)
         encrypted.do_handshake()
-        return SocketStream(encrypted, deadline)
+        return SocketStream(encrypted)
     except BaseException as exc:
         sockets.release()
         route.address = None  # it answered, and was no good all the same
@@ -71,10 +71,10 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
     if proxy.authorization:
         credentials = b64encode(proxy.authorization.reveal().encode()).decode()
         request += f"Proxy-Authorization: Basic {credentials}\r\n"
-    wire = SocketStream(sock, deadline)
-    wire.send(f"{request}\r\n".encode())
+    stream = SocketStream(sock)
+    stream.send(f"{request}\r\n".encode(), deadline)
     try:
-        head = read_head(wire)
+        head = read_head(stream, deadline)
     except EOFError as exc:
         if from_outside(exc):
             raise
@@ -85,8 +85,8 @@ def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline
             phase="connect",
             status=head.status,
         )
-    if wire.buffered:  # neither a TLS nor a WebSocket server speaks first
-        raise ProtocolError("bytes before the tunnel was used", phase="connect")
+    if stream.buffered:  # neither a TLS nor a WebSocket server speaks first
+        raise ProtocolError("the proxy sent data before the tunnel was used", phase="connect")
 
 
 def _check_plaintext(sock: socket.socket, endpoint: Endpoint) -> None:

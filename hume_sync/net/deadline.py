@@ -49,7 +49,7 @@ class Deadline:
         return self.remaining() == 0.0
 
     def capped_at(self, timeout: float) -> Deadline:
-        """This deadline, or one ``timeout`` seconds from now where that is earlier."""
+        """Return this deadline, or one ``timeout`` seconds from now if that is earlier."""
         tighter = Deadline(timeout)
         return tighter if tighter.end < self.end else self
 
@@ -60,7 +60,7 @@ class Deadline:
         return other
 
     def socket_timeout(self) -> float | None:
-        """What is left as ``socket.settimeout`` takes it (None: no limit).
+        """Return the remaining time for ``socket.settimeout`` (None: no limit).
 
         Raises:
             TimeoutError: nothing is left. (Zero would mean non-blocking to a socket.)
@@ -71,10 +71,10 @@ class Deadline:
         return None if left == math.inf else left
 
     def wait_timeout(self) -> float:
-        """What is left as ``Condition.wait`` takes it."""
+        """Return the remaining time for ``Condition.wait``."""
         return min(self.remaining(), threading.TIMEOUT_MAX)
 
     def lock_timeout(self) -> float:
-        """What is left as ``Lock.acquire`` takes it (-1: no limit)."""
+        """Return the remaining time for ``Lock.acquire`` (-1: no limit)."""
         left = self.remaining()
         return -1 if left == math.inf else left

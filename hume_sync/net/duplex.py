@@ -1,9 +1,9 @@
-"""A full-duplex session: both sides speak when they like, and one thread owns the socket.
+"""A full-duplex WebSocket session: either side sends at any time, and one I/O thread owns the socket.
 
-A TLS connection must not be read by one thread while another writes to it. So nobody touches the socket but the owner
-thread, which never waits for one direction alone: it reads what comes, writes what the socket takes, and sleeps until
-either goes on (see `owner`). Callers put messages into one queue and take them out of another; both are bounded in
-bytes. No code of a user's runs on the owner thread.
+A TLS connection must not be read by one thread while another writes to it. So only the I/O thread uses the socket. It
+never waits for one direction alone: it reads what comes, writes what the socket takes, and sleeps until either is
+ready (see `io_thread`). Callers put messages into one queue and take them out of another; both are bounded in bytes.
+No code of a user runs on the I/O thread.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["Duplex", "Heartbeat", "Message"]
 class Duplex:
     """The callers' side. Any number of threads may send and receive; each message is received by one of them.
 
-    Whatever a signal's handler, or another thread, raises in a call comes out of it as it is. A message is then on its
+    An exception that a signal handler or another thread raises in a call leaves it unchanged. A message is then on its
     way in full or not at all, and the session stays good.
 
     Args:
@@ -63,18 +63,18 @@ class Duplex:
             beat: as for `IOThread`.
             inbox: as for `IOThread`.
             outbox: as for `IOThread`.
-            watch: told of it.
+            watch: Called with what is being opened.
         """
         owner: IOThread | None = None
-        wire, _ = upgrade(endpoint, deadline, watch)
+        stream, _ = upgrade(endpoint, deadline, watch)
         try:
-            sock, surplus = wire.detach()
+            sock, surplus = stream.detach()
             owner = IOThread(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
             watch(owner)
             return cls(owner)
         except BaseException:
             if owner is None:
-                wire.close()
+                stream.close()
             else:
                 owner.abandon()
             raise
@@ -104,34 +104,34 @@ class Duplex:
         self._owner.ping(note, deadline)
 
     def receive(self, deadline: Deadline) -> object:
-        """The next `Message`, or the note of an answered `ping`; None once the deadline has passed.
+        """Return the next `Message`, or the note of an answered `ping`; None once the deadline has passed.
 
         Raises: once all that came before was received, and from then on at each call
 
             ConnectionLost: the connection has ended. ``close_code`` 1006: it was cut, or aborted on this side; others:
                 the server's.
-            ProtocolError, MessageTooLarge, InboxOverflow: why this side has ended it; the server is told.
+            ProtocolError, MessageTooLarge, InboxOverflow: why this side has ended it; a close frame was sent.
             MisuseError: it was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
         return self._owner.receive(deadline)
 
     def close(self, timeout: float, last: Sequence[bytes] = ()) -> None:
-        """Say goodbye once all is sent, wait for the server's, at most ``timeout`` seconds; then let go. Idempotent.
+        """Send a close frame behind all queued messages, wait for the server's, and close. Idempotent.
 
         What comes meanwhile may still be received. In a forked child nothing is done.
 
         Args:
-            timeout: for all of it.
-            last: a message, in parts as for `send`, that goes before the goodbye. It waits for no room; and whatever
-                the server does in answer, the session counts as closed on this side.
+            timeout: Seconds for all of it.
+            last: A message, in parts as for `send`, sent before the close frame. It does not wait for space in the
+                queue; the session counts as closed on this side, however the server answers.
         """
         if self._is_mine():
             self._forgotten.detach()
             self._owner.close(timeout, self._writer.build(last) if last else b"")
 
     def abort(self) -> None:
-        """From any thread: end it at once, without a word; whoever waits gets ConnectionLost. Nothing in a child."""
+        """End the session from any thread, without a close frame; waiting calls raise `ConnectionLost`."""
         if self._is_mine():
             self._forgotten.detach()
             self._owner.stop()
@@ -141,7 +141,7 @@ class Duplex:
         self._owner.release_after_fork(close=hooked)
 
     def _is_mine(self) -> bool:
-        """Whether it was opened by this process; if not, the descriptors are let go."""
+        """Return True in the process that opened the session; else release the descriptors."""
         if self._pid == os.getpid():
             return True
         self.release_after_fork(hooked=False)
@@ -157,7 +157,7 @@ def _forked() -> MisuseError:
 
 
 def _on_garbage_collected(owner: IOThread, pid: int) -> None:
-    """A session was dropped, or the interpreter ends, without `close`."""
+    """Stop the thread of a session that was dropped without `close`, or at interpreter exit."""
     if pid != os.getpid():
         owner.release_after_fork(close=False)
         return

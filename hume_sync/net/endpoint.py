@@ -143,7 +143,7 @@ def check_key(value: object, *, name: str = "api_key") -> Secret:
 
 
 def private_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secret], ...]:
-    """Check a caller's extra upgrade headers; their values are kept secret, whatever they are.
+    """Check a caller's extra upgrade headers; all their values are treated as secrets.
 
     Raises:
         ConfigurationError: a name that is no token or belongs to the handshake, a value with control characters.

@@ -1,8 +1,9 @@
 """Forked processes: a child shares no connection with its parent.
 
-A child inherits its parent's descriptors. One byte sent on them, a TLS goodbye included, would break the parent's
-connection, so the child lets go of them in silence. CPython calls the hook below in each child, unless the fork was
-made behind its back (uWSGI, by default); what holds connections therefore also compares process ids at each use.
+A child inherits its parent's descriptors. One byte sent on them, even a TLS close alert, would break the parent's
+connection, so the child releases them without sending anything. CPython calls the hook below in each child, unless
+the fork was made behind its back (uWSGI, by default); what holds connections therefore also compares process ids at
+each use.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _REGISTERED: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 
 
 def register(holder: ForkAware) -> None:
-    """Have this holder let go in forked children."""
+    """Call ``holder.release_after_fork`` in forked children."""
     _REGISTERED.add(holder)
 
 

@@ -1,8 +1,7 @@
-"""WebSocket frames as bytes: built and masked in one buffer, read with few system calls and copies.
+"""Build WebSocket frames, masked in one buffer. (`frame_parser` reads them.)
 
-websocket-client's own frames are right, but cost more than all the rest of a request: it masks through two arrays and
-three integers (half a second a gigabyte would be good; it takes four), and reads a frame in at least three steps. The
-numbers behind each choice here are in ``benchmarks``.
+websocket-client's own frames cost more than the rest of a request: it masks through two arrays and three integers, at
+four seconds per gigabyte. The measurements behind each choice here are in ``benchmarks``.
 """
 
 from __future__ import annotations
@@ -13,34 +12,36 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
-from ..errors import MessageTooLarge, ProtocolError
 from .extras import loaded_numpy
 from .preload import import_optional
-from .sockets import Received, SocketStream
 
 __all__ = [
     "BINARY",
+    "CLOSE",
+    "CONTINUATION",
     "FINAL",
     "LARGE",
+    "PING",
+    "PONG",
     "TEXT",
-    "FrameReader",
     "FrameWriter",
     "LazyPart",
     "Part",
-    "protocol_violation",
     "join_parts",
 ]
 
 FINAL: Final = 0x80
 """In the first byte of a frame: it ends its message."""
 
+CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
 BINARY: Final = 0x2
-"""Opcodes of messages."""
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+"""Opcodes (RFC 6455, 5.2)."""
 
 _MASKED: Final = 0x80
-_RESERVED: Final = 0x70
-_CONTROL: Final = 0x8
 _SHORT: Final = struct.Struct("!BBH")
 """A header with two bytes of length; of other frames, its first two."""
 
@@ -91,7 +92,7 @@ class FrameWriter:
         self._by_words: _Mask | None = None  # numpy's way, once numpy is there
 
     def build(self, parts: Sequence[Part], opcode: int = TEXT) -> bytes | memoryview:
-        """One frame that is a whole message, of text or binary, whose payload are the parts join_parts.
+        """Return one frame that is a whole message; its payload is the concatenation of the parts.
 
         The parts are written once, into the frame, and masked there. Each frame has a fresh, unpredictable key
         (RFC 6455, 5.3).
@@ -134,7 +135,7 @@ class FrameWriter:
 
 
 def join_parts(parts: Sequence[Part], size: int) -> bytearray:
-    """The parts as one; ``size`` is that of all of them."""
+    """Return the concatenated parts; ``size`` is their total length in bytes."""
     if size < LARGE:  # so there is no late one
         return bytearray().join(cast(Sequence[bytes], parts))
     whole = bytearray(size)
@@ -150,7 +151,7 @@ def join_parts(parts: Sequence[Part], size: int) -> bytearray:
 
 
 def _header(first: int, size: int) -> bytes:
-    """The header of a very small frame, or a very large one."""
+    """Return the header of a frame below 126 bytes or from 64 KiB."""
     if size < 126:
         return bytes((first, _MASKED | size))
     return struct.pack("!BBQ", first, _MASKED | 127, size)
@@ -170,82 +171,3 @@ def _mask_by_tables(frame: bytearray, key: bytes) -> None:
         for first, table in enumerate(tables, block):
             lane = slice(first, block + _BLOCK, 4)
             frame[lane] = frame[lane].translate(table)
-
-
-class FrameReader:
-    """Reads the frames of one connection.
-
-    Args:
-        wire: whence they come.
-        limit: bytes of one message, all its fragments together; more is refused before memory is taken for it.
-    """
-
-    def __init__(self, wire: SocketStream, limit: int) -> None:
-        self._wire = wire
-        self._limit = limit
-        self.held = 0
-        """Bytes of the fragments of a message so far: the business of who puts them together."""
-
-    def read(self) -> tuple[int, Received]:
-        """The next frame: its first byte (the opcode, and `FINAL` if nothing follows), and its payload.
-
-        Raises:
-            EOFError: the peer has ended the stream.
-            ProtocolError: reserved bits are set, or the frame is masked (RFC 6455, 5.1, 5.2).
-            MessageTooLarge: the message would be longer than the limit.
-            OSError: as `SocketStream` says.
-        """
-        data = self._wire.read()
-        try:
-            first, size, short = _SHORT.unpack_from(data)
-        except struct.error:  # there are less than four bytes
-            data = self._read_at_least(2, data)
-            if data[1] > 125:
-                data = self._read_at_least(4, data)
-            first, size, short = data[0], data[1], int.from_bytes(data[2:4], "big")
-        start = 2
-        if size == 126:
-            start, size = 4, short
-        elif size == 127:
-            data = self._read_at_least(10, data)
-            start, size = 10, int.from_bytes(data[2:10], "big")
-        elif size > 127:
-            raise protocol_violation("a masked frame")
-        if first & _RESERVED:
-            raise protocol_violation("reserved bits that nobody has asked for")
-        if self.held + size > self._limit and (size > self._limit or not first & _CONTROL):
-            raise MessageTooLarge(f"the server announced a message of more than {self._limit} bytes")
-        end = start + size
-        if len(data) == end:  # the usual way: one frame, one read, no copy
-            return first, memoryview(data)[start:]
-        if len(data) < end:
-            return first, self._read_rest(memoryview(data)[start:], size)
-        self._wire.push_back(memoryview(data)[end:])
-        return first, memoryview(data)[start:end]
-
-    def _read_at_least(self, size: int, data: Received) -> Received:
-        """Go on reading until there are so many bytes."""
-        while len(data) < size:
-            more = self._wire.read()
-            if not more:
-                raise EOFError("the peer has ended the stream")
-            data = b"".join((data, more))
-        return data
-
-    def _read_rest(self, begun: memoryview, size: int) -> bytearray:
-        """A payload that is not all there yet: straight into its place."""
-        whole = bytearray(size)
-        there = len(begun)
-        whole[:there] = begun
-        with memoryview(whole) as view:
-            while there < size:
-                got = self._wire.read_into(view[there:])
-                if not got:
-                    raise EOFError("the peer has ended the stream")
-                there += got
-        return whole
-
-
-def protocol_violation(fault: str) -> ProtocolError:
-    """The error for a peer that does not keep to RFC 6455."""
-    return ProtocolError(f"the server broke the WebSocket protocol: {fault}")

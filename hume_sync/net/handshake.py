@@ -3,7 +3,7 @@
 websocket-client writes the request and checks the accept key. Everything else about a handshake is held here,
 where it can be bounded: private headers are put in behind its back, so neither it nor its trace ever knows a
 key; the answer is read within limits; any status but 101 ends here, so no redirect is followed and no body is
-read beyond a sentence; and cookies go neither way, whatever other users of websocket-client in this process do.
+read beyond a sentence; and cookies go neither way, even if other users of websocket-client in this process set some.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 
 from ..errors import AuthenticationError, HandshakeRejected, HumeClientException, ProtocolError
 from .body import body_reader
+from .deadline import Deadline
 from .endpoint import Endpoint
 from .http1 import ResponseHead, parse_retry_after, read_head
 from .interrupts import from_outside
@@ -45,10 +46,11 @@ class HandshakeEnded(Exception):
 
 
 class Handshake:
-    """Stands between websocket-client's handshake and the wire."""
+    """The socket that websocket-client sees during the handshake; it holds the deadline for it."""
 
-    def __init__(self, wire: SocketStream, endpoint: Endpoint) -> None:
-        self._wire = wire
+    def __init__(self, stream: SocketStream, endpoint: Endpoint, deadline: Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
         self._endpoint = endpoint
         self._answer = b""
         self.head: ResponseHead | None = None
@@ -62,20 +64,20 @@ class Handshake:
             lines[0] = b"%b?%b %b" % (target, self._endpoint.query.reveal().encode(), version)
         lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
         try:
-            self._wire.send(b"\r\n".join([*lines, b"", b""]))
+            self._stream.send(b"\r\n".join([*lines, b"", b""]), self._deadline)
         except Exception as exc:
             self._failure = exc
-            raise HandshakeEnded("told by `take_failure`") from exc
+            raise HandshakeEnded("see `take_failure`") from exc
         return len(data)
 
     def recv(self, limit: int) -> bytes:
         """Hand out the answer, once it is known to be an upgrade."""
         if self.head is None:
             try:
-                self.head = self._accept(read_head(self._wire))
+                self.head = self._accept(read_head(self._stream, self._deadline))
             except Exception as exc:
                 self._failure = exc
-                raise HandshakeEnded("told by `take_failure`") from exc
+                raise HandshakeEnded("see `take_failure`") from exc
             # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
             lines = ["HTTP/1.1 101 Switching Protocols"]
             lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]
@@ -93,7 +95,7 @@ class Handshake:
             raise self._refusal(head)
         if head.get("sec-websocket-extensions") or head.get("sec-websocket-protocol"):
             # RFC 6455, 4.1: an answer may only pick from what was offered, and nothing was.
-            raise ProtocolError("the server chose an extension or subprotocol unasked", phase="connect")
+            raise ProtocolError("the server selected an extension or subprotocol that was not offered", phase="connect")
         return head
 
     def _refusal(self, head: ResponseHead) -> HandshakeRejected | AuthenticationError:
@@ -126,18 +128,18 @@ class Handshake:
     def _body(self, head: ResponseHead) -> str:
         """How the body begins, as one line of printable text; what comes late is waited for, but not for long."""
         raw = bytearray()
-        self._wire.deadline = self._wire.deadline.capped_at(_PATIENCE)
+        deadline = self._deadline.capped_at(_PATIENCE)
         try:
             body = body_reader(head.status, dict(head.fields))
             while not body.ended and len(raw) < _MAX_READ:
-                raw += body.feed(bytes(self._wire.read()))
+                raw += body.feed(bytes(self._stream.read(deadline)))
         except (OSError, HumeClientException) as exc:
             if from_outside(exc):
                 raise
             # Else what has come tells more than nothing.
         text = raw.decode("utf-8", "replace")
         if len(raw) >= _MAX_READ:
-            text = re.sub(r"\S+\Z", "", text)  # half a key is not known for one
+            text = re.sub(r"\S+\Z", "", text)  # the cut-off last word may be part of a secret
         text = " ".join(self._endpoint.redact(text).split())
         return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_BODY]
 
@@ -148,5 +150,5 @@ class Handshake:
         return 1.0
 
     def close(self) -> None:
-        """Close the wire: websocket-client gave up."""
-        self._wire.close()
+        """Close the stream after websocket-client has failed."""
+        self._stream.close()

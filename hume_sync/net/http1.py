@@ -9,11 +9,12 @@ import attrs
 from ..errors import ProtocolError
 from ..reprs import safe_repr
 from . import clock
+from .deadline import Deadline
 from .interrupts import from_outside
 from .preload import import_whole
 from .sockets import SocketStream
 
-__all__ = ["ResponseHead", "read_head", "parse_retry_after"]
+__all__ = ["ResponseHead", "parse_retry_after", "read_head"]
 
 _MAX_LINE = 8192
 _MAX_LINES = 128
@@ -29,12 +30,12 @@ class ResponseHead:
     """Names in lower case, in the order received."""
 
     def get(self, name: str) -> str | None:
-        """The first value of a field, None where it is absent."""
+        """Return the first value of a field, None if it is absent."""
         return next((value for key, value in self.fields if key == name), None)
 
 
-def read_head(wire: SocketStream) -> ResponseHead:
-    """Read up to and with the empty line; what follows stays on the wire.
+def read_head(stream: SocketStream, deadline: Deadline) -> ResponseHead:
+    """Read a response head up to and with its empty line; what follows stays in the stream.
 
     Raises:
         EOFError: the peer ended the connection before the head was complete.
@@ -43,7 +44,7 @@ def read_head(wire: SocketStream) -> ResponseHead:
     """
     lines: list[str] = []
     while True:
-        line = wire.readline(_MAX_LINE)
+        line = stream.readline(_MAX_LINE, deadline)
         if not line.endswith(b"\n"):
             if len(line) == _MAX_LINE:
                 raise ProtocolError(f"an HTTP header line is longer than {_MAX_LINE} bytes", phase="connect")
@@ -77,7 +78,7 @@ def parse_retry_after(value: str | None, date: str | None = None) -> float | Non
 
     Args:
         value: of the header.
-        date: the ``Date`` beside it: a date is measured by the clock of who wrote it, where that is told.
+        date: The ``Date`` header of the same response, so that a date is compared with the server's own clock.
 
     Returns:
         None where it is neither.

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from ..errors import (
+    CloseCode,
     ConnectionLost,
     HumeClientException,
     InboxOverflow,
@@ -29,29 +30,32 @@ from .condition import TICK, Condition
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frame_parser import FrameParser
-from .frames import BINARY, TEXT, FrameWriter
+from .frames import BINARY, CLOSE, PING, PONG, TEXT, FrameWriter
 from .interrupts import from_outside
 from .keepalive import allow_for_closed_window
 from .readiness import waiting_poll
-from .websocket import CLOSE, PING, PONG, build_control_frame, close_error
+from .websocket import build_control_frame, close_error
 
 __all__ = ["Heartbeat", "IOThread", "Message"]
 
 _CHUNK: Final = 65536
-_LOST: Final = 1006  # RFC 6455, 7.4.1: the end came without a close frame
 
 _TURNS: Final = 16
-"""System calls in a row in one direction before the other, the clock and the callers get their turn."""
+"""Maximum consecutive system calls in one direction before the other, the timers and the queue are checked."""
 
 _LONGEST: Final = 3600.0
 """Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
 
 _BLOCKED: Final = 5.0
-"""Longest sleep in seconds while the server takes nothing. How long that may last is for `Heartbeat` to say, not for the
-system, whose own limit is put off."""
+"""Longest sleep in seconds while the server takes nothing; the system's own limit is put off each time, since
+`Heartbeat.timeout` is the limit."""
 
-_CLOSE_CODES: Final = ((MessageTooLarge, 1009), (ProtocolError, 1002), (InboxOverflow, 1008))
-"""With which code (RFC 6455, 7.4.1) this side ends a connection, the first that fits; for others without a word."""
+_CLOSE_CODES: Final = (
+    (MessageTooLarge, CloseCode.MESSAGE_TOO_BIG),
+    (ProtocolError, CloseCode.PROTOCOL_ERROR),
+    (InboxOverflow, CloseCode.POLICY_VIOLATION),
+)
+"""Close code sent for each error (first match). Other errors close without a close frame."""
 
 _GRACE: Final = 1.0
 """Seconds in which a stopped thread ends, unless a signal's handler calls `close` right where it holds the lock."""
@@ -95,7 +99,7 @@ class _Ping(NamedTuple):
 
 
 class IOThread:
-    """Runs `thread`, which nobody but it touches the socket from; it never waits in a send or a receive.
+    """Run the thread that alone uses the socket; it never blocks in a send or a receive.
 
     Args:
         sock: connected and upgraded; closed by the thread, or by `abandon`.
@@ -103,7 +107,7 @@ class IOThread:
         endpoint: whose limits and secrets count.
         beat: what keeps the connection alive; None: nothing does.
         inbox: bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
-            is dropped in silence.
+            is dropped.
         outbox: bytes of frames that may wait to be sent before `send` waits.
     """
 
@@ -121,31 +125,31 @@ class IOThread:
         self._sock = sock
         self._pending = sock.pending if isinstance(sock, ssl.SSLSocket) else int  # received, where no poll sees it
         self._redact = endpoint.redact
-        self._parser = FrameParser(endpoint.max_message_size)
+        self._parser = FrameParser(endpoint.max_message_size, binary=True)
         self._surplus = surplus
         self._beat = beat
         self._inbox_limit = inbox
         self._outbox_limit = outbox
-        # A byte, or the end of the stream, wakes the thread. It alone closes the bell, and all use the button under the
-        # lock: no caller can ring at a number that was given to another file meanwhile. The thread makes them, since no
-        # signal handler runs there, which could strike between making and keeping them.
-        self._bell: socket.socket | None = None
-        self._button: socket.socket | None = None
+        # A socket pair wakes the thread by a byte or the end of the stream. The thread alone closes the receiver; the
+        # sender is used under the lock. So no one writes to a reused descriptor. The thread makes the pair, since no
+        # signal handler runs there that could strike between making and storing it.
+        self._wake_receiver: socket.socket | None = None
+        self._wake_sender: socket.socket | None = None
         self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
         self._claim = (
             threading.Lock()
-        )  # taken once and kept: by the thread, or by whoever makes sure that it never runs
+        )  # acquired once and kept: by the thread, or by the caller that prevents it from running
         # The thread's alone:
-        self._writing: memoryview | None = None  # what is left of the frame being sent
-        self._asked: deque[object] = deque()  # the notes of the beats that were sent and not yet answered
+        self._partial_frame: memoryview | None = None  # what is left of the frame being sent
+        self._unanswered: deque[object] = deque()  # the notes of the beats that were sent and not yet answered
         self._early_answers = 0  # which came before the beat was sent
         self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
-        self._said_goodbye = False  # RFC 6455, 5.5.1: nothing is sent behind a close frame
-        self._heard = monotonic()  # the last sign of the server's
-        self._blocked = False  # the socket took no more the last time
+        self._close_sent = False  # RFC 6455, 5.5.1: nothing may follow a close frame
+        self._last_activity = monotonic()  # the last sign of the server's
+        self._write_blocked = False  # the send buffer was full the last time
         self._read_waits_for = select.POLLIN  # TLS may have to write in order to read, and the other way round
         self._write_waits_for = select.POLLOUT
-        # Between the callers and the thread. The lock guards all below and the button; it is never held over anything
+        # Between the callers and the thread. The lock guards all below and the sender; it is never held over anything
         # that waits. Reentrant: a signal's handler may close the session that its own thread is just using.
         self._lock = threading.RLock()
         self._changed = Condition(self._lock)  # a message is there, or it is over
@@ -157,7 +161,7 @@ class IOThread:
         self._closing = False  # from here on nothing new is sent but the close frame
         self._close_by = math.inf  # monotonic
         self.stopped = False
-        """Whether it was told to end at once."""
+        """Whether it was asked to end at once."""
         self.ended: HumeClientException | None = None
 
     def start(self) -> None:
@@ -169,7 +173,7 @@ class IOThread:
             raise
 
     def abandon(self) -> None:
-        """End it at once, at whatever point its start was interrupted: nothing stays open. Idempotent."""
+        """End it at once and release everything, even if its start was interrupted. Idempotent."""
         self.stop()
         if self._claim.acquire(False):  # the thread has not begun, and never will
             self.release_after_fork(close=True)
@@ -258,20 +262,20 @@ class IOThread:
     def stop_without_lock(self) -> None:
         """For the finaliser, once there are no callers any more: as `stop`, but no lock is taken."""
         self.stopped = True
-        if (button := self._button) is not None:  # else the thread looks before it waits for the first time
-            button.close()  # the end of the stream rings too, for good
+        if (sender := self._wake_sender) is not None:  # else the thread looks before it waits for the first time
+            sender.close()  # the end of the stream rings too, for good
 
     def release_after_fork(self, *, close: bool) -> None:
-        """Drop the descriptors in silence: in a forked child, or where the thread never runs."""
-        for sock in (self._sock, self._bell, self._button):
+        """Release the descriptors without sending: in a forked child, or if the thread never runs."""
+        for sock in (self._sock, self._wake_receiver, self._wake_sender):
             if sock is not None:
                 (sock.close if close else sock.detach)()
 
     def _wake(self) -> None:
-        """Wake the thread; under the lock, so that nobody closes the button meanwhile. It does not wait."""
-        if self.ended is None and self._button is not None:
+        """Wake the thread; under the lock, so that the socket is not closed meanwhile. Does not block."""
+        if self.ended is None and self._wake_sender is not None:
             try:
-                self._button.send(b"\0")
+                self._wake_sender.send(b"\0")
             except OSError as exc:  # full: it rings already; closed: that rings as well
                 if from_outside(exc):
                     raise
@@ -281,14 +285,16 @@ class IOThread:
     def _run(self) -> None:
         if not self._claim.acquire(False):  # it was abandoned before it had begun
             return
-        error: HumeClientException = ConnectionLost("the session failed", close_code=_LOST)
+        error: HumeClientException = ConnectionLost("the session failed", close_code=CloseCode.ABNORMAL_CLOSURE)
         try:
             error = self._loop(self._make_waker())
         except HumeClientException as exc:
             error = clone_error(exc.with_traceback(None))  # tracebacks, and their circles, would keep all of this alive
         except OSError as exc:
-            error = ConnectionLost(f"the connection was lost: {exc.strerror or type(exc).__name__}", close_code=_LOST)
-        finally:  # whatever it was, nobody is to wait for ever
+            error = ConnectionLost(
+                f"the connection was lost: {exc.strerror or type(exc).__name__}", close_code=CloseCode.ABNORMAL_CLOSURE
+            )
+        finally:  # in any case, no caller may wait for ever
             if code := next((code for kind, code in _CLOSE_CODES if isinstance(error, kind)), None):
                 self._send_close_nowait(code.to_bytes(2, "big"))
             self._sock.close()
@@ -298,23 +304,23 @@ class IOThread:
                 self._outbox_bytes = 0
                 self._changed.notify_all()
                 self._room.notify_all()
-                if self._button is not None:  # nobody rings any more
-                    self._button.close()
-            if self._bell is not None:
-                self._bell.close()
+                if self._wake_sender is not None:
+                    self._wake_sender.close()
+            if self._wake_receiver is not None:
+                self._wake_receiver.close()
 
     def _make_waker(self) -> socket.socket:
-        bell, button = socket.socketpair()
-        bell.setblocking(False)
-        button.setblocking(False)
+        receiver, sender = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
         with self._lock:
-            self._bell, self._button = bell, button
-        return bell
+            self._wake_receiver, self._wake_sender = receiver, sender
+        return receiver
 
-    def _loop(self, bell: socket.socket) -> HumeClientException:
+    def _loop(self, receiver: socket.socket) -> HumeClientException:
         """Read and write until either side ends it; returns why."""
         poller = waiting_poll()
-        rung, sock = bell.fileno(), self._sock.fileno()
+        rung, sock = receiver.fileno(), self._sock.fileno()
         poller.register(rung, select.POLLIN)
         poller.register(sock, select.POLLIN)
         next_beat = monotonic() + self._beat.interval if self._beat else math.inf
@@ -333,18 +339,21 @@ class IOThread:
                 break
             if more or self._pending():
                 continue
-            give_up = self._heard + self._beat.timeout if self._beat else math.inf
+            give_up = self._last_activity + self._beat.timeout if self._beat else math.inf
             if self._beat and now >= give_up:  # judged by when there was nothing left to read
-                return ConnectionLost(f"nothing was heard for {now - self._heard:.1f} s", close_code=_LOST)
+                return ConnectionLost(
+                    f"no data from the server for {now - self._last_activity:.1f} s (keepalive timeout)",
+                    close_code=CloseCode.ABNORMAL_CLOSURE,
+                )
             poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
-            until = min(next_beat, self._close_by, give_up, now + (_BLOCKED if self._blocked else _LONGEST))
-            if self._blocked:
+            until = min(next_beat, self._close_by, give_up, now + (_BLOCKED if self._write_blocked else _LONGEST))
+            if self._write_blocked:
                 allow_for_closed_window(self._sock)
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
-            # Stopped, or held up by others of this process: no fault of the server's.
-            self._heard += max(0.0, monotonic() - until)
+            # Do not count time during which this process was suspended.
+            self._last_activity += max(0.0, monotonic() - until)
             if any(descriptor == rung for descriptor, _ in woken):
-                bell.recv(_CHUNK)
+                receiver.recv(_CHUNK)
         return _aborted()
 
     def _queue_heartbeat(self, beat: Heartbeat) -> None:
@@ -363,23 +372,25 @@ class IOThread:
                 self._read_waits_for = select.POLLOUT if isinstance(exc, ssl.SSLWantWriteError) else select.POLLIN
                 return False
             if not data:
-                raise ConnectionLost("the connection was lost: the peer is gone", close_code=_LOST)
-            self._heard = monotonic()
+                raise ConnectionLost("the connection was lost: the peer is gone", close_code=CloseCode.ABNORMAL_CLOSURE)
+            self._last_activity = monotonic()
             self._data_received(data)
         return True
 
     def _data_received(self, data: bytes) -> None:
         messages: list[object] = []
         try:
-            for opcode, payload in self._parser.feed(data):
+            event = self._parser.next_event(data)
+            while event is not None:
+                opcode, payload = event[0], bytes(event[1])
                 if opcode == BINARY:
-                    messages.append(Message(payload, self._heard, is_text=False))
+                    messages.append(Message(payload, self._last_activity, is_text=False))
                 elif opcode == TEXT:
                     if self._beat is None or not self._beat.is_answer(payload):
-                        messages.append(Message(payload, self._heard))
-                    elif not self._asked:
+                        messages.append(Message(payload, self._last_activity))
+                    elif not self._unanswered:
                         self._early_answers += 1
-                    elif (note := self._asked.popleft()) is not None:
+                    elif (note := self._unanswered.popleft()) is not None:
                         messages.append(note)
                 elif opcode == PING:
                     self._pong = build_control_frame(PONG, payload)
@@ -387,6 +398,7 @@ class IOThread:
                     end = close_error(payload, self._redact)
                     self._send_close_nowait(payload[:2])
                     raise end
+                event = self._parser.next_event()
         finally:  # what came before the end is received before it
             self._deliver(messages)
         if messages and self._inbox_bytes > self._inbox_limit:
@@ -401,29 +413,29 @@ class IOThread:
 
     def _has_to_write(self) -> bool:
         waiting = self._pong is not None or bool(self._outbox) or self._closing
-        return self._writing is not None or (waiting and not self._said_goodbye)
+        return self._partial_frame is not None or (waiting and not self._close_sent)
 
     def _write(self) -> bool:
         """Send what the socket takes, for a while; whether it may take more."""
         for _ in range(_TURNS):
-            if self._writing is None:
-                self._writing = self._next_frame()
-                if self._writing is None:
+            if self._partial_frame is None:
+                self._partial_frame = self._next_frame()
+                if self._partial_frame is None:
                     return False
             try:
-                sent = self._sock.send(self._writing)
+                sent = self._sock.send(self._partial_frame)
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError) as exc:
                 self._write_waits_for = select.POLLIN if isinstance(exc, ssl.SSLWantReadError) else select.POLLOUT
-                self._blocked = True
+                self._write_blocked = True
                 return False
             except OSError:
                 while self._read():  # the peer is gone, but what it said before may be here, its close frame above all
                     pass
                 raise
-            if self._blocked:  # the server has made room: it lives, though it may have nothing to say meanwhile
-                self._blocked, self._heard, self._write_waits_for = False, monotonic(), select.POLLOUT
+            if self._write_blocked:  # the server has made room: it lives, though it may have nothing to say meanwhile
+                self._write_blocked, self._last_activity, self._write_waits_for = False, monotonic(), select.POLLOUT
                 allow_for_closed_window(self._sock)
-            self._writing = self._writing[sent:] or None
+            self._partial_frame = self._partial_frame[sent:] or None
             with self._lock:
                 self._outbox_bytes -= sent
                 if self._outbox_bytes <= self._outbox_limit:
@@ -431,7 +443,7 @@ class IOThread:
         return True
 
     def _next_frame(self) -> memoryview | None:
-        if self._said_goodbye:
+        if self._close_sent:
             return None
         with self._lock:
             if self._pong is not None:
@@ -443,24 +455,27 @@ class IOThread:
                     item = item.frame
                 return memoryview(item)
             elif self._closing:
-                frame, self._said_goodbye = build_control_frame(CLOSE, (1000).to_bytes(2, "big")), True
+                frame, self._close_sent = (
+                    build_control_frame(CLOSE, CloseCode.NORMAL_CLOSURE.to_bytes(2, "big")),
+                    True,
+                )
             else:
                 return None
             self._outbox_bytes += len(frame)
             return memoryview(frame)
 
     def _expect(self, note: object) -> None:
-        """A beat is being sent: note what its answer is to be."""
+        """Record what `receive` returns for the answer to a heartbeat that is being sent."""
         if not self._early_answers:
-            self._asked.append(note)
+            self._unanswered.append(note)
         else:
             self._early_answers -= 1
             self._deliver([note] if note is not None else [])
 
     def _send_close_nowait(self, code: bytes) -> None:
-        """A close frame, if the socket takes it at once and is not in the middle of another frame."""
-        if self._writing is None and not self._said_goodbye:
-            self._said_goodbye = True
+        """Send a close frame if the socket takes it at once and no other frame is half sent."""
+        if self._partial_frame is None and not self._close_sent:
+            self._close_sent = True
             try:
                 self._sock.send(build_control_frame(CLOSE, code))
             except OSError:  # (on the thread, which no signal's handler interrupts)
@@ -472,7 +487,7 @@ def _closed() -> MisuseError:
 
 
 def _aborted() -> ConnectionLost:
-    return ConnectionLost("the session was ended", close_code=_LOST)
+    return ConnectionLost("the session was ended", close_code=CloseCode.ABNORMAL_CLOSURE)
 
 
 def _weight(message: object) -> int:

@@ -15,7 +15,7 @@ from .interrupts import from_outside
 __all__ = ["allow_for_closed_window", "set_keepalive"]
 
 _UNACKNOWLEDGED: Final = 50_000
-"""Milliseconds after which a peer that acknowledges nothing is given up."""
+"""Milliseconds without an acknowledgement after which the connection counts as lost."""
 
 _OPTIONS: Final = (
     ("SO_KEEPALIVE", socket.SOL_SOCKET, 1),

@@ -20,7 +20,7 @@ class Latch:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._token: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for whoever waits, who hands it on
+        self._token: queue.SimpleQueue[None] = queue.SimpleQueue()  # one; each waiter passes it on
 
     def is_set(self) -> bool:
         """Whether it was set."""

@@ -1,11 +1,11 @@
 """What a connection that is being made has acquired: released wherever a signal strikes.
 
 A signal handler runs between any two steps of Python code, above all right after a call returns and before its result
-is stored: whatever that call has made is lost then, and only the garbage collector finds it. A ``try`` behind the call
+is stored: the result of that call is lost then, and only the garbage collector finds it. A ``try`` behind the call
 is too late. So nothing here is made first and kept afterwards:
 
-- A `Pending` object is made while it holds nothing, and told to whoever began the work (`Watch`). It acquires
-  everything by methods of its own, so it is known before there is anything to release.
+- A `Pending` object is made while it holds nothing, and is passed to the caller that began the work (`Watch`). It
+  acquires everything by methods of its own, so it is known before there is anything to release.
 - Who began the work closes it unless the work has succeeded. No step in between has to release anything.
 - A socket object exists, and is kept, before it has a descriptor (`Sockets.new`). A bare descriptor is kept by the very
   call that makes it (`open_into`).
@@ -41,7 +41,7 @@ class Pending(Protocol):
 
 
 Watch = Callable[[Pending], object]
-"""Told of something that is being made before it has acquired anything; what it raises ends that."""
+"""Called with each `Pending` object before it acquires anything; an exception from it ends the work."""
 
 
 def unwatched(pending: Pending) -> None:

@@ -172,7 +172,7 @@ def _fits(entry: str, target: str, address: _Address | None, port: int) -> bool:
 
 
 def _plain(host: str) -> str:
-    """A host in the one spelling in which hosts are compared."""
+    """Return a host in the normal form in which hosts are compared."""
     host = host.lower().rstrip(".")
     try:
         return host if host.isascii() else host.encode("idna").decode()
@@ -185,7 +185,7 @@ def _plain(host: str) -> str:
 
 
 def _address(host: str) -> _Address | None:
-    """The address that a host is, without its zone; None: a name."""
+    """Return the IP address a host stands for, without its zone; None for a name."""
     address = literal(host.partition("%")[0])
     if address is None and host[:1].isdigit():  # spellings that the system takes besides: 127.1, 0x7f000001
         address = _read(socket.inet_aton, host)

@@ -2,7 +2,7 @@
 
 A thread that waits in the system's ``poll`` keeps all green threads of gevent and eventlet from running. gevent has a
 ``poll`` of its own; eventlet has only a ``select``, and its ``monkey_patch`` removes ``select.poll``. Both may also be
-told to patch threads and sockets, and to leave that module alone.
+configured to patch threads and sockets, and to leave that module alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When to try again: a pure policy, and the few lines that hand it to tenacity.
+"""Retries. tenacity runs the loop of attempts and waits; this module decides which failures it retries, and when.
 
 What is retried is decided by what may have happened to the request, not by the class of an error alone:
 
@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 @safe_repr
 @attrs.frozen
 class RetryEvent:
-    """What `RetryPolicy.on_retry` is told before each wait."""
+    """The argument of `RetryPolicy.on_retry`, before each wait."""
 
     attempt: int
     """The attempt that failed, from 1."""
@@ -162,7 +162,7 @@ class AttemptCounter:
 
     number: int = 1
     free: int = 0
-    """AttemptCounter that do not count: a connection that had gone stale is no failure of the server."""
+    """Attempts that do not count: a connection that had gone stale is no failure of the server."""
 
 
 def retry(
@@ -263,7 +263,7 @@ def retry(
         raise failure
     finally:
         # An error keeps the frames of its traceback alive, and they their sockets and media: not by this one, nor by
-        # tenacity's objects, which refer to themselves. Whoever shows the frames' variables calls the repr of this one.
+        # tenacity's objects, which refer to themselves. Tools that show local variables call its repr.
         for state in states:
             state.outcome = state.fn = None
         vars(retrying).clear()
@@ -289,6 +289,6 @@ def _failure(state: Any) -> BaseException | None:
 
 
 def _own_error(state: Any) -> HumeClientException | None:
-    """The failure, unless it is Ctrl-C, a signal handler's or the like: that is raised whatever the policy is."""
+    """Return the failure if it is this library's own; an exception of a signal handler is never retried."""
     error = _failure(state)
     return error if isinstance(error, HumeClientException) and not from_outside(error) else None

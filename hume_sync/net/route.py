@@ -24,13 +24,13 @@ class Route:
         self.address: SocketAddress | None = None
         """The one that was connected to last: tried first the next time."""
         self.suspect_before = -math.inf
-        """Connections not heard from since this time (`clock.boottime`) may be dead, as others were found to be."""
+        """Connections without data since this time (`clock.boottime`) may be dead, as others were found to be."""
 
     def suspect(self, before: float) -> None:
         """Note that a connection was found dead by a request that was sent at this time.
 
         What made it vanish (a router that forgot it, a network that was left, a server that crashed) has happened to
-        the others too, unless they were heard from since.
+        the others too, unless they received data since.
         """
         self.suspect_before = max(self.suspect_before, before)
 

@@ -19,7 +19,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The text itself. Call it where the bytes are written, nowhere else."""
+        """Return the text itself. Call it only where the bytes are written."""
         return self._value
 
     def redact(self, text: str) -> str:

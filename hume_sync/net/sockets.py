@@ -31,14 +31,14 @@ as it is, which saves two system calls an exchange; a wait that is longer is jus
 class SocketStream:
     """The one owner of a connected socket.
 
-    It has the few methods websocket-client asks of a socket. Only the thread that holds the exchange may call anything
+    Each blocking method takes the deadline of the call. Only the thread that holds the exchange may call anything
     here but `abort`.
 
     Errors are those of the socket, ``TimeoutError`` means that the deadline has passed and nothing else, and
     ``b""`` is the end of the stream.
     """
 
-    def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._surplus: Received = b""  # received, not yet asked for
         self._readable = instant_poll()
@@ -49,50 +49,43 @@ class SocketStream:
         # timer makes it two, but TLS knows no other, nor do the sockets of gevent, which never really block.
         self._by_kernel = self._tls is None and os.get_blocking(sock.fileno())
         self._timer: float | None = None  # what it is set to; 0.0: not to wait at all
-        self.deadline = deadline  # of the call under way; the caller sets it before each exchange
 
     @property
     def buffered(self) -> int:
         """Bytes received and not yet asked for."""
         return len(self._surplus)
 
-    def read(self) -> Received:
-        """All that is there, or comes in one piece; at least a byte, but at the end of the stream."""
+    def read(self, deadline: Deadline) -> Received:
+        """Return the bytes that are buffered or arrive first; empty at the end of the stream."""
         if surplus := self._surplus:
             self._surplus = b""
             return surplus
         while True:
-            if self._timer != _MAX_WAIT or self.deadline.end - monotonic() < _MAX_WAIT:
-                self._apply_timeout()
+            if self._timer != _MAX_WAIT or deadline.end - monotonic() < _MAX_WAIT:
+                self._apply_timeout(deadline)
             try:
                 return self._sock.recv(_CHUNK)
             except (BlockingIOError, TimeoutError) as exc:
                 self._tick(exc)
 
-    def read_into(self, view: memoryview) -> int:
-        """Read into a buffer, past what is left over; the number of bytes, zero at the end of the stream."""
+    def read_into(self, view: memoryview, deadline: Deadline) -> int:
+        """Read from the socket into a buffer. Call it only while nothing is buffered.
+
+        Returns:
+            The number of bytes; zero at the end of the stream.
+        """
         while True:
-            self._apply_timeout()
+            self._apply_timeout(deadline)
             try:
                 return self._sock.recv_into(view)
             except (BlockingIOError, TimeoutError) as exc:
                 self._tick(exc)
 
-    def push_back(self, data: Received) -> None:
-        """Put back what belongs to a later read."""
-        self._surplus = data
-
-    def recv(self, limit: int) -> bytes:
-        """At most ``limit`` bytes, as soon as there are any."""
-        data = memoryview(self.read())
-        self._surplus = data[limit:]
-        return bytes(data[:limit])
-
-    def readline(self, limit: int) -> bytes:
-        """One line with its end; at most ``limit`` bytes, and what there is at the end of the stream."""
+    def readline(self, limit: int, deadline: Deadline) -> bytes:
+        """Return one line with its end; less at the limit (in bytes) or at the end of the stream."""
         line = bytearray()
         while len(line) < limit and not line.endswith(b"\n"):
-            there = bytes(self.read())
+            there = bytes(self.read(deadline))
             if not there:
                 break
             taken = min(there.find(b"\n") + 1 or len(there), limit - len(line))
@@ -100,23 +93,22 @@ class SocketStream:
             self._surplus = there[taken:]
         return bytes(line)
 
-    def send(self, data: bytes | memoryview) -> int:
+    def send(self, data: bytes | memoryview, deadline: Deadline) -> None:
         """Send all of ``data``."""
-        sent, size = self._send_some(data), len(data)
-        if sent < size:  # only where time and again it has to wait
+        sent, size = self._send_some(data, deadline), len(data)
+        if sent < size:  # only if the send buffer was full more than once
             with memoryview(data) as view:
                 while sent < size:
-                    sent += self._send_some(view[sent:])
-        return size
+                    sent += self._send_some(view[sent:], deadline)
 
-    def _send_some(self, data: bytes | memoryview) -> int:
+    def _send_some(self, data: bytes | memoryview, deadline: Deadline) -> int:
         while True:
-            if self._timer != _MAX_WAIT or self.deadline.end - monotonic() < _MAX_WAIT:
-                self._apply_timeout()
+            if self._timer != _MAX_WAIT or deadline.end - monotonic() < _MAX_WAIT:
+                self._apply_timeout(deadline)
             try:
                 return self._sock.send(data)
             except (BlockingIOError, TimeoutError) as exc:
-                self._tick(exc)  # nothing of it has gone; TLS wants the very same bytes again, and gets them
+                self._tick(exc)  # nothing was sent; TLS requires the same bytes again, and gets them
 
     def is_quiet(self) -> bool:
         """Without waiting: whether there is nothing to read, not even the end of the stream. (Or not: see `poll`.)"""
@@ -145,7 +137,7 @@ class SocketStream:
         return True
 
     def send_nowait(self, data: bytes) -> None:
-        """Send if the socket takes it at once, else let it be: for a last word before the end."""
+        """Send without blocking and ignore failures. Used for the final close frame."""
         try:
             self._set_nonblocking()
             self._sock.send(data)
@@ -159,13 +151,13 @@ class SocketStream:
         _is_tick(exc)
         allow_for_closed_window(self._sock)
 
-    def _apply_timeout(self) -> None:
+    def _apply_timeout(self, deadline: Deadline) -> None:
         """Have the next system call end in time. (Where it would not change anything, it need not be called.)
 
         Raises:
             TimeoutError: the deadline has passed.
         """
-        left = min(self.deadline.end - monotonic(), _MAX_WAIT)
+        left = min(deadline.end - monotonic(), _MAX_WAIT)
         if left == self._timer:
             return
         if left <= 0.0:
@@ -195,7 +187,7 @@ class SocketStream:
         self._surplus = b""
 
     def detach(self) -> tuple[socket.socket, bytes]:
-        """Hand the socket over, with what was received and not yet asked for; this wire is nobody's any more."""
+        """Return the socket and the buffered bytes; the caller owns them, and this object must not be used again."""
         return self._sock, bytes(self._surplus)
 
     def release_after_fork(self, *, close: bool) -> None:
@@ -205,19 +197,13 @@ class SocketStream:
         else:
             self._sock.detach()
 
-    # What websocket-client asks of a socket besides:
-
-    def gettimeout(self) -> float:
-        """Anything but zero: "blocking", for websocket-client; the deadline rules."""
-        return 1.0
-
     def fileno(self) -> int:
-        """The descriptor, -1 once closed."""
+        """Return the descriptor, -1 once closed."""
         return self._sock.fileno()
 
 
 def abort_socket(sock: socket.socket) -> None:
-    """Shut a socket down, from any thread, so that whatever waits on it wakes up."""
+    """Shut a socket down, from any thread, so that calls that wait on it return."""
     try:
         if isinstance(sock, ssl.SSLSocket):
             # The plain socket's shutdown: SSLSocket's own would take the TLS object from under a reader.
@@ -231,9 +217,9 @@ def abort_socket(sock: socket.socket) -> None:
 
 
 def _is_tick(exc: OSError) -> None:
-    """The timer has run out: how much time is left is looked at next.
+    """Return if only the timer of one wait has expired; raise any other error.
 
-    But keep-alive probes that nobody answers are a time-out of the system's own: a connection that is lost.
+    Unanswered keep-alive probes are a timeout of the system: the connection is lost.
     """
     try:
         if from_outside(exc):

@@ -55,7 +55,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
         port: of all its addresses.
         deadline: of all attempts together. The operating system's name look-up knows none.
         sockets: all that are made; the caller releases them if this raises.
-        route: whose address is tried first; it is told which one answered.
+        route: Its address is tried first; the address that answered is stored in it.
 
     Raises:
         ConnectError: no address answered, or the host could not be looked up. The text names each and its reason.
@@ -140,7 +140,7 @@ def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is one write, and its reply is waited for
     set_keepalive(sock)
     sock.setblocking(False)
-    error = sock.connect_ex(address[1])  # an exception would have to be told from one of a signal handler
+    error = sock.connect_ex(address[1])  # an exception could be confused with one of a signal handler
     if error not in _BEGUN:
         sock.close()
         raise OSError(error, os.strerror(error))

@@ -1,8 +1,8 @@
 """Tracebacks that say where, but not with what: no key, password or media in their local variables.
 
-Error trackers and test runners show the local variables of each frame of a traceback. Whatever reveals a secret, or is
-given one or media, is therefore called through `hides_locals`: once it has failed, the frames below are emptied before
-anybody sees the exception. Nothing is done while all goes well.
+Error trackers and test runners show the local variables of each frame of a traceback. Each function that reveals a
+secret, or is given one or media, is therefore called through `hides_locals`: once it has failed, the frames below are
+emptied before the caller sees the exception. Nothing is done while all goes well.
 """
 
 from __future__ import annotations

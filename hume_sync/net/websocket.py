@@ -1,7 +1,7 @@
-"""One WebSocket over websocket-client: the only module that imports it.
+"""The blocking WebSocket, and the only module that imports websocket-client.
 
-websocket-client upgrades the connection, and makes and checks the control frames; those that carry data are `frames`'.
-What it leaves open is closed here: a deadline on every system call, a cap on messages before memory is taken for them,
+websocket-client writes the upgrade request, checks the accept key, builds control frames and validates close frames.
+This module adds what it lacks: a deadline on every system call, a cap on messages before memory is taken for them,
 fragments counted in, strict control frames, and an ending that cannot hang.
 """
 
@@ -17,6 +17,7 @@ from websocket import ABNF
 
 from ..errors import (
     AuthenticationError,
+    CloseCode,
     ConfigurationError,
     ConnectError,
     ConnectionLost,
@@ -30,7 +31,8 @@ from ..errors import (
 from .connect import open_stream
 from .deadline import Deadline
 from .endpoint import Endpoint
-from .frames import FINAL, TEXT, FrameReader, FrameWriter, Part, protocol_violation
+from .frame_parser import Event, FrameParser, protocol_violation
+from .frames import CLOSE, PING, PONG, TEXT, FrameWriter, Part
 from .handshake import Handshake
 from .interrupts import from_outside, handlers_own
 from .pending import Watch, unwatched
@@ -38,30 +40,15 @@ from .sockets import Received, SocketStream
 from .tracebacks import hides_locals
 
 __all__ = [
-    "CLOSE",
-    "PING",
-    "PONG",
     "WebSocket",
-    "check_websocket_client",
     "build_control_frame",
+    "check_websocket_client",
     "close_error",
     "upgrade",
 ]
 
-CLOSE: Final = 0x8
-PING: Final = 0x9
-PONG: Final = 0xA
-_CONTINUATION: Final = 0x0
-
-_MAX_IDLE_FRAMES: Final = 32
-"""Frames read for one look at an idle connection; a peer that sends more without a message is not sound."""
-
-_OPCODE: Final = 0xF
-_WHOLE_TEXT: Final = FINAL | TEXT
-
-_MAX_CONTROL: Final = 125  # RFC 6455, 5.5
-
-_NO_CODE: Final = 1005  # RFC 6455, 7.1.5: a close frame without a code
+_MAX_IDLE_EVENTS: Final = 32
+"""Reads, messages and control frames allowed in one check of an idle connection."""
 
 _TIMED_OUT: Final = (TimeoutError, websocket.WebSocketTimeoutException)
 """The deadline, and nothing else: `SocketStream` tells the system's own time-outs apart."""
@@ -70,12 +57,11 @@ _TIMED_OUT: Final = (TimeoutError, websocket.WebSocketTimeoutException)
 class WebSocket:
     """A connected WebSocket for text messages. One thread at a time, but for `abort`."""
 
-    def __init__(self, wire: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
-        self._wire = wire
+    def __init__(self, stream: SocketStream, headers: dict[str, str], endpoint: Endpoint) -> None:
+        self._stream = stream
         self._redact = endpoint.redact
-        self._reader = FrameReader(wire, endpoint.max_message_size)
+        self._parser = FrameParser(endpoint.max_message_size)
         self._writer = FrameWriter()
-        self.is_quiet = wire.is_quiet  # the method itself: it is asked before each request
         self.headers = headers
         """Fields of the server's answer to the upgrade, names in lower case, without cookies."""
 
@@ -90,8 +76,12 @@ class WebSocket:
         """
         return cls(*upgrade(endpoint, deadline, watch), endpoint)
 
+    def is_quiet(self) -> bool:
+        """Return True if there is nothing to read, without waiting."""
+        return not self._parser.unparsed and self._stream.is_quiet()
+
     def redact(self, text: str) -> str:
-        """A text of the server, without the key should it repeat it."""
+        """Return a text of the server with every secret removed."""
         return self._redact(text)
 
     def send(self, parts: Sequence[Part], deadline: Deadline) -> None:
@@ -100,70 +90,72 @@ class WebSocket:
         Raises:
             Timeout, ConnectionLost: with ``phase="send"``; the message cannot have been processed.
         """
-        self._wire.deadline = deadline
         try:
-            self._wire.send(self._writer.build(parts))
+            self._stream.send(self._writer.build(parts), deadline)
         except (OSError, TransportError) as exc:
             self._raise_translated(exc, phase="send")
 
     def receive(self, deadline: Deadline) -> Received:
-        """Return the next text message; pings are answered meanwhile.
+        """Return the next text message, answering pings meanwhile.
 
-        The bytes are not checked to be UTF-8: that is the JSON parser's work, at a hundredth of the cost.
+        The bytes are not checked to be UTF-8: the JSON parser does that at a hundredth of the cost.
 
         Raises:
-            Timeout, ConnectionLost: with ``phase="receive"`` and ``maybe_processed=True``.
-            MessageTooLarge, ProtocolError: the peer is told (1009, 1002) and the connection must be closed.
+            Timeout: No message arrived before the deadline (``phase="receive"``, ``maybe_processed=True``).
+            ConnectionLost: The connection ended (likewise).
+            MessageTooLarge: The message exceeds ``max_message_size``; the server is sent close code 1009.
+            ProtocolError: The server violated RFC 6455; it is sent close code 1002.
         """
-        self._wire.deadline = deadline
         try:
-            first, data = self._reader.read()
-            return data if first == _WHOLE_TEXT else self._assemble(first, data, deadline)
+            while True:
+                opcode, data = self._next_event(deadline)
+                if opcode == TEXT:
+                    return data
+                self._handle_control_frame(opcode, data, deadline)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             self._raise_translated(exc, phase="receive")
 
-    def _assemble(self, first: int, data: Received, deadline: Deadline) -> Received:
-        """A message whose first frame is not the whole of it."""
-        message: bytearray | None = None
-        while True:
-            if first & CLOSE:  # the bit that all control frames have
-                self._handle_control_frame(first, data)
-            else:
-                message = self._append_fragment(message, first, data)
-                if first & FINAL:
-                    return message
-            # Frames already in memory cost no system call, so the time is looked at here too.
-            deadline.socket_timeout()
-            first, data = self._reader.read()
+    def _next_event(self, deadline: Deadline) -> Event:
+        """Return the next message or control frame; wait for it if necessary."""
+        event = self._parser.next_event() if self._parser.unparsed else None
+        while event is None:
+            event = self._read_event(deadline)
+        return event
 
-    def _append_fragment(self, message: bytearray | None, first: int, data: Received) -> bytearray:
-        """The fragments of a message so far (None: none), and one more; a million of them must not be kept apart."""
-        if first & _OPCODE != (TEXT if message is None else _CONTINUATION):
-            raise protocol_violation("not a text message, or one inside another")
-        message = bytearray() if message is None else message
-        message += data
-        self._reader.held = 0 if first & FINAL else len(message)
-        return message
+    def _read_event(self, deadline: Deadline) -> Event | None:
+        """Read once; return the next message or control frame if it is complete then."""
+        parser = self._parser
+        if parser.payload_buffer:  # a large payload goes directly into its place
+            size = self._stream.read_into(parser.payload_buffer, deadline)
+            if size:
+                parser.payload_received(size)
+                return parser.next_event()
+        elif data := self._stream.read(deadline):
+            return parser.next_event(data)
+        raise EOFError("the peer has ended the stream")
 
-    def _handle_control_frame(self, first: int, data: Received, *, wait: bool = True) -> None:
-        """Answer a ping, ignore a pong, end on a close frame. Unless it may wait, a pong is only tried to be sent."""
-        if not first & FINAL or len(data) > _MAX_CONTROL:
-            raise protocol_violation("a control frame that is too long or in pieces")
-        opcode, said = first & _OPCODE, bytes(data)
+    def _handle_control_frame(self, opcode: int, data: Received, deadline: Deadline | None) -> None:
+        """Answer a ping, ignore a pong, raise `ConnectionLost` for a close frame.
+
+        Args:
+            opcode: CLOSE, PING or PONG.
+            data: The payload.
+            deadline: Of sending a pong; None: drop it if the socket does not take it at once.
+        """
+        payload = bytes(data)
         if opcode == PING:
-            if wait:
-                self._wire.send(build_control_frame(PONG, said))
+            pong = build_control_frame(PONG, payload)
+            if deadline is None:
+                self._stream.send_nowait(pong)
             else:
-                self._wire.send_nowait(build_control_frame(PONG, said))
+                self._stream.send(pong, deadline)
         elif opcode == CLOSE:
-            end = close_error(said, self._redact)
-            self._wire.send_nowait(build_control_frame(CLOSE, said[:2]))
+            end = close_error(payload, self._redact)
+            self._stream.send_nowait(build_control_frame(CLOSE, payload[:2]))
             try:
                 raise end
             finally:
                 del end  # as in `_raise_translated`
-        elif opcode != PONG:
-            raise protocol_violation(f"opcode {opcode}, which nobody knows")
 
     def poll(self) -> Received | None:
         """Return the next text message that has come in full, without waiting; pings are answered.
@@ -172,26 +164,25 @@ class WebSocket:
             The message; None where nothing has come.
 
         Raises:
-            ConnectionLost: the peer has closed, sent a part of a frame or message, protocol_violation the protocol, or sent more
-                than 32 frames and not one message (``phase="idle"``). Nothing of a request has been sent.
+            ConnectionLost: The server closed the connection, sent an incomplete frame or message, violated the
+                protocol, or sent 32 frames without a message (``phase="idle"``).
         """
-        self._wire.deadline = Deadline(0.0)  # every byte still missing is one too many to wait for
-        message: bytearray | None = None
+        parser = self._parser
+        at_once = Deadline(0.0)
         try:
-            for _ in range(_MAX_IDLE_FRAMES):
-                if not self._wire.poll():
-                    if message is None:
-                        return None
-                    break
-                first, data = self._reader.read()
-                if first & CLOSE:
-                    self._handle_control_frame(first, data, wait=False)
-                elif first == _WHOLE_TEXT and message is None:
-                    return data
-                else:
-                    message = self._append_fragment(message, first, data)
-                    if first & FINAL:
-                        return message
+            for _ in range(_MAX_IDLE_EVENTS):
+                event = parser.next_event()
+                if event is None:
+                    if not self._stream.poll():
+                        if parser.is_between_messages:
+                            return None
+                        break
+                    event = parser.next_event(self._stream.read(at_once))
+                if event is not None:
+                    opcode, data = event
+                    if opcode == TEXT:
+                        return data
+                    self._handle_control_frame(opcode, data, None)
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             _raise_idle_error(exc, "the connection ended while it was idle")
         raise _no_message()
@@ -206,38 +197,36 @@ class WebSocket:
         Raises:
             ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
         """
-        self._wire.deadline = deadline
         payload = secrets.token_bytes(8)
-        message: bytearray | None = None
+        parser = self._parser
         try:
-            self._wire.send(build_control_frame(PING, payload))
-            for _ in range(_MAX_IDLE_FRAMES):
-                first, data = self._reader.read()
-                if first & CLOSE:
-                    self._handle_control_frame(first, data, wait=False)
-                    if message is None and first & _OPCODE == PONG and bytes(data) == payload:
-                        return
-                else:
-                    message = self._append_fragment(message, first, data)
-                    if first & FINAL:
-                        on_message(message)
-                        message = None
+            self._stream.send(build_control_frame(PING, payload), deadline)
+            for _ in range(_MAX_IDLE_EVENTS):
+                event = parser.next_event() or self._read_event(deadline)
+                if event is None:
+                    continue
+                opcode, data = event
+                if opcode == TEXT:
+                    on_message(data)
+                    continue
+                self._handle_control_frame(opcode, data, None)
+                if opcode == PONG and data == payload and not parser.in_message:
+                    return
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             timed_out = isinstance(exc, TimeoutError)
             _raise_idle_error(exc, f"the connection {'answered no ping' if timed_out else 'ended'} while it was idle")
         raise _no_message()
 
     def close(self, timeout: float) -> None:
-        """Close in order: send a close frame, wait for the peer's, at most ``timeout`` seconds; then let go.
+        """Send a close frame, wait for the peer's for at most ``timeout`` seconds, and close.
 
         Never raises for what the peer does: the connection ends here one way or another.
         """
         deadline = Deadline(timeout)
-        self._wire.deadline = deadline
         try:
-            self._wire.send(build_control_frame(CLOSE, (1000).to_bytes(2, "big")))
-            while self._reader.read()[0] & _OPCODE != CLOSE:
-                deadline.socket_timeout()
+            self._stream.send(build_control_frame(CLOSE, CloseCode.NORMAL_CLOSURE.to_bytes(2, "big")), deadline)
+            while self._next_event(deadline)[0] != CLOSE:
+                deadline.socket_timeout()  # frames that are in memory cost no system call
         except (OSError, EOFError, ProtocolError) as exc:
             if from_outside(exc):
                 raise
@@ -246,21 +235,21 @@ class WebSocket:
             self.discard()
 
     def discard(self) -> None:
-        """Let go of the connection at once, without a word. Idempotent."""
-        self._wire.close()
+        """Close the connection at once, without a close frame. Idempotent."""
+        self._stream.close()
 
     def release_after_fork(self, *, close: bool) -> None:
-        """In a forked child: drop the inherited descriptor in silence."""
-        self._wire.release_after_fork(close=close)
+        """Release the inherited descriptor in a forked child, without sending anything."""
+        self._stream.release_after_fork(close=close)
 
     def close_nowait(self) -> None:
-        """Say close_error without waiting for an answer, and let go: for a connection that is just not needed."""
-        self._send_close_nowait(1000)
+        """Send a close frame without waiting for an answer, and close."""
+        self._send_close_nowait(CloseCode.NORMAL_CLOSURE)
         self.discard()
 
     def abort(self) -> None:
-        """From any thread: make whatever waits on this connection fail at once."""
-        self._wire.abort()
+        """Make calls that wait on this connection fail at once. Any thread may call it."""
+        self._stream.abort()
 
     def _raise_translated(self, exc: Exception, *, phase: str) -> NoReturn:
         """Raise what happened in an exchange as an error of this library."""
@@ -271,7 +260,8 @@ class WebSocket:
             if isinstance(exc, websocket.WebSocketProtocolException):
                 exc = protocol_violation(str(exc))
             if isinstance(exc, ProtocolError):
-                self._send_close_nowait(1009 if isinstance(exc, MessageTooLarge) else 1002)
+                too_big = isinstance(exc, MessageTooLarge)
+                self._send_close_nowait(CloseCode.MESSAGE_TOO_BIG if too_big else CloseCode.PROTOCOL_ERROR)
             if isinstance(exc, TransportError):
                 exc.phase, exc.maybe_processed = phase, sent
                 raise exc
@@ -284,7 +274,7 @@ class WebSocket:
             del exc  # an error and a frame that holds it keep each other, and the caller's media, until a collection
 
     def _send_close_nowait(self, code: int) -> None:
-        self._wire.send_nowait(build_control_frame(CLOSE, code.to_bytes(2, "big")))
+        self._stream.send_nowait(build_control_frame(CLOSE, code.to_bytes(2, "big")))
 
 
 @hides_locals
@@ -292,14 +282,14 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
     """Dial and upgrade; raises as `WebSocket.open` does.
 
     Returns:
-        The wire, and the fields of the server's answer, names in lower case, without cookies.
+        The stream, and the fields of the server's answer, names in lower case, without cookies.
     """
     check_websocket_client()
-    wire = guard = None
+    stream = guard = None
     outer = sys.exception()
     try:
-        wire = open_stream(endpoint, deadline, watch)
-        guard = Handshake(wire, endpoint)
+        stream = open_stream(endpoint, deadline, watch)
+        guard = Handshake(stream, endpoint, deadline)
         ws = websocket.WebSocket(enable_multithread=False)
         ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
             endpoint.url,
@@ -310,10 +300,10 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
             redirect_limit=0,
         )
         fields = guard.head.fields if guard.head else ()
-        return wire, {name: endpoint.redact(value) for name, value in fields if name != "set-cookie"}
+        return stream, {name: endpoint.redact(value) for name, value in fields if name != "set-cookie"}
     except BaseException as raised:  # noqa: BLE001 - it is raised again, or what caused it
-        if wire is not None:
-            wire.close()
+        if stream is not None:
+            stream.close()
         # websocket-client may have made another error of what the guard met; an interrupt behind that goes before it.
         interrupted = not isinstance(raised, Exception) or from_outside(raised)
         met: BaseException | None = guard.take_failure() if guard is not None else None
@@ -349,12 +339,12 @@ def _no_message() -> ConnectionLost:
 
 
 def build_control_frame(opcode: int, payload: bytes) -> bytes:
-    """A masked control frame."""
+    """Return a masked control frame."""
     return ABNF.create_frame(payload, opcode).format()
 
 
 def close_error(payload: bytes, redact: Callable[[str], str]) -> ConnectionLost:
-    """What a server's close frame says, as an error.
+    """Return the error for a server's close frame.
 
     Raises:
         ProtocolError: it is no valid one.
@@ -363,7 +353,7 @@ def close_error(payload: bytes, redact: Callable[[str], str]) -> ConnectionLost:
         ABNF(1, 0, 0, 0, CLOSE, 0, payload).validate(skip_utf8_validation=True)
     except websocket.WebSocketProtocolException as exc:
         raise protocol_violation(str(exc)) from None
-    code = int.from_bytes(payload[:2], "big") if payload else _NO_CODE
+    code = int.from_bytes(payload[:2], "big") if payload else CloseCode.NO_STATUS_RCVD
     reason = redact(payload[2:].decode("utf-8", "replace"))
     why = f"{code}, {reason!r}" if reason else f"{code}"
     return ConnectionLost(f"the server closed the connection ({why})", close_code=code, close_reason=reason)

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import logging
 
-from ..errors import ConnectionLost, HumeClientException, RequestError, Timeout, TransportError, is_server_error
+from ..errors import (
+    CloseCode,
+    ConnectionLost,
+    HumeClientException,
+    RequestError,
+    Timeout,
+    TransportError,
+    is_server_error,
+)
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.retry import AttemptCounter, brief, retry
@@ -28,7 +36,7 @@ _log = logging.getLogger("hume_sync.retry")
 CONNECT = Request((), ServerEffect())
 """A pseudo-request that only connects; its reply is empty."""
 
-_GONE_WHILE_IDLE = frozenset({None, 1000, 1001})
+_GONE_WHILE_IDLE = frozenset({None, CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY})
 """Close codes of a connection that was idle for too long, which is not a failure of the server."""
 
 

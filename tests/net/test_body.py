@@ -41,7 +41,7 @@ def test_what_follows_the_last_chunk_is_dropped() -> None:
         (b"-1\r\n", "size"),
         (b"0x5\r\n", "size"),
         (b"1" * 17 + b"\r\n", "size"),
-        (b"2\r\nabc\r\n", "longer than it says"),
+        (b"2\r\nabc\r\n", "malformed chunk"),
         (b"1;" + b"a" * 8192, "no end"),
     ],
 )

@@ -122,7 +122,7 @@ def gone(owner: IOThread) -> None:
     """Nothing is left but what was received."""
     owner.thread.join(SOON)
     assert not owner.thread.is_alive()
-    sockets: Any = [owner._sock, owner._bell, owner._button]
+    sockets: Any = [owner._sock, owner._wake_receiver, owner._wake_sender]
     assert [sock.fileno() for sock in sockets] == [-1, -1, -1]
 
 
@@ -699,7 +699,7 @@ def test_a_thread_that_does_not_start_leaves_nothing_open(monkeypatch: pytest.Mo
         with pytest.raises(RuntimeError, match="new thread"):
             Duplex(idle_owner(ours))
         assert ours.fileno() == -1
-        assert made[0]._bell is made[0]._button is None  # the thread makes them
+        assert made[0]._wake_receiver is made[0]._wake_sender is None  # the thread makes them
 
 
 def test_a_failure_that_nobody_has_thought_of_leaves_nobody_waiting(
@@ -856,7 +856,7 @@ def test_a_server_of_which_nothing_is_heard_is_given_up(session: Session) -> Non
         assert messages == [b"the last word"]
         assert isinstance(error, ConnectionLost)
         assert error.close_code == 1006
-        assert "nothing was heard for 0." in str(error)
+        assert "no data from the server for 0." in str(error)
 
 
 def test_time_in_which_this_process_did_not_run_is_no_fault_of_the_server_s(
@@ -920,14 +920,14 @@ def test_a_server_that_takes_more_of_what_waits_is_alive() -> None:
         owner.send(bytes(10_000_000), Deadline(SOON))
         while owner._write():
             pass
-        assert owner._blocked
-        owner._heard = -1.0
+        assert owner._write_blocked
+        owner._last_activity = -1.0
         assert not owner._write()
-        assert owner._heard == -1.0
+        assert owner._last_activity == -1.0
         while len(theirs.recv(2**20)) == 2**20:
             pass
         owner._write()
-        assert owner._heard > 0
+        assert owner._last_activity > 0
         owner.release_after_fork(close=True)
 
 

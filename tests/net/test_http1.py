@@ -15,8 +15,8 @@ def read(data: bytes) -> tuple[ResponseHead, int]:
     with ours, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)
-        wire = SocketStream(ours, Deadline(5))
-        return read_head(wire), wire.buffered
+        wire = SocketStream(ours)
+        return read_head(wire, Deadline(5)), wire.buffered
 
 
 def test_a_head_is_read_to_its_empty_line_and_no_further() -> None:

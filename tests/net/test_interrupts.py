@@ -37,7 +37,7 @@ def too_late() -> object:
     """Raises this library's own TimeoutError."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        return SocketStream(ours, Deadline(0.0)).read()
+        return SocketStream(ours).read(Deadline(0.0))
 
 
 def strike() -> None:

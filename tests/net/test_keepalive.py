@@ -98,9 +98,9 @@ def test_a_peer_that_takes_nothing_for_longer_than_the_limit_is_not_given_up(
 
     peer = threading.Thread(target=slowly)
     peer.start()
-    wire = SocketStream(near, Deadline(20))
-    wire.send(message)
-    assert wire.read() == b"done"
+    wire, deadline = SocketStream(near), Deadline(20)
+    wire.send(message, deadline)
+    assert wire.read(deadline) == b"done"
     peer.join(10)
     assert limits == [0]
     assert got == message

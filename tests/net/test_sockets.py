@@ -16,11 +16,13 @@ from hume_sync.net.sockets import SocketStream
 
 pytestmark = pytest.mark.usefixtures("errors_of_fakes_are_own")
 
+SOON = Deadline(3600)
+
 
 @pytest.fixture
 def pair() -> Iterator[tuple[SocketStream, socket.socket]]:
     ours, theirs = socket.socketpair()
-    wire = SocketStream(ours, Deadline(5))
+    wire = SocketStream(ours)
     with theirs:
         yield wire, theirs
     wire.close()
@@ -29,16 +31,16 @@ def pair() -> Iterator[tuple[SocketStream, socket.socket]]:
 def test_bytes_are_read_ahead_and_handed_out_as_asked(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(b"hello")
-    assert wire.recv(2) == b"he"
+    assert wire.readline(2, SOON) == b"he"
     assert wire.buffered == 3
-    assert wire.recv(10) == b"llo"
+    assert wire.read(SOON) == b"llo"
     assert wire.buffered == 0
 
 
 def test_the_end_of_the_stream_reads_as_nothing(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.close()
-    assert wire.recv(1) == b""
+    assert wire.read(SOON) == b""
     with pytest.raises(EOFError):
         wire.poll()
 
@@ -46,11 +48,11 @@ def test_the_end_of_the_stream_reads_as_nothing(pair: tuple[SocketStream, socket
 def test_a_line_ends_at_its_end_its_limit_or_the_streams(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(b"one\r\ntwo\nthree")
-    assert wire.readline(100) == b"one\r\n"
-    assert wire.readline(2) == b"tw"
-    assert wire.readline(100) == b"o\n"
+    assert wire.readline(100, SOON) == b"one\r\n"
+    assert wire.readline(2, SOON) == b"tw"
+    assert wire.readline(100, SOON) == b"o\n"
     peer.shutdown(socket.SHUT_WR)
-    assert wire.readline(100) == b"three"
+    assert wire.readline(100, SOON) == b"three"
 
 
 def test_polling_never_waits(pair: tuple[SocketStream, socket.socket]) -> None:
@@ -59,23 +61,23 @@ def test_polling_never_waits(pair: tuple[SocketStream, socket.socket]) -> None:
     peer.sendall(b"x")
     assert wire.poll()
     assert wire.poll()  # what is there stays
-    assert wire.recv(1) == b"x"
+    assert wire.read(SOON) == b"x"
 
 
-@pytest.mark.parametrize("call", [lambda wire: wire.recv(1), lambda wire: wire.send(b"x" * 10_000_000)])
+@pytest.mark.parametrize(
+    "call", [lambda wire, end: wire.read(end), lambda wire, end: wire.send(b"x" * 10_000_000, end)]
+)
 def test_the_deadline_ends_a_call_that_waits(pair: tuple[SocketStream, socket.socket], call: object) -> None:
     wire, _ = pair
-    wire.deadline = Deadline(0.05)
     with pytest.raises(TimeoutError):
-        call(wire)  # type: ignore[operator]
+        call(wire, Deadline(0.05))  # type: ignore[operator]
 
 
 def test_a_deadline_that_has_passed_ends_a_call_before_it_begins(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = pair
     peer.sendall(b"x")
-    wire.deadline = Deadline(0.0)
     with pytest.raises(TimeoutError):
-        wire.recv(1)
+        wire.read(Deadline(0.0))
 
 
 class Unanswered(socket.socket):
@@ -88,10 +90,12 @@ class Unanswered(socket.socket):
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
 
 
-@pytest.mark.parametrize("call", [lambda wire: wire.recv(1), lambda wire: wire.send(b"x")], ids=["recv", "send"])
+@pytest.mark.parametrize(
+    "call", [lambda wire: wire.read(SOON), lambda wire: wire.send(b"x", SOON)], ids=["recv", "send"]
+)
 def test_the_systems_own_time_out_is_a_lost_connection(call: Callable[[SocketStream], object]) -> None:
     ours, theirs = socket.socketpair()
-    wire = SocketStream(Unanswered(fileno=ours.detach()), Deadline(5))
+    wire = SocketStream(Unanswered(fileno=ours.detach()))
     with pytest.raises(ConnectionResetError), theirs:
         call(wire)
     wire.close()
@@ -100,7 +104,7 @@ def test_the_systems_own_time_out_is_a_lost_connection(call: Callable[[SocketStr
 def test_a_waiting_call_wakes_when_another_thread_aborts(pair: tuple[SocketStream, socket.socket]) -> None:
     wire, _ = pair
     got: list[bytes] = []
-    thread = threading.Thread(target=lambda: got.append(wire.recv(1)))
+    thread = threading.Thread(target=lambda: got.append(bytes(wire.read(SOON))))
     thread.start()
     wire.abort()
     thread.join(5)
@@ -145,7 +149,7 @@ def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
     monkeypatch.setattr(module, "_is_tick", counted)
     thread = threading.Thread(target=answer)
     thread.start()
-    assert wire.read() == b"at last"
+    assert wire.read(SOON) == b"at last"
     thread.join()
 
 
@@ -171,7 +175,7 @@ def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
     got = bytearray()
     thread = threading.Thread(target=receive)
     thread.start()
-    assert wire.send(message) == len(message)
+    wire.send(message, SOON)
     thread.join()
     assert got == message
 
@@ -182,25 +186,23 @@ def test_the_deadline_holds_in_either_way_after_a_longer_one(
 ) -> None:
     wire, peer = timed
     peer.sendall(b"x")
-    assert wire.read() == b"x"  # under five seconds
-    wire.deadline = Deadline(timeout)
+    assert wire.read(SOON) == b"x"  # under five seconds
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="deadline"):
-        wire.read()
+        wire.read(Deadline(timeout))
     assert timeout <= time.monotonic() - began < timeout + 0.5
     peer.sendall(b"y")
-    wire.deadline = Deadline(5)
-    assert wire.read() == b"y"
+    assert wire.read(SOON) == b"y"
 
 
 def test_after_a_look_without_waiting_reads_wait_again(timed: tuple[SocketStream, socket.socket]) -> None:
     wire, peer = timed
     peer.sendall(b"x")
     assert wire.poll()
-    assert wire.read() == b"x"
+    assert wire.read(SOON) == b"x"
     answer = threading.Timer(0.05, peer.sendall, [b"y"])
     answer.start()
-    assert wire.read() == b"y"
+    assert wire.read(SOON) == b"y"
     answer.join()
 
 
@@ -213,7 +215,7 @@ def test_a_socket_that_never_really_blocks_is_timed_by_python() -> None:
             os.set_blocking(self.fileno(), False)
 
     ours, theirs = socket.socketpair()
-    wires = [SocketStream(ours, Deadline(5)), SocketStream(Cooperative(fileno=theirs.detach()), Deadline(5))]
+    wires = [SocketStream(ours), SocketStream(Cooperative(fileno=theirs.detach()))]
     assert [wire._by_kernel for wire in wires] == [True, False]
     for wire in wires:
         wire.close()

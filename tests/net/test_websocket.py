@@ -330,7 +330,7 @@ def test_messages_that_came_while_idle_are_returned_one_by_one() -> None:
     pieces = frame(b"b", final=False) + frame(b"", PING) + frame(b"c", CONTINUATION)
     with server(says(frame(b"a") + frame(b"", PING) + pieces + frame(b""))) as port:
         transport = opened(port)
-        assert transport._wire.buffered or transport._wire._readable.poll(5000)
+        assert transport._stream.buffered or transport._stream._readable.poll(5000)
         assert [bytes(transport.poll() or b"") for _ in range(3)] == [b"a", b"bc", b""]
         assert transport.poll() is None
         transport.discard()
@@ -360,7 +360,7 @@ def test_closing_ends_in_time_whatever_the_server_does(after: bytes) -> None:
     with server(says(after)) as port:
         transport = opened(port)
         transport.close(0.2)
-        assert transport._wire.fileno() == -1
+        assert transport._stream.fileno() == -1
 
 
 def test_aborting_from_another_thread_wakes_a_waiting_call() -> None:

@@ -46,7 +46,7 @@ def connect(server: Emulator | FaultProxy, retry: RetryPolicy = QUICK, **more: A
 
 def cut(socket: StreamSocket, server: Emulator) -> None:
     """Lose the connection while it is idle, and return once the client's side has noticed."""
-    wire = socket._provider._connection._transport._wire._sock  # type: ignore[attr-defined]
+    wire = socket._provider._connection._transport._stream._sock  # type: ignore[attr-defined]
     server.drop_connections()
     wire.settimeout(5)
     with suppress(ConnectionResetError):

@@ -27,6 +27,7 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.emulator import Emulator
+from hume_sync.net.deadline import Deadline
 from tests.emulator.support import tone, wav
 from tests.faultproxy import FaultProxy, Peer
 
@@ -156,12 +157,11 @@ def test_a_handlers_exception_comes_out_of_a_tls_connection_too(error: Exception
         socket.send_media(AUDIO)
         with Emulator(latency=600, ssl_context=None) as _:
             pass
-        wire = socket._executor.stream.connection._transport._wire
+        websocket = socket._executor.stream.connection._transport
         strike()
         with pytest.raises(type(error)) as caught:
             while True:
-                wire.deadline = type(wire.deadline)(20.0)
-                socket._executor.stream.connection._transport.receive(wire.deadline)
+                websocket.receive(Deadline(20.0))
         assert caught.value is error
 
 

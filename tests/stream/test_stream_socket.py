@@ -457,7 +457,7 @@ def test_a_large_file_is_never_in_memory_more_than_twice(
     path.write_bytes(b"\xff\xfb\x90\x44" + bytes(size))
     peaks: list[int] = []
 
-    def watched(wire: SocketStream, data: bytes) -> int:
+    def watched(stream: SocketStream, data: bytes, deadline: object) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # the server shares this memory, so it is not to have it
 

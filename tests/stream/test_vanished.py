@@ -31,7 +31,8 @@ from hume_sync.emulator import Emulator
 from hume_sync.net import tcp
 from hume_sync.net import websocket as transport
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.websocket import PING, WebSocket, build_control_frame
+from hume_sync.net.frames import PING
+from hume_sync.net.websocket import WebSocket, build_control_frame
 from hume_sync.stream import connection
 from tests.clocks import Later
 from tests.emulator.support import tone, wav
