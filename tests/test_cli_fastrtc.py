@@ -293,12 +293,3 @@ def test_a_server_that_fails_is_one_line_and_another_status(
     complained = complaint(arguments, fake, question, capsys)
     assert complained.startswith("1: hume-sync: ")
     assert expected in complained
-
-
-def test_without_the_extra_it_is_said_what_to_install(
-    fake: FakeFastRTC, question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "urllib3", None)
-    assert complaint(["URL/echo", "--wav", "WAV"], fake, question, capsys) == (
-        '2: hume-sync: FastRTC needs hume_sync with the extra "fastrtc": the module urllib3 is not installed\n'
-    )

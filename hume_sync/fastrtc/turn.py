@@ -303,7 +303,7 @@ class Turn:
         """Return whether the reply may be complete although the connection has ended; the next call then raises."""
         if self.state is State.ASKING:  # the server will not receive the rest of the question
             self._accept_held()
-        server_closed = not self._real_time or error.close_code == 1000
+        server_closed = not self._real_time or error.close_code == CloseCode.NORMAL_CLOSURE
         return self.state in (State.GREETING, State.ANSWERING, State.FAILED) and self.has_all_audio and server_closed
 
     def take_next_turn(self) -> list[Event]:

@@ -727,7 +727,8 @@ def test_the_interpreter_exits_at_once_with_an_open_session(plain: Session) -> N
         from hume_sync.net.deadline import Deadline
         from hume_sync.net.duplex import Heartbeat, Duplex
         from hume_sync.net.endpoint import Endpoint
-        session = Duplex.open(Endpoint("127.0.0.1", int(sys.argv[1]), "/"), Deadline(10), beat=Heartbeat(b"x", 5.0, 20.0))
+        endpoint = Endpoint("127.0.0.1", int(sys.argv[1]), "/")
+        session = Duplex.open(endpoint, Deadline(10), beat=Heartbeat(b"x", 5.0, 20.0))
         def wait():
             with contextlib.suppress(HumeClientException):
                 session.receive(Deadline(1e9))
