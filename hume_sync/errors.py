@@ -165,18 +165,18 @@ class HumeClientException(Exception):
     """Root of every error of this library.
 
     Attributes:
-        code: the server's error code ("E0102"), where it sent one.
-        phase: where the call was: "lock", "connect", "idle", "replay", "send" or "receive"; None outside a connection.
-        attempts: how often the request was tried. One more than ``max_attempts`` at most: see `RetryPolicy`.
+        code: The server's error code ("E0102"), where it sent one.
+        phase: Where the call was: "lock", "connect", "idle", "replay", "send" or "receive"; None outside a connection.
+        attempts: How often the request was tried. One more than ``max_attempts`` at most: see `RetryPolicy`.
         maybe_processed: True when the request had left in full and no reply says what became of it.
-        status: the HTTP status that answered the upgrade.
-        retry_after: seconds the server asked to wait (its ``Retry-After``).
-        close_code: the WebSocket close code the server sent (RFC 6455, 7.4).
-        close_reason: the text beside that code.
+        status: The HTTP status that answered the upgrade.
+        retry_after: Seconds the server asked to wait (its ``Retry-After``).
+        close_code: The WebSocket close code the server sent (RFC 6455, 7.4).
+        close_reason: The text beside that code.
     """
 
     _may_pass: ClassVar[bool] = False
-    """Whether errors of this class are gone, as a rule, when the same call is made again later."""
+    """Whether the same call usually succeeds later after an error of this class."""
 
     def __init__(
         self,
@@ -205,7 +205,7 @@ class HumeClientException(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call, unchanged, may succeed when it is made again later.
+        """Whether the same call may succeed if it is repeated later, unchanged.
 
         It says nothing about the cost: with ``maybe_processed`` the request may be processed, and billed, twice.
         """
@@ -317,7 +317,7 @@ class PoolError(HumeClientException):
     """The pool has no lease to give.
 
     Attributes:
-        holders: who holds the leases, at most ten: those in the way first, then the oldest first. The text names them.
+        holders: Who holds the leases, at most ten: those in the way first, then the oldest first. The text names them.
     """
 
     holders: tuple[LeaseHolder, ...] = ()

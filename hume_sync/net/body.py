@@ -39,7 +39,7 @@ class SizedBody:
         """Return the part of ``data`` that belongs to the body; empty ``data`` is the end of the connection.
 
         Raises:
-            ConnectionLost: it ended too soon.
+            ConnectionLost: It ended too soon.
         """
         if self._left is None:
             self.ended = not data
@@ -66,8 +66,8 @@ class ChunkedBody:
         """As `SizedBody.feed`.
 
         Raises:
-            ConnectionLost: the connection ended before the last chunk.
-            ProtocolError: these are no chunks.
+            ConnectionLost: The connection ended before the last chunk.
+            ProtocolError: These are no chunks.
         """
         if not data:
             raise _cut_short()
@@ -132,8 +132,8 @@ class GzipBody:
         """As `SizedBody.feed`.
 
         Raises:
-            ConnectionLost: the body ended before its compressed stream did.
-            ProtocolError: this is not gzip.
+            ConnectionLost: The body ended before its compressed stream did.
+            ProtocolError: This is not gzip.
         """
         if not self.holds_more:
             self._encoded = self._framed.feed(data)
@@ -172,11 +172,11 @@ def body_reader(status: int, fields: Mapping[str, str]) -> Body:
     gzip is decoded although it was not requested: some proxies compress every response.
 
     Args:
-        status: of the answer.
-        fields: its header fields; the names are looked up in lower case.
+        status: Of the answer.
+        fields: Its header fields; the names are looked up in lower case.
 
     Raises:
-        ProtocolError: it cannot be read: another coding, a length that is no number.
+        ProtocolError: It cannot be read: another coding, a length that is no number.
     """
     if status < 200 or status in {204, 304}:
         return SizedBody(0)

@@ -54,7 +54,7 @@ class CallLock:
         return True
 
     def try_acquire(self) -> bool:
-        """Take the lock at once, for a moment that is no call; False while a call is under way, be it one's own."""
+        """Take the lock if it is free, without waiting; return False during a call, also of the same thread."""
         return not self._called_from_holder() and self._lock.acquire(False)
 
     def release(self) -> None:

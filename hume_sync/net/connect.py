@@ -35,10 +35,10 @@ def open_stream(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched
     Nothing blocks past the deadline but the operating system's name look-up, which knows no time-out.
 
     Raises:
-        ConfigurationError: a key would go over plain ``ws`` to an address that is not this machine; or sockets are
+        ConfigurationError: A key would go over plain ``ws`` to an address that is not this machine; or sockets are
             those of green threads, and threads are not.
-        ConnectError: no address answered, the tunnel was refused, or TLS failed.
-        Timeout: the deadline passed (``phase="connect"``).
+        ConnectError: No address answered, the tunnel was refused, or TLS failed.
+        Timeout: The deadline passed (``phase="connect"``).
     """
     check_green_threads()
     via, route = endpoint.proxy, endpoint.route

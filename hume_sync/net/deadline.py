@@ -63,7 +63,7 @@ class Deadline:
         """Return the remaining time for ``socket.settimeout`` (None: no limit).
 
         Raises:
-            TimeoutError: nothing is left. (Zero would mean non-blocking to a socket.)
+            TimeoutError: Nothing is left. (Zero would mean non-blocking to a socket.)
         """
         left = self.remaining()
         if left == 0.0:

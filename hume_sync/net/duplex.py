@@ -33,7 +33,7 @@ class Duplex:
     way in full or not at all, and the session stays good.
 
     Args:
-        owner: of a connected and upgraded socket; its thread is started here.
+        owner: Of a connected and upgraded socket; its thread is started here.
     """
 
     def __init__(self, owner: IOThread) -> None:
@@ -58,11 +58,11 @@ class Duplex:
         """Dial and upgrade; raises as `WebSocket.open` does.
 
         Args:
-            endpoint: the server.
-            deadline: of all of it.
-            beat: as for `IOThread`.
-            inbox: as for `IOThread`.
-            outbox: as for `IOThread`.
+            endpoint: The server.
+            deadline: Of all of it.
+            beat: As for `IOThread`.
+            inbox: As for `IOThread`.
+            outbox: As for `IOThread`.
             watch: Called with what is being opened.
         """
         owner: IOThread | None = None
@@ -88,9 +88,10 @@ class Duplex:
         """Hand over one message, text (UTF-8) or binary, given in parts. It is on its way then, not there.
 
         Raises:
-            Timeout: no room in time (``phase="send"``): nothing of it is sent.
-            ConnectionLost, ...: what has ended the session.
-            MisuseError: it was closed on this side, or the process was forked meanwhile.
+            Timeout: No room in time (``phase="send"``): nothing of it is sent.
+            ConnectionLost: What has ended the session.
+            ...: What has ended the session.
+            MisuseError: It was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
         self._owner.send(self._writer.build(parts, BINARY if binary else TEXT), deadline)
@@ -110,7 +111,9 @@ class Duplex:
 
             ConnectionLost: the connection has ended. ``close_code`` 1006: it was cut, or aborted on this side; others:
                 the server's.
-            ProtocolError, MessageTooLarge, InboxOverflow: why this side has ended it; a close frame was sent.
+            ProtocolError: The server broke the protocol; a close frame was sent.
+            MessageTooLarge: A message was larger than allowed; a close frame was sent.
+            InboxOverflow: Too much was waiting to be received; a close frame was sent.
             MisuseError: it was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()

@@ -64,7 +64,7 @@ class Endpoint:
         """Take a URL apart: (encrypted, host, port, path prefix without a trailing slash).
 
         Raises:
-            ConfigurationError: not ws, wss, http or https; no host; a bad port; user, query or fragment given.
+            ConfigurationError: Not ws, wss, http or https; no host; a bad port; user, query or fragment given.
         """
         if not isinstance(url, str):
             raise ConfigurationError(f"{name} must be a str, got {type(url).__name__}; {_ACCEPTED}")
@@ -126,11 +126,11 @@ def check_key(value: object, *, name: str = "api_key") -> Secret:
     """Return an API key as a `Secret`; its value is in no error text.
 
     Args:
-        value: the key.
-        name: of the argument or variable that holds it.
+        value: The key.
+        name: Of the argument or variable that holds it.
 
     Raises:
-        ConfigurationError: not a str, empty, or with blanks at its ends, control or non-ASCII characters.
+        ConfigurationError: Not a str, empty, or with blanks at its ends, control or non-ASCII characters.
     """
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a str, got {type(value).__name__}")
@@ -146,7 +146,7 @@ def private_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secre
     """Check a caller's extra upgrade headers; all their values are treated as secrets.
 
     Raises:
-        ConfigurationError: a name that is no token or belongs to the handshake, a value with control characters.
+        ConfigurationError: A name that is no token or belongs to the handshake, a value with control characters.
     """
     if headers is not None and not isinstance(headers, Mapping):
         raise ConfigurationError(f"headers must be a mapping of names to values, got {type(headers).__name__}")

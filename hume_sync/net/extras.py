@@ -21,11 +21,11 @@ class NeedsExtra:
     """Says which extra is missing where an import in its ``with`` block fails for want of it.
 
     Args:
-        extra: its name.
-        what: what needs it, as the error says.
+        extra: Its name.
+        what: What needs it, as the error says.
 
     Raises:
-        ConfigurationError: a module of that extra is not installed. Any other failure of an import stays what it is.
+        ConfigurationError: A module of that extra is not installed. Any other failure of an import stays what it is.
     """
 
     def __init__(self, extra: str, what: str) -> None:

@@ -38,9 +38,9 @@ def read_head(stream: SocketStream, deadline: Deadline) -> ResponseHead:
     """Read a response head up to and with its empty line; what follows stays in the stream.
 
     Raises:
-        EOFError: the peer ended the connection before the head was complete.
-        ProtocolError: not HTTP/1.x, or beyond 128 lines of 8192 bytes.
-        OSError: as the socket says; ``TimeoutError`` when the deadline passed.
+        EOFError: The peer ended the connection before the head was complete.
+        ProtocolError: Not HTTP/1.x, or beyond 128 lines of 8192 bytes.
+        OSError: As the socket says; ``TimeoutError`` when the deadline passed.
     """
     lines: list[str] = []
     while True:
@@ -77,7 +77,7 @@ def parse_retry_after(value: str | None, date: str | None = None) -> float | Non
     """Return the seconds that a Retry-After header asks for: a count or a date (RFC 9110, 10.2.3).
 
     Args:
-        value: of the header.
+        value: Of the header.
         date: The ``Date`` header of the same response, so that a date is compared with the server's own clock.
 
     Returns:

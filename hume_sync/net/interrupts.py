@@ -83,8 +83,8 @@ def handlers_own(exc: BaseException, outer: BaseException | None = None) -> Base
     """Return the exception of a signal handler of which other code has made this one; None where there is none.
 
     Args:
-        exc: what other code raised.
-        outer: what was being handled before that code was called, which has nothing to do with it.
+        exc: What other code raised.
+        outer: What was being handled before that code was called, which has nothing to do with it.
     """
     behind = exc.__cause__ or exc.__context__
     for _ in range(_MOST_BEHIND):

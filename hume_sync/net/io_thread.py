@@ -102,13 +102,13 @@ class IOThread:
     """Run the thread that alone uses the socket; it never blocks in a send or a receive.
 
     Args:
-        sock: connected and upgraded; closed by the thread, or by `abandon`.
-        surplus: bytes that have come behind the upgrade's answer.
-        endpoint: whose limits and secrets count.
-        beat: what keeps the connection alive; None: nothing does.
-        inbox: bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
+        sock: Connected and upgraded; closed by the thread, or by `abandon`.
+        surplus: Bytes that have come behind the upgrade's answer.
+        endpoint: Whose limits and secrets count.
+        beat: What keeps the connection alive; None: nothing does.
+        inbox: Bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
             is dropped.
-        outbox: bytes of frames that may wait to be sent before `send` waits.
+        outbox: Bytes of frames that may wait to be sent before `send` waits.
     """
 
     def __init__(
@@ -339,14 +339,14 @@ class IOThread:
                 break
             if more or self._pending():
                 continue
-            give_up = self._last_activity + self._beat.timeout if self._beat else math.inf
-            if self._beat and now >= give_up:  # judged by when there was nothing left to read
+            keepalive_end = self._last_activity + self._beat.timeout if self._beat else math.inf
+            if self._beat and now >= keepalive_end:  # judged by when there was nothing left to read
                 return ConnectionLost(
                     f"no data from the server for {now - self._last_activity:.1f} s (keepalive timeout)",
                     close_code=CloseCode.ABNORMAL_CLOSURE,
                 )
             poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
-            until = min(next_beat, self._close_by, give_up, now + (_BLOCKED if self._write_blocked else _LONGEST))
+            until = min(next_beat, self._close_by, keepalive_end, now + (_BLOCKED if self._write_blocked else _LONGEST))
             if self._write_blocked:
                 allow_for_closed_window(self._sock)
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))

@@ -66,8 +66,8 @@ class Sockets:
         """Make a TCP socket.
 
         Raises:
-            OSError: the system refuses; nothing is left open.
-            ConnectError: the dialling was aborted.
+            OSError: The system refuses; nothing is left open.
+            ConnectError: The dialling was aborted.
         """
         self.check()
         sock = socket.socket.__new__(socket.socket)  # no descriptor yet
@@ -79,8 +79,8 @@ class Sockets:
         """Make the TLS socket that takes over the descriptor of a plain one. The handshake is still to be done.
 
         Raises:
-            OSError: as the context says.
-            ConnectError: the dialling was aborted.
+            OSError: As the context says.
+            ConnectError: The dialling was aborted.
         """
         try:
             encrypted = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)

@@ -42,7 +42,7 @@ def import_whole(name: str) -> ModuleType:
     """Import a module, or return it where that was done before.
 
     Raises:
-        ImportError: it cannot be imported; or anything else that it raises.
+        ImportError: It cannot be imported; or anything else that it raises.
     """
     try:
         return _imported(name)

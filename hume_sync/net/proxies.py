@@ -75,7 +75,7 @@ class Proxy:
         """Read ``http://[user:password@]host[:port]`` (port 80 by default; a missing scheme is http).
 
         Raises:
-            ConfigurationError: another scheme or no host; the text never repeats the URL, which may hold a password.
+            ConfigurationError: Another scheme or no host; the text never repeats the URL, which may hold a password.
         """
         url = url.strip()
         parts = split_url(url if "://" in url else f"http://{url}")
@@ -107,13 +107,13 @@ def choose_proxy(proxy: object, scheme: str, host: str, port: int) -> Proxy | No
     """Return what a client's ``proxy`` argument means for an address.
 
     Args:
-        proxy: a URL, which counts for every host; False: no proxy; None: the environment's.
-        scheme: ws, wss, http or https.
-        host: where to.
-        port: likewise.
+        proxy: A URL, which counts for every host; False: no proxy; None: the environment's.
+        scheme: Ws, wss, http or https.
+        host: Where to.
+        port: Likewise.
 
     Raises:
-        ConfigurationError: it is none of these, or a proxy that is not supported; the argument or variable is named.
+        ConfigurationError: It is none of these, or a proxy that is not supported; the argument or variable is named.
     """
     if proxy is None:
         return environment_proxy(scheme, host, port)
@@ -128,7 +128,7 @@ def environment_proxy(scheme: str, host: str, port: int) -> Proxy | None:
     """Return the proxy that the environment names for an address; None: there is none.
 
     Raises:
-        ConfigurationError: one that is not supported; the variable is named.
+        ConfigurationError: One that is not supported; the variable is named.
     """
     target = _plain(host)
     address = _address(target)

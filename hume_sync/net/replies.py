@@ -38,7 +38,7 @@ def decode(message: Received) -> dict[str, Any]:
     (Where orjson takes a message, an integer of more than 64 bits is the nearest float.)
 
     Raises:
-        ProtocolError: the message is not a JSON object.
+        ProtocolError: The message is not a JSON object.
     """
     try:
         value = orjson.loads(message)

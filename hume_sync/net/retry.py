@@ -93,20 +93,20 @@ class RetryPolicy:
     """How often and how patiently a request is tried again. Immutable; without it: three attempts.
 
     Args:
-        max_attempts: attempts in all, the first included. One retry a call is free, and does not count here: the one
+        max_attempts: Attempts in all, the first included. One retry a call is free, and does not count here: the one
             after a connection that turns out to have gone stale while it was idle, which is no failure of the server.
             So ``attempts``, of a reply or an error, may be ``max_attempts + 1``. (1: no retry at all, a free one
             neither.)
-        initial: seconds; the wait before attempt n + 1 is drawn evenly from 0 to ``initial * 2 ** (n - 1)``
+        initial: Seconds; the wait before attempt n + 1 is drawn evenly from 0 to ``initial * 2 ** (n - 1)``
             ("full jitter"), or is what the server asked for in ``Retry-After``.
-        maximum: seconds; the most that is drawn from.
-        resend_unknown: whether a request that may have been processed is sent again. It then goes to a new
+        maximum: Seconds; the most that is drawn from.
+        resend_unknown: Whether a request that may have been processed is sent again. It then goes to a new
             connection with its window rebuilt, so the measurement is right; it may be billed twice.
-        on_retry: called with a `RetryEvent` before each wait, inside the call and on its thread. What it raises is
+        on_retry: Called with a `RetryEvent` before each wait, inside the call and on its thread. What it raises is
             logged and forgotten.
 
     Raises:
-        InputError: a number out of range, or an argument of another type.
+        InputError: A number out of range, or an argument of another type.
     """
 
     max_attempts: int = attrs.field(default=3, validator=_attempts)
@@ -183,19 +183,19 @@ def retry(
     tenacity is entered here and not before: a call that succeeds at once has nothing to do with it.
 
     Args:
-        policy: the caller's.
-        first: the failure of the attempt that was made outside.
-        again: makes another attempt.
-        sleep: waits that many seconds, or raises where waiting has become pointless.
-        wait: seconds to wait after a failure, given how many there have been.
-        deadline: of the whole call.
-        attempts: counted up here.
-        is_free: whether a failure is none of the server's: tried again at once, without counting, once a call.
-        tell: called before each wait.
-        name: of the pool or socket and its server, for the log.
+        policy: The caller's.
+        first: The failure of the attempt that was made outside.
+        again: Makes another attempt.
+        sleep: Waits that many seconds, or raises where waiting has become pointless.
+        wait: Seconds to wait after a failure, given how many there have been.
+        deadline: Of the whole call.
+        attempts: Counted up here.
+        is_free: Whether a failure is none of the server's: tried again at once, without counting, once a call.
+        tell: Called before each wait.
+        name: Of the pool or socket and its server, for the log.
 
     Raises:
-        HumeClientException: the last failure, with ``attempts`` set.
+        HumeClientException: The last failure, with ``attempts`` set.
     """
     import tenacity  # noqa: PLC0415 - 25 ms that a call without failures need not pay
 

@@ -118,7 +118,7 @@ class SocketStream:
         """Without waiting: whether there is anything to read.
 
         Raises:
-            EOFError: the peer has ended the stream.
+            EOFError: The peer has ended the stream.
         """
         if self._surplus:
             return True
@@ -155,7 +155,7 @@ class SocketStream:
         """Have the next system call end in time. (Where it would not change anything, it need not be called.)
 
         Raises:
-            TimeoutError: the deadline has passed.
+            TimeoutError: The deadline has passed.
         """
         left = min(deadline.end - monotonic(), _MAX_WAIT)
         if left == self._timer:

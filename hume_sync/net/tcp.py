@@ -51,15 +51,15 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
     """Connect to the first address of a host that answers. The socket is non-blocking.
 
     Args:
-        host: a name or an address.
-        port: of all its addresses.
-        deadline: of all attempts together. The operating system's name look-up knows none.
-        sockets: all that are made; the caller releases them if this raises.
+        host: A name or an address.
+        port: Of all its addresses.
+        deadline: Of all attempts together. The operating system's name look-up knows none.
+        sockets: All that are made; the caller releases them if this raises.
         route: Its address is tried first; the address that answered is stored in it.
 
     Raises:
-        ConnectError: no address answered, or the host could not be looked up. The text names each and its reason.
-        Timeout: the deadline passed (``phase="connect"``).
+        ConnectError: No address answered, or the host could not be looked up. The text names each and its reason.
+        Timeout: The deadline passed (``phase="connect"``).
     """
     waiting = deque(_in_order(_look_up(host, port), route.address))
     pending: list[_Attempt] = []

@@ -40,8 +40,8 @@ def clear_locals(exc: BaseException, *, generators: bool = False) -> None:
     """Empty the frames of an exception's tracebacks, and of those of its causes, where they have ended.
 
     Args:
-        exc: the exception.
-        generators: whether to empty those of generators, too. All of them must have ended: one that goes on would be
+        exc: The exception.
+        generators: Whether to empty those of generators, too. All of them must have ended: one that goes on would be
             ended by that.
     """
     seen: set[int] = set()

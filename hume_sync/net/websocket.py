@@ -70,9 +70,12 @@ class WebSocket:
         """Dial and upgrade; ``watch`` as for `open_stream`.
 
         Raises:
-            ConfigurationError: the key may not go there unencrypted, or an unknown websocket-client is installed.
-            AuthenticationError, HandshakeRejected: the server answered 401, or anything else but 101.
-            ConnectError, ProtocolError, Timeout: as they say, with ``phase="connect"``.
+            ConfigurationError: The key may not go there unencrypted, or an unknown websocket-client is installed.
+            AuthenticationError: The server answered 401, or anything else but 101.
+            HandshakeRejected: The server answered 401, or anything else but 101.
+            ConnectError: As they say, with ``phase="connect"``.
+            ProtocolError: As they say, with ``phase="connect"``.
+            Timeout: As they say, with ``phase="connect"``.
         """
         return cls(*upgrade(endpoint, deadline, watch), endpoint)
 
@@ -88,7 +91,8 @@ class WebSocket:
         """Send one text message (UTF-8), given in parts: masked, in one frame, as one write.
 
         Raises:
-            Timeout, ConnectionLost: with ``phase="send"``; the message cannot have been processed.
+            Timeout: With ``phase="send"``; the message cannot have been processed.
+            ConnectionLost: With ``phase="send"``; the message cannot have been processed.
         """
         try:
             self._stream.send(self._writer.build(parts), deadline)
@@ -191,11 +195,11 @@ class WebSocket:
         """Ping the peer of an idle connection and wait for its pong.
 
         Args:
-            deadline: of the pong.
-            on_message: called with each text message that comes before it; raises where that is one too many.
+            deadline: Of the pong.
+            on_message: Called with each text message that comes before it; raises where that is one too many.
 
         Raises:
-            ConnectionLost: no pong came before the deadline, or as `poll` says (``phase="idle"``).
+            ConnectionLost: No pong came before the deadline, or as `poll` says (``phase="idle"``).
         """
         payload = secrets.token_bytes(8)
         parser = self._parser
@@ -347,7 +351,7 @@ def close_error(payload: bytes, redact: Callable[[str], str]) -> ConnectionLost:
     """Return the error for a server's close frame.
 
     Raises:
-        ProtocolError: it is no valid one.
+        ProtocolError: It is no valid one.
     """
     try:
         ABNF(1, 0, 0, 0, CLOSE, 0, payload).validate(skip_utf8_validation=True)
@@ -375,7 +379,7 @@ def check_websocket_client() -> None:
     """Fail clearly where websocket-client has moved what this module builds on, the unpromised parts above all.
 
     Raises:
-        ConfigurationError: naming the missing part and the installed version.
+        ConfigurationError: Naming the missing part and the installed version.
     """
     needed = [
         (websocket.WebSocket, ("connect",)),
