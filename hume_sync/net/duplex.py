@@ -90,7 +90,7 @@ class Duplex:
         Raises:
             Timeout: No room in time (``phase="send"``): nothing of it is sent.
             ConnectionLost: What has ended the session.
-            ...: What has ended the session.
+            HumeClientException: Another error that has ended the session.
             MisuseError: It was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
@@ -107,9 +107,10 @@ class Duplex:
     def receive(self, deadline: Deadline) -> object:
         """Return the next `Message`, or the note of an answered `ping`; None once the deadline has passed.
 
-        Raises: once all that came before was received, and from then on at each call
+        An error is raised once all that came before it was received, and from then on at each call.
 
-            ConnectionLost: the connection has ended. ``close_code`` 1006: it was cut, or aborted on this side; others:
+        Raises:
+            ConnectionLost: The connection has ended. ``close_code`` 1006: it was cut, or aborted on this side; others:
                 the server's.
             ProtocolError: The server broke the protocol; a close frame was sent.
             MessageTooLarge: A message was larger than allowed; a close frame was sent.

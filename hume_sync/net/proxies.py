@@ -108,7 +108,7 @@ def choose_proxy(proxy: object, scheme: str, host: str, port: int) -> Proxy | No
 
     Args:
         proxy: A URL, which counts for every host; False: no proxy; None: the environment's.
-        scheme: Ws, wss, http or https.
+        scheme: One of ws, wss, http or https.
         host: Where to.
         port: Likewise.
 

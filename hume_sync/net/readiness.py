@@ -84,7 +84,7 @@ def check_green_threads() -> None:
     """Make sure that sockets and locks are of one kind, green or not.
 
     Raises:
-        ConfigurationError: Gevent or eventlet has patched sockets, but not threads: while a green thread waits for a
+        ConfigurationError: The library gevent or eventlet has patched sockets, but not threads: while a green thread waits for a
             socket another one runs, and no lock would keep the two apart.
     """
     for library, threads in _THREADS.items():
