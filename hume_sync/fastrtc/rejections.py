@@ -145,6 +145,6 @@ def _as_json(body: Any) -> Any:
 
 def _too_many(limit: int | None) -> TooManyConnections:
     shown = "" if limit is None else f" ({limit})"
-    error = TooManyConnections(f"the handler takes no more connections at present{shown}", phase="connect")
+    error = TooManyConnections(f"the handler accepts no further connections at present{shown}", phase="connect")
     error.limit = limit
     return error
