@@ -34,14 +34,14 @@ def test_the_latest_output_is_json_or_text(body: bytes, value: object) -> None:
     assert seen == ["GET /latest?stream=s&webrtc_id=6f1c HTTP/1.1"]
 
 
-def test_a_server_that_waited_in_vain_for_an_output_says_500() -> None:
+def test_a_server_that_waited_without_success_for_an_output_answers_500() -> None:
     with server(says(answer(b"Internal Server Error", "500 Internal AppConfig Error"))) as port:
         with pytest.raises(HookError, match="/latest answered with HTTP 500: .* Error: no output came") as caught:
             fetch_latest(http(port), "/latest", ID, Deadline(5))
     assert caught.value.status == 500
 
 
-def test_the_latest_output_may_have_so_many_bytes_and_no_more() -> None:
+def test_the_latest_output_is_limited_to_so_many_bytes() -> None:
     with server(says(answer(b"1" * 100)), says(answer(b"1" * 101))) as port:
         assert fetch_latest(http(port), "/latest", ID, Deadline(5), 100)
         with pytest.raises(OutputTooLarge, match="larger than 100 bytes.* max_output_size") as caught:
@@ -73,7 +73,7 @@ def test_inputs_are_posted_in_the_form_the_application_wants() -> None:
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "422 Unprocessable", "500 Oops", "503 Later"])
-def test_a_hook_that_answers_with_an_error_is_told(status: str) -> None:
+def test_a_hook_that_answers_with_an_error_is_reported(status: str) -> None:
     with server(says(answer(b'{"detail": "no"}' + b" no" * 9999, status))) as port:
         with pytest.raises(HookError, match='/input_hook answered with HTTP ...: {"detail": "no"}') as caught:
             post_input(http(port), "/input_hook?token=hush", ID, {}, None, Deadline(5))

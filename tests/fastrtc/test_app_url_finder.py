@@ -105,7 +105,7 @@ def test_what_is_nowhere_is_reported_with_all_places_and_looked_for_again() -> N
 
 
 @pytest.mark.parametrize("generic", ['{"detail":"Not Found"}', "Not Found", "", '{"detail":"Method Not Allowed"}'])
-def test_of_several_places_that_which_says_something_of_its_own_is_told(generic: str) -> None:
+def test_of_several_urls_the_one_with_a_specific_answer_is_reported(generic: str) -> None:
     asked = Asked(404, 404, 404, bodies=(generic, '{"detail":"no such connection"}', generic))
     with pytest.raises(HookError, match="^http://x/app/hook answered with HTTP 404 ") as caught:
         asked()

@@ -314,7 +314,9 @@ def test_a_pause_of_no_length_is_refused(end: Any) -> None:
         ("asf", "wmav2", "WMA"),
     ],
 )
-def test_other_files_are_told_by_what_they_hold_and_never_heard_as_noise(container: str, codec: str, kind: str) -> None:
+def test_other_files_are_detected_by_their_content_and_never_heard_as_noise(
+    container: str, codec: str, kind: str
+) -> None:
     content = encoded(container, codec, 1.0, rate=16000)
     bare = content[10 + int.from_bytes(content[6:10], "big") :] if content[:3] == b"ID3" else content
     kinds = [content, bare, memoryview(bare).cast("c"), io.BytesIO(bare), (16000, bare)]

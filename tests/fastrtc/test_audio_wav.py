@@ -167,14 +167,14 @@ def test_half_a_sample_is_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_rates_that_take_a_large_filter_can_be_given_up_as_well() -> None:
+def test_rates_that_take_a_large_filter_can_be_cancelled_as_well() -> None:
     checks: list[None] = []
     to_samples(io.BytesIO(wav(bytes(200), rate=16001)), 16000, check=lambda: checks.append(None))
     assert len(checks) > 1000
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-def test_turning_a_file_into_samples_can_be_given_up(numpy: str, channels: int) -> None:
+def test_turning_a_file_into_samples_can_be_cancelled(numpy: str, channels: int) -> None:
     checks = 0
 
     def check() -> None:

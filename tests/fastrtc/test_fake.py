@@ -110,7 +110,7 @@ def test_a_refusal_may_be_a_status_of_http() -> None:
         assert ask(fake.url, "POST", "/echo/webrtc/offer", offer) == (429, {"status": "failed", "meta": FULL})
 
 
-def test_offers_are_answered_as_told_and_then_with_500() -> None:
+def test_offers_are_answered_as_configured_and_then_with_500() -> None:
     with FakeFastRTC(offers=[(200, '{"status":"failed","meta":{}}'), (418, "a teapot")]) as fake:
         offer = {"sdp": "", "type": "offer", "webrtc_id": "x"}
         answers = [ask(fake.url, "POST", "/echo/webrtc/offer", offer) for _ in range(3)]
@@ -212,7 +212,7 @@ def test_all_readers_come_to_their_end_with_the_connection(fake: FakeFastRTC) ->
             assert [one.line(), other.line()] == ["", ""]
 
 
-def test_hooks_and_questions_fail_as_told() -> None:
+def test_hooks_and_questions_fail_as_configured() -> None:
     with FakeFastRTC(hook_status=503, latest_wait=0.01, redirect="http://elsewhere.invalid/") as fake:
         assert ask(fake.url, "POST", "/input_hook", {"webrtc_id": "x", "a": 1})[0] == 503
         assert ask(fake.url, "GET", "/latest?webrtc_id=x") == (500, "Internal Server Error")

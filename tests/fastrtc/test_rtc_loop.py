@@ -39,7 +39,7 @@ def test_what_came_before_the_server_ended_it_is_received_first(rtc: RTCFake, op
         transport.send_audio(bytes(2), soon())
 
 
-def test_a_server_that_is_heard_no_more_is_lost_and_has_not_ended_it(
+def test_a_server_that_falls_silent_is_lost_and_has_not_ended_it(
     rtc: RTCFake, open_transport: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.1)  # instead of 5 seconds, six times
@@ -134,7 +134,7 @@ def test_links_live_side_by_side(rtc: RTCFake, open_transport: Open) -> None:
         assert transport.receive(Deadline(0.01)) is None
 
 
-def test_a_link_that_was_forgotten_warns_and_is_let_go(rtc: RTCFake) -> None:
+def test_a_link_that_was_forgotten_warns_and_is_released(rtc: RTCFake) -> None:
     transports = [WebRTCTransport.open(rtc.offer, **settings())]
     with pytest.warns(ResourceWarning, match="not closed"):
         transports.clear()

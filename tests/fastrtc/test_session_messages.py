@@ -248,7 +248,7 @@ def test_audio_has_the_time_at_which_it_came_and_not_at_which_it_was_fetched(fak
     assert {chunk.media_time for chunk in chunks} == {None}
 
 
-def test_audio_that_came_before_the_session_was_there_has_its_time_too() -> None:
+def test_audio_that_came_before_the_session_was_there_has_a_time_too() -> None:
     before = monotonic()
     with FakeFastRTC(streams={"/greets": Stream(greeting=(media(bytes(1600)),))}) as fake:
         with client(fake, "/greets").connect() as session:

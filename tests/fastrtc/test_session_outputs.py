@@ -23,7 +23,7 @@ CUT = [FakeFastRTC.drop, FakeFastRTC.end, lambda fake: fake.drop(reset=True)]
 
 
 def endless(then: Callable[[Peer], object] = lambda peer: None) -> Script:
-    """A stream of one output, and then of nothing, whatever becomes of the connection it is of."""
+    """A stream of one output and then of nothing, even if its connection ends."""
 
     def run(peer: Peer) -> None:
         request(peer)
@@ -120,7 +120,7 @@ def test_outputs_opened_after_a_reconnect_are_those_of_the_new_connection(fake: 
             assert next(outputs)["rate"] == 16000
 
 
-def test_a_stream_that_was_dropped_reads_no_more(fake: FakeFastRTC) -> None:
+def test_a_stream_that_was_dropped_stops_reading(fake: FakeFastRTC) -> None:
     with client(fake, "/addl").connect() as session:
         streams = [session.outputs()]
         say(session)
@@ -194,7 +194,7 @@ def test_the_end_of_the_connection_ends_all_waits_for_a_head(
             assert waiting.result() == []
 
 
-def test_outputs_that_were_not_asked_for_before_the_connection_ended_are_lost_and_that_is_told(
+def test_outputs_that_were_not_asked_for_before_the_connection_ended_are_reported_as_lost(
     fake: FakeFastRTC,
 ) -> None:
     with client(fake, "/addl").connect() as session:

@@ -35,7 +35,7 @@ def test_a_connection_that_is_cut_in_mid_turn_is_raised_and_replaced(fake: FakeF
         assert heard(SPEECH) in say(session)
 
 
-def test_a_session_closed_while_it_connects_anew_leaves_no_connection(fake: FakeFastRTC) -> None:
+def test_a_session_closed_while_it_reconnects_leaves_no_connection(fake: FakeFastRTC) -> None:
     session = client(fake, "/echo").connect(reconnect=True)
     fake.knobs.pong = False
     fake.drop(reset=True)
@@ -47,7 +47,7 @@ def test_a_session_closed_while_it_connects_anew_leaves_no_connection(fake: Fake
     fake.wait(lambda: not fake._live)
 
 
-def test_a_session_closed_while_it_waits_to_try_again_waits_no_more(fake: FakeFastRTC) -> None:
+def test_a_session_closed_while_it_waits_to_try_again_stops_waiting(fake: FakeFastRTC) -> None:
     tried = threading.Event()
     patient = RetryPolicy(max_attempts=5, initial=600.0, maximum=600.0, on_retry=lambda _: tried.set())
     session = client(fake, "/echo", timeout=3000.0).connect(reconnect=True, retry=patient)
@@ -60,7 +60,7 @@ def test_a_session_closed_while_it_waits_to_try_again_waits_no_more(fake: FakeFa
         assert isinstance(waiting.exception(5), MisuseError)
 
 
-def test_connecting_anew_keeps_to_the_time_of_the_call(fake: FakeFastRTC) -> None:
+def test_reconnecting_keeps_to_the_timeout_of_the_call(fake: FakeFastRTC) -> None:
     with client(fake, "/echo", timeout=25.0).connect(reconnect=True) as session:
         fake.knobs.pong = False
         fake.drop(reset=True)
@@ -96,7 +96,7 @@ def test_a_question_that_was_lost_where_another_call_noticed_is_not_waited_for(f
         assert caught.value.messages == (Reconnected(session.webrtc_id, caught.value.messages[0].error),)
 
 
-def test_a_loss_that_an_iteration_has_told_is_not_told_again(fake: FakeFastRTC) -> None:
+def test_a_loss_that_an_iteration_has_reported_is_not_reported_again(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
         session.send_audio(SPEECH)
         fake.drop(reset=True)
@@ -105,14 +105,14 @@ def test_a_loss_that_an_iteration_has_told_is_not_told_again(fake: FakeFastRTC) 
             session.reply(timeout=0.1)
 
 
-def test_a_question_asked_anew_after_a_loss_is_answered(fake: FakeFastRTC) -> None:
+def test_a_question_asked_again_after_a_loss_is_answered(fake: FakeFastRTC) -> None:
     with client(fake, "/echo").connect(reconnect=True) as session:
         fake.end(1012)
         keep_sending(session)
         assert heard(SPEECH) in say(session)
 
 
-def test_an_interrupted_program_connects_no_more(fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_program_does_not_reconnect(fake: FakeFastRTC, monkeypatch: pytest.MonkeyPatch) -> None:
     listens = threading.Event()
     abort = WebSocketTransport.abort
 
@@ -229,7 +229,7 @@ def test_who_is_reported_of_a_loss_does_not_forget_that_another_has_asked_again(
             session.reply(timeout=25)
 
 
-def test_a_loss_that_an_iteration_has_told_does_not_stand_for_another(fake: FakeFastRTC) -> None:
+def test_a_loss_that_an_iteration_has_reported_does_not_stand_for_another(fake: FakeFastRTC) -> None:
     with client(fake, "/silent").connect(reconnect=True) as session:
         session.send_audio(SPEECH)
         fake.drop()

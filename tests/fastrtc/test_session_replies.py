@@ -156,7 +156,7 @@ def test_what_comes_of_a_greeting_that_was_returned_already_gives_way_to_the_fir
         assert session.reply(idle=0.05).audio == mulaw.decode(level(2000, 800))
 
 
-def test_what_comes_of_a_reply_that_was_given_up_is_no_part_of_the_next(fake: FakeFastRTC) -> None:
+def test_what_comes_of_a_reply_that_was_abandoned_is_no_part_of_the_next(fake: FakeFastRTC) -> None:
     with client(fake, "/lost").connect() as session:
         session.send_audio(SPEECH, end=True)
         assert not session.reply(timeout=0.4, idle=0.05).complete

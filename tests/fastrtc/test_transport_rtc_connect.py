@@ -36,7 +36,7 @@ def address() -> str:
 
 
 class Hole:
-    """A UDP port that nobody answers from."""
+    """A UDP port that never answers."""
 
     def __init__(self) -> None:
         self.host = address()

@@ -78,7 +78,7 @@ def test_answers_to_nothing_do_not_outlast_the_time_of_a_call() -> None:
 
 
 @pytest.mark.parametrize("refusal", ["start", "connect", "http"])
-def test_too_many_connections_are_told_in_every_form(refusal: str) -> None:
+def test_too_many_connections_are_recognised_in_every_form(refusal: str) -> None:
     with FakeFastRTC(refuse_first=1, refusal=refusal, limit=7) as fake:
         with pytest.raises(TooManyConnections) as caught:
             client(fake, "/echo").connect()
@@ -125,7 +125,7 @@ def test_an_unknown_path_is_an_error_before_there_is_a_session(fake: FakeFastRTC
 # --- alive
 
 
-def test_a_server_is_asked_every_five_seconds_and_given_up_after_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_asked_every_five_seconds_and_lost_after_twenty(monkeypatch: pytest.MonkeyPatch) -> None:
     beats = []
 
     def refuse(*_: object, beat: Heartbeat, **__: object) -> None:

@@ -150,7 +150,7 @@ def test_on_a_barge_in_the_answer_goes_on_until_the_server_hears_the_pause() -> 
     assert audio(turn) == [2]
 
 
-def test_a_question_that_follows_one_that_was_given_up_has_its_own_answer() -> None:
+def test_a_question_that_follows_an_abandoned_one_has_its_own_answer() -> None:
     turn = fed(Q, T, S)
     assert audio(turn) == []  # time was up
     turn.expect_reply(2)
@@ -332,7 +332,7 @@ def test_what_was_given_out_as_events_is_not_kept() -> None:
     assert turn.take(idle=True) == (MORE.samples, (), True)
 
 
-def test_an_answer_that_was_given_up_is_not_waited_for() -> None:
+def test_an_abandoned_answer_is_not_waited_for() -> None:
     turn = fed(Q, T, S, P, R, OLD)
     turn.abandon()
     assert turn.add(OLD)

@@ -1,4 +1,4 @@
-"""The gate alone: threads, events and no network."""
+"""The circuit breaker alone: threads, events and no network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ AT_ONCE = RetryPolicy(initial=1e-9)  # a back-off that is over before anybody lo
 
 
 class Waiting(Condition):
-    """The gate's condition, which tells how many wait in it."""
+    """The breaker's condition, which counts the threads that wait in it."""
 
     def __init__(self, lock: threading.RLock) -> None:
         super().__init__(lock)
@@ -54,12 +54,12 @@ class Waiting(Condition):
 
 @attrs.define
 class Scene:
-    gate: CircuitBreaker
+    breaker: CircuitBreaker
     changed: Waiting
     pool: ThreadPoolExecutor
 
     def enter(self, caller: object, timeout: float = 5.0) -> Future[None]:
-        return self.pool.submit(self.gate.wait_for_turn, caller, Deadline(timeout))
+        return self.pool.submit(self.breaker.wait_for_turn, caller, Deadline(timeout))
 
     def waits(self, caller: object, timeout: float = 5.0) -> Future[None]:
         """Enter, and return once it really waits."""
@@ -72,12 +72,12 @@ class Scene:
 @pytest.fixture
 def scene(request: pytest.FixtureRequest) -> Callable[..., Scene]:
     def make(policy: RetryPolicy = AT_ONCE) -> Scene:
-        gate = CircuitBreaker(policy)
-        gate._changed = changed = Waiting(gate._lock)
+        breaker = CircuitBreaker(policy)
+        breaker._changed = changed = Waiting(breaker._lock)
         pool = ThreadPoolExecutor(8)
         request.addfinalizer(pool.shutdown)
-        request.addfinalizer(lambda: gate.shut_down(PoolClosed("over")))
-        return Scene(gate, changed, pool)
+        request.addfinalizer(lambda: breaker.shut_down(PoolClosed("over")))
+        return Scene(breaker, changed, pool)
 
     return make
 
@@ -97,55 +97,55 @@ class Untouchable:
         raise AssertionError
 
 
-def test_while_it_is_open_nobody_takes_its_lock() -> None:
-    gate = CircuitBreaker(AT_ONCE)
-    gate._changed = Untouchable()  # type: ignore[assignment]
-    assert gate.is_healthy
-    gate.wait_for_turn("a", Deadline(1))
-    assert gate.connect(lambda _: "connection", "a", Deadline(1)) == "connection"
-    gate.record_success()
-    gate.release_probe("a")
+def test_while_it_is_healthy_no_caller_takes_its_lock() -> None:
+    breaker = CircuitBreaker(AT_ONCE)
+    breaker._changed = Untouchable()  # type: ignore[assignment]
+    assert breaker.is_healthy
+    breaker.wait_for_turn("a", Deadline(1))
+    assert breaker.connect(lambda _: "connection", "a", Deadline(1)) == "connection"
+    breaker.record_success()
+    breaker.release_probe("a")
 
 
 def test_one_prober_comes_through_and_the_others_wait_until_it_has_a_good_reply(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
-    assert not s.gate.is_healthy
+    s.breaker.record_failure("prober", refused())
+    assert not s.breaker.is_healthy
     others = [s.waits(name) for name in ("b", "c", "d")]
     s.enter("prober").result(5)
     assert not any(other.done() for other in others)
-    s.gate.record_success()
+    s.breaker.record_success()
     for other in others:
         other.result(5)
-    assert s.gate.is_healthy
+    assert s.breaker.is_healthy
 
 
 def test_each_waits_under_its_own_deadline(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     patient = s.waits("patient")
     with pytest.raises(ConnectError, match="refused") as caught:  # the cause, rather than that time is up
-        s.gate.wait_for_turn("hurried", Deadline(0.01))
+        s.breaker.wait_for_turn("hurried", Deadline(0.01))
     assert not caught.value.maybe_processed
     assert not patient.done()
 
 
 def test_a_prober_that_leaves_hands_on_to_one_and_only_one(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     waiting = {name: s.waits(name) for name in ("b", "c")}
-    s.gate.release_probe("prober")
-    heir = next(name for name in iter(lambda: s.gate._prober, object()) if name is not None)
+    s.breaker.release_probe("prober")
+    heir = next(name for name in iter(lambda: s.breaker._prober, object()) if name is not None)
     waiting[str(heir)].result(5)
     other = waiting["c" if heir == "b" else "b"]
     assert not other.done()
-    s.gate.release_probe(heir)
+    s.breaker.release_probe(heir)
     other.result(5)
 
 
 def test_a_prober_that_dies_while_dialling_hands_on(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     waiting = s.waits("b")
 
     def die(_: Deadline) -> None:
@@ -153,33 +153,33 @@ def test_a_prober_that_dies_while_dialling_hands_on(scene: Make) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         try:
-            s.gate.connect(die, "prober", Deadline(5))
+            s.breaker.connect(die, "prober", Deadline(5))
         finally:
-            s.gate.release_probe("prober")
+            s.breaker.release_probe("prober")
     waiting.result(5)
 
 
 def test_one_who_leaves_without_being_the_prober_changes_nothing(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     waiting = s.waits("b")
-    s.gate.release_probe("passer-by")
-    assert s.gate._prober == "prober"
+    s.breaker.release_probe("passer-by")
+    assert s.breaker._prober == "prober"
     assert not waiting.done()
 
 
-def test_a_dial_that_succeeds_does_not_open_it(scene: Make) -> None:
+def test_a_dial_that_succeeds_does_not_close_the_breaker(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     waiting = s.waits("b")
-    assert s.gate.connect(lambda _: "connection", "prober", Deadline(5)) == "connection"
-    assert not s.gate.is_healthy
+    assert s.breaker.connect(lambda _: "connection", "prober", Deadline(5)) == "connection"
+    assert not s.breaker.is_healthy
     assert not waiting.done()
 
 
 def test_a_refused_key_goes_to_all_who_wait_each_with_an_error_of_its_own(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     waiting = [s.waits(name) for name in ("b", "c")]
     refusal = AuthenticationError("bad key", phase="connect", status=401)
 
@@ -187,7 +187,7 @@ def test_a_refused_key_goes_to_all_who_wait_each_with_an_error_of_its_own(scene:
         raise refusal
 
     with pytest.raises(AuthenticationError):
-        s.gate.connect(refuse, "prober", Deadline(5))
+        s.breaker.connect(refuse, "prober", Deadline(5))
     errors = [future.exception(5) for future in waiting]
     assert all(type(error) is AuthenticationError and error.status == 401 for error in errors)
     assert len({id(error) for error in [refusal, *errors]}) == 3
@@ -198,7 +198,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch, "monotonic")
 
 
-def dialled(gate: CircuitBreaker, result: HumeClientException | str) -> int:
+def dialled(breaker: CircuitBreaker, result: HumeClientException | str) -> int:
     """How many of three calls one after another have dialled; what they do gets this result."""
     dials = []
 
@@ -210,8 +210,8 @@ def dialled(gate: CircuitBreaker, result: HumeClientException | str) -> int:
 
     for caller in ("a", "b", "c"):
         with suppress(HumeClientException):
-            gate.connect(connect, caller, Deadline(5))
-        gate.release_probe(caller)
+            breaker.connect(connect, caller, Deadline(5))
+        breaker.release_probe(caller)
     return len(dials)
 
 
@@ -227,14 +227,14 @@ REFUSALS = [
 def test_a_refusal_is_given_to_all_for_five_seconds_doubling_to_sixty(
     error: HumeClientException, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gate = CircuitBreaker(RetryPolicy(), "pool-1 to example")
+    breaker = CircuitBreaker(RetryPolicy(), "pool-1 to example")
     for pause in (5, 10, 20, 40, 60, 60):
-        assert dialled(gate, error) == 1
+        assert dialled(breaker, error) == 1
         clock.now += pause - 0.1
         with pytest.raises(type(error)) as caught:
-            gate.wait_for_turn("newcomer", Deadline(5))
+            breaker.wait_for_turn("newcomer", Deadline(5))
         assert caught.value is not error
-        assert type(gate.cause) is type(error)
+        assert type(breaker.cause) is type(error)
         clock.now += 0.1
     assert [record.getMessage().split(": ")[1] for record in caplog.records] == [
         f"circuit breaker open for {pause} s" for pause in (5, 10, 20, 40, 60, 60)
@@ -242,52 +242,52 @@ def test_a_refusal_is_given_to_all_for_five_seconds_doubling_to_sixty(
 
 
 def test_after_a_refusal_one_call_tries_and_a_good_reply_lets_all_through(clock: Clock) -> None:
-    gate = CircuitBreaker(RetryPolicy())
-    assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
+    breaker = CircuitBreaker(RetryPolicy())
+    assert dialled(breaker, AuthenticationError("bad key", status=401)) == 1
     clock.now += 5
-    gate.wait_for_turn("a", Deadline(5))
+    breaker.wait_for_turn("a", Deadline(5))
     with pytest.raises(AuthenticationError):
-        gate.wait_for_turn("b", Deadline(5))
-    gate.record_success()
-    assert gate.is_healthy
-    assert gate.cause is None
-    assert dialled(gate, "connection") == 3
-    assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
+        breaker.wait_for_turn("b", Deadline(5))
+    breaker.record_success()
+    assert breaker.is_healthy
+    assert breaker.cause is None
+    assert dialled(breaker, "connection") == 3
+    assert dialled(breaker, AuthenticationError("bad key", status=401)) == 1
     clock.now += 5  # and not 10: the server has answered in between
-    gate.wait_for_turn("a", Deadline(5))
+    breaker.wait_for_turn("a", Deadline(5))
 
 
-def test_a_refusal_reaches_those_who_wait_whoever_met_it(scene: Make) -> None:
+def test_a_refusal_reaches_all_who_wait_from_any_caller(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     waiting = s.waits("other")
-    s.gate.record_fatal("third", AuthenticationError("bad key", status=401))
+    s.breaker.record_fatal("third", AuthenticationError("bad key", status=401))
     assert isinstance(waiting.exception(5), AuthenticationError)
 
 
 def test_many_that_are_refused_at_one_time_are_one_refusal(clock: Clock) -> None:
-    gate = CircuitBreaker(RetryPolicy())
+    breaker = CircuitBreaker(RetryPolicy())
     for caller in range(8):
-        gate.record_fatal(caller, AuthenticationError("bad key", status=401))
+        breaker.record_fatal(caller, AuthenticationError("bad key", status=401))
     clock.now += 5
-    gate.wait_for_turn("next", Deadline(5))
+    breaker.wait_for_turn("next", Deadline(5))
 
 
-def has_refusal(gate: CircuitBreaker) -> bool:
-    return isinstance(gate.cause, AuthenticationError)
+def has_refusal(breaker: CircuitBreaker) -> bool:
+    return isinstance(breaker.cause, AuthenticationError)
 
 
 def test_a_refusal_whose_time_is_over_is_no_cause_while_a_call_tries_again(clock: Clock) -> None:
-    gate = CircuitBreaker(RetryPolicy())
-    assert dialled(gate, AuthenticationError("bad key", status=401)) == 1
+    breaker = CircuitBreaker(RetryPolicy())
+    assert dialled(breaker, AuthenticationError("bad key", status=401)) == 1
     clock.now += 4.9
-    assert has_refusal(gate)
+    assert has_refusal(breaker)
     clock.now += 0.1
-    assert not has_refusal(gate)
-    gate.wait_for_turn("a", Deadline(5))  # it may be let in by now: whoever waits for a lease goes on waiting
-    assert not has_refusal(gate)
-    gate.record_fatal("a", AuthenticationError("bad key", status=401))
-    assert has_refusal(gate)
+    assert not has_refusal(breaker)
+    breaker.wait_for_turn("a", Deadline(5))  # it may be let in by now: a caller that waits for a lease goes on waiting
+    assert not has_refusal(breaker)
+    breaker.record_fatal("a", AuthenticationError("bad key", status=401))
+    assert has_refusal(breaker)
 
 
 def timing_out(clock: Clock, spent: float, *, whole: bool = True) -> Callable[[Deadline], None]:
@@ -308,42 +308,42 @@ def timing_out(clock: Clock, spent: float, *, whole: bool = True) -> Callable[[D
 def test_a_dial_that_times_out_opens_the_breaker_unless_its_caller_was_in_a_hurry(
     clock: Clock, spent: float, whole: bool, opens: bool
 ) -> None:
-    gate = CircuitBreaker(RetryPolicy(), fail_fast=True)
+    breaker = CircuitBreaker(RetryPolicy(), fail_fast=True)
     with pytest.raises(Timeout):
-        gate.connect(timing_out(clock, spent, whole=whole), "hurried", Deadline(60))
-    assert gate.is_healthy is not opens
-    assert (gate.cause is not None) is opens
+        breaker.connect(timing_out(clock, spent, whole=whole), "hurried", Deadline(60))
+    assert breaker.is_healthy is not opens
+    assert (breaker.cause is not None) is opens
 
 
 def test_a_prober_that_is_out_of_patience_hands_on(clock: Clock) -> None:
-    gate = CircuitBreaker(AT_ONCE)
-    gate.record_failure("prober", refused())
+    breaker = CircuitBreaker(AT_ONCE)
+    breaker.record_failure("prober", refused())
     clock.now += 1.0  # its back-off is over
     with pytest.raises(Timeout):
-        gate.connect(timing_out(clock, 0.1), "prober", Deadline(60))
-    assert isinstance(gate.cause, ConnectError)  # still: its patience is no news of the server
-    gate.wait_for_turn("next", Deadline(60))
+        breaker.connect(timing_out(clock, 0.1), "prober", Deadline(60))
+    assert isinstance(breaker.cause, ConnectError)  # still: its patience is no news of the server
+    breaker.wait_for_turn("next", Deadline(60))
 
 
 def test_to_fail_fast_is_to_wait_for_nothing(clock: Clock) -> None:
-    gate = CircuitBreaker(RetryPolicy(initial=60, maximum=60), fail_fast=True)
-    gate.record_failure("prober", refused())
-    gate.release_probe("prober")
+    breaker = CircuitBreaker(RetryPolicy(initial=60, maximum=60), fail_fast=True)
+    breaker.record_failure("prober", refused())
+    breaker.release_probe("prober")
     for caller in ("prober", "other"):
         with pytest.raises(ConnectError, match="refused"):
-            gate.wait_for_turn(caller, Deadline(1e6))
+            breaker.wait_for_turn(caller, Deadline(1e6))
     clock.now += 60
-    gate.wait_for_turn("prober", Deadline(1e6))  # one tries
+    breaker.wait_for_turn("prober", Deadline(1e6))  # one tries
     with pytest.raises(ConnectError, match="refused"):
-        gate.wait_for_turn("other", Deadline(1e6))
+        breaker.wait_for_turn("other", Deadline(1e6))
 
 
-def test_opening_and_closing_are_told_once_each(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    gate = CircuitBreaker(AT_ONCE, "pool-1 to example")
+def test_opening_and_closing_are_logged_once_each(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    breaker = CircuitBreaker(AT_ONCE, "pool-1 to example")
     for _ in range(3):
-        gate.record_failure("prober", HandshakeRejected("secret", status=503))
-    gate.record_success()
-    gate.record_success()
+        breaker.record_failure("prober", HandshakeRejected("secret", status=503))
+    breaker.record_success()
+    breaker.record_success()
     assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
         ("hume_sync.retry", "WARNING", "pool-1 to example: circuit breaker open: HandshakeRejected, HTTP 503"),
         ("hume_sync.retry", "WARNING", "pool-1 to example: circuit breaker closed: the server answers"),
@@ -352,77 +352,77 @@ def test_opening_and_closing_are_told_once_each(clock: Clock, caplog: pytest.Log
 
 def test_retry_after_is_waited_for(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
-    assert 59 < s.gate.retry_delay("prober") <= 60
-    assert s.gate.retry_delay("other") == 0
-    s.gate.record_failure("other", HandshakeRejected("busy", status=429, retry_after=90.0))
-    assert 89 < s.gate.retry_delay("prober") <= 90
+    s.breaker.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
+    assert 59 < s.breaker.retry_delay("prober") <= 60
+    assert s.breaker.retry_delay("other") == 0
+    s.breaker.record_failure("other", HandshakeRejected("busy", status=429, retry_after=90.0))
+    assert 89 < s.breaker.retry_delay("prober") <= 90
 
 
 def test_a_wait_that_does_not_fit_is_not_begun_and_says_why(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
-    s.gate.release_probe("prober")
+    s.breaker.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=60.0))
+    s.breaker.release_probe("prober")
     for name in ("prober", "newcomer"):
         with pytest.raises(HandshakeRejected) as caught:
-            s.gate.wait_for_turn(name, Deadline(1))
+            s.breaker.wait_for_turn(name, Deadline(1))
         assert (caught.value.status, caught.value.retry_after) == (429, 60.0)
-        assert s.gate.retry_delay(name) > 59  # so that nobody tries again at once, either
+        assert s.breaker.retry_delay(name) > 59  # so that no caller tries again at once, either
     assert s.changed.count == 0
 
 
 def test_the_prober_waits_out_its_back_off(scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     s = scene()
-    s.gate.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=0.05))
-    s.gate.wait_for_turn("prober", Deadline(5))
-    assert s.gate._next_probe_at <= time.monotonic()
-    assert s.gate.retry_delay("prober") == 0
+    s.breaker.record_failure("prober", HandshakeRejected("busy", status=429, retry_after=0.05))
+    s.breaker.wait_for_turn("prober", Deadline(5))
+    assert s.breaker._next_probe_at <= time.monotonic()
+    assert s.breaker.retry_delay("prober") == 0
 
 
 def test_many_that_fail_at_once_count_as_one_failure(scene: Make) -> None:
     s = scene(RetryPolicy(initial=0.001, maximum=3600))
     for caller in range(64):
-        s.gate.record_failure(caller, refused())
-    assert s.gate._next_probe_at - time.monotonic() <= 0.001
+        s.breaker.record_failure(caller, refused())
+    assert s.breaker._next_probe_at - time.monotonic() <= 0.001
 
 
-def test_where_nobody_tries_again_nobody_waits(scene: Make) -> None:
+def test_without_retries_no_caller_waits(scene: Make) -> None:
     s = scene(RetryPolicy.none())
-    s.gate.record_failure("a", refused())
-    assert s.gate.is_healthy
+    s.breaker.record_failure("a", refused())
+    assert s.breaker.is_healthy
 
 
-def test_a_dial_that_fails_closes_it_where_another_may_succeed(scene: Make) -> None:
+def test_a_dial_that_fails_opens_the_breaker_where_another_may_succeed(scene: Make) -> None:
     s = scene()
 
     def fail(_: Deadline) -> None:
         raise refused()
 
     with pytest.raises(ConnectError):
-        s.gate.connect(fail, "a", Deadline(5))
-    assert not s.gate.is_healthy
+        s.breaker.connect(fail, "a", Deadline(5))
+    assert not s.breaker.is_healthy
 
 
-def test_the_end_wakes_all_and_lets_nobody_in_again(scene: Make) -> None:
+def test_shutdown_wakes_all_and_lets_no_caller_in_again(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", refused())
+    s.breaker.record_failure("prober", refused())
     waiting = [s.waits(name) for name in ("b", "c")]
-    s.gate.shut_down(PoolClosed("closed"))
+    s.breaker.shut_down(PoolClosed("closed"))
     assert all(isinstance(future.exception(5), PoolClosed) for future in waiting)
     with pytest.raises(PoolClosed):
-        s.gate.wait_for_turn("d", Deadline(5))
+        s.breaker.wait_for_turn("d", Deadline(5))
 
 
 def test_the_end_wakes_a_prober_in_its_back_off(scene: Make) -> None:
     s = scene()
-    s.gate.record_failure("prober", HandshakeRejected("busy", status=503, retry_after=60.0))
+    s.breaker.record_failure("prober", HandshakeRejected("busy", status=503, retry_after=60.0))
     waiting = s.waits("prober", timeout=600)
-    s.gate.shut_down(PoolClosed("closed"))
+    s.breaker.shut_down(PoolClosed("closed"))
     assert isinstance(waiting.exception(5), PoolClosed)
 
 
-def test_the_end_of_an_open_gate_lets_nobody_in() -> None:
-    gate = CircuitBreaker(AT_ONCE)
-    gate.shut_down(PoolClosed("closed"))
+def test_shutdown_of_a_healthy_breaker_lets_no_caller_in() -> None:
+    breaker = CircuitBreaker(AT_ONCE)
+    breaker.shut_down(PoolClosed("closed"))
     with pytest.raises(HumeClientException):
-        gate.wait_for_turn("a", Deadline(1))
+        breaker.wait_for_turn("a", Deadline(1))

@@ -182,7 +182,7 @@ def test_one_tls_context_serves_a_client_and_it_verifies() -> None:
     assert HumeStreamClient(base_url="ws://h")._endpoint.tls is None
 
 
-def test_the_server_is_told_who_calls(hume_emulator: Emulator, hume_client: HumeStreamClient) -> None:
+def test_the_server_gets_the_name_of_the_client(hume_emulator: Emulator, hume_client: HumeStreamClient) -> None:
     with hume_client.connect([LanguageConfig()]):
         pass
     (handshake,) = hume_emulator.journal.handshakes

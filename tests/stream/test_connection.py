@@ -208,7 +208,7 @@ def resets(peer: Peer) -> None:
     peer.reset()
 
 
-def says_goodbye(peer: Peer) -> None:
+def sends_close_frame(peer: Peer) -> None:
     read_frame(peer.file)
     peer.send_close(1011, "overload")
     peer.wait_gone()
@@ -222,7 +222,7 @@ def says_goodbye(peer: Peer) -> None:
         (resets, True, True),
         (resets, False, False),
         (lambda peer: read_frame(peer.file), True, True),
-        (says_goodbye, True, False),
+        (sends_close_frame, True, False),
         (lambda peer: peer.send_frame(b"no JSON"), True, False),
     ],
     ids=["silence", "silence-to-the-first", "reset", "reset-of-the-first", "end", "close", "nonsense"],
@@ -298,7 +298,7 @@ NAMELESS: list[Request] = [
 
 
 def wait_for_message(connection: Connection) -> None:
-    """Return once something has come on an idle connection, be it along with the upgrade's answer."""
+    """Return once something has come on an idle connection, even if along with the upgrade's answer."""
     wire = byte_stream(connection)
     assert wire.buffered or wire._readable.poll(5000)
 

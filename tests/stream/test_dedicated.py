@@ -63,7 +63,7 @@ def test_a_discarded_one_is_replaced(source: DedicatedProvider, stream: Stream) 
     source.close(1)
 
 
-def test_closing_says_goodbye(source: DedicatedProvider, stream: Stream, hume_emulator: Emulator) -> None:
+def test_closing_sends_a_close_frame(source: DedicatedProvider, stream: Stream, hume_emulator: Emulator) -> None:
     take(source, stream)
     source.close(1)
     assert hume_emulator.journal.wait_for(lambda journal: bool(journal.ends))
@@ -90,13 +90,13 @@ def test_closing_wakes_a_sleep(source: DedicatedProvider) -> None:
         assert isinstance(sleeping.exception(5), MisuseError)
 
 
-def test_a_sleep_that_nobody_disturbs_just_ends(source: DedicatedProvider) -> None:
+def test_an_undisturbed_sleep_just_ends(source: DedicatedProvider) -> None:
     began = time.monotonic()
     source.wait(0.01)
     assert time.monotonic() - began >= 0.01
 
 
-def test_a_connection_made_while_it_is_closed_is_let_go_of(hume_client: HumeStreamClient, stream: Stream) -> None:
+def test_a_connection_made_while_it_is_closed_is_released(hume_client: HumeStreamClient, stream: Stream) -> None:
     made: list[Connection] = []
 
     def close_meanwhile(deadline: Deadline, watch: Watch) -> Connection:
@@ -115,7 +115,7 @@ def test_a_socket_that_begins_to_dial_after_the_close_is_refused(stream: Stream)
     def dial(deadline: Deadline, watch: Watch) -> Connection:
         sole._closing.set()
         watch(Sockets())
-        raise AssertionError("watch lets nobody on")
+        raise AssertionError("watch did not raise")
 
     sole = DedicatedProvider(dial, RetryPolicy(), Limits())
     with pytest.raises(MisuseError, match="closed"):

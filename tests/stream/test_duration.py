@@ -124,7 +124,7 @@ def test_what_is_known_is_what_a_decoder_makes_of_it(name: str) -> None:
     for form in (bytes, bytearray, memoryview):
         seconds = audio_duration(form(media))
         assert seconds is not None
-        # Of audio cut in the middle of a frame, nobody says what the frame will be.
+        # Of audio cut in the middle of a frame, the length of that frame is not defined.
         assert float(seconds) == pytest.approx(decoded, abs=0.1)
 
 

@@ -1,4 +1,4 @@
-"""One request of a stream, whatever becomes of its connection: what the server heard, and what the caller is told."""
+"""One request of a stream, even if its connection breaks: what the server heard, and what the caller gets."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def cut_by(proxy: FaultProxy, socket: StreamSocket, then: Callable[[Peer, bytes]
     proxy.on_reply(then)
 
 
-# --- what the caller is told
+# --- what the caller gets
 
 
 def test_a_stream_goes_on_warm_and_is_rebuilt_on_a_new_connection(hume_emulator: Emulator) -> None:
@@ -138,7 +138,7 @@ def test_without_an_audio_model_there_is_no_window_to_speak_of(hume_emulator: Em
         assert socket.send_media(B).window_state == "rebuilt"  # they have not replayed it, and not hidden the need
 
 
-def test_a_length_nobody_knows_leaves_times_as_they_come(hume_emulator: Emulator) -> None:
+def test_an_unknown_length_leaves_times_as_they_come(hume_emulator: Emulator) -> None:
     with connect(hume_emulator) as socket:
         assert socket.send_media(A).clock_offset == 0.0
         assert socket.send_media(webm(b"A_OPUS")).clock_offset == 0.0
@@ -531,7 +531,7 @@ def test_a_socket_that_could_not_be_entered_is_usable_once_the_server_is_back(hu
     socket.close()
 
 
-def test_times_are_as_received_once_nobody_knows_whether_the_server_counted_a_replayed_payload(
+def test_times_are_as_received_once_it_is_unknown_whether_the_server_counted_a_replayed_payload(
     hume_emulator: Emulator, proxy: FaultProxy
 ) -> None:
     parsed = Wav.parse(SPEECH)

@@ -1,4 +1,4 @@
-"""Files that certainly are not what their names say: `send_file` of a path, and what it is told by."""
+"""Files that certainly are not what their names say: `send_file` of a path, and how it detects them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A socket that is dropped is gone at once, and its media with it, whatever its calls came to."""
+"""A socket that is dropped is freed at once, and its media with it, even if its calls failed."""
 
 from __future__ import annotations
 

@@ -64,14 +64,14 @@ def test_waiters_are_served_in_the_order_they_came() -> None:
         lease = waiters[number].lease
 
 
-def test_nobody_overtakes_those_who_wait() -> None:
+def test_no_caller_overtakes_those_who_wait() -> None:
     leases = make(2)
     take(leases, "call")
     queue(leases, "call")
     assert not can_begin(leases)
 
 
-def test_who_waits_for_a_stream_in_use_holds_up_nobody_else_who_waits() -> None:
+def test_a_caller_that_waits_for_a_stream_in_use_holds_up_no_other() -> None:
     leases = make(2)
     holder, other = take(leases, "call"), take(leases)
     waiters = [queue(leases, "call"), queue(leases)]

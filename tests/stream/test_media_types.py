@@ -259,7 +259,7 @@ def test_what_follows_a_tag_counts(behind: bytes, name: str) -> None:
         "dns.example", ".sndx",
     ],
 )  # fmt: skip
-def test_a_text_is_no_media_whatever_word_it_begins_with(text: str) -> None:
+def test_a_text_is_no_media_even_if_its_first_word_looks_like_it(text: str) -> None:
     assert identify(text.encode()) is None
     assert identify((text + " " + "G" * 2000).encode()) is None
 

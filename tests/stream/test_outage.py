@@ -1,4 +1,4 @@
-"""A server that is away, or refuses the key: what callers are told, how often it is asked, and what the log says."""
+"""A server that is away, or refuses the key: what callers learn, how often it is asked, and what the log says."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def outcome(pool: StreamPool) -> type[HumeClientException] | None:
     return None
 
 
-def nobody() -> str:
-    """The URL of a port at which nobody listens."""
+def unused_url() -> str:
+    """The URL of a port on which no server listens."""
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         return f"ws://127.0.0.1:{listener.getsockname()[1]}"
 
 
-# --- who asks, and who is told
+# --- which callers ask, and which learn the cause
 
 
 def test_a_refused_key_is_asked_for_once_however_many_call() -> None:
@@ -72,14 +72,14 @@ def test_a_socket_whose_key_was_refused_asks_again_after_a_while() -> None:
 
 
 def test_with_the_server_away_a_caller_who_gets_no_lease_learns_the_cause() -> None:
-    client = HumeStreamClient(KEY, base_url=nobody(), timeout=3)
+    client = HumeStreamClient(KEY, base_url=unused_url(), timeout=3)
     with client.pool([LanguageConfig()], max_size=1, timeout=0.2) as pool, ThreadPoolExecutor(4) as threads:
         outcomes = Counter(threads.map(lambda _: outcome(pool), range(8)))
     assert set(outcomes) == {ConnectError}
 
 
 def test_the_cause_keeps_the_timeout_behind_it() -> None:
-    client = HumeStreamClient(KEY, base_url=nobody(), timeout=30, retry=RetryPolicy(initial=20, maximum=20))
+    client = HumeStreamClient(KEY, base_url=unused_url(), timeout=30, retry=RetryPolicy(initial=20, maximum=20))
     with client.pool([LanguageConfig()], max_size=1, timeout=0.2) as pool, ThreadPoolExecutor(1) as aside:
         first = aside.submit(outcome, pool)
         while pool._state().breaker.is_healthy:
@@ -147,7 +147,7 @@ def test_a_payload_that_the_server_cannot_process_does_not_open_the_breaker_for_
     assert "circuit breaker" not in caplog.text
 
 
-def test_a_reply_closes_the_breaker_whatever_it_says_of_the_payload(caplog: pytest.LogCaptureFixture) -> None:
+def test_any_reply_closes_the_breaker_even_an_error_for_the_payload(caplog: pytest.LogCaptureFixture) -> None:
     with Emulator() as server:
         client = HumeStreamClient(KEY, base_url=server.url, timeout=20, retry=RetryPolicy(2, 0.001, 0.001))
         with client.pool([LanguageConfig()], max_size=2, fail_fast=False) as pool, pool.socket() as socket:
@@ -188,8 +188,8 @@ def test_the_log_tells_an_outage_from_beginning_to_end(caplog: pytest.LogCapture
             assert outcome(pool) is None
             server.fail_next("I0100", "what the server says", times=3)
             assert outcome(pool) is not None
-    told = lines(caplog, logging.INFO)
-    assert [line.split(f"texts to {host}: ")[1].partition(", next in")[0] for line in told] == [
+    logged = lines(caplog, logging.INFO)
+    assert [line.split(f"texts to {host}: ")[1].partition(", next in")[0] for line in logged] == [
         "circuit breaker open: HandshakeRejected, HTTP 503, phase connect",
         "attempt 1 failed",
         "attempt 2 failed",
@@ -198,8 +198,8 @@ def test_the_log_tells_an_outage_from_beginning_to_end(caplog: pytest.LogCapture
         "attempt 2 failed",
         "failed after attempt 3: ServerError, code I0100",
     ]
-    assert [line.split()[0] for line in told] == ["WARNING", "INFO", "INFO", "WARNING", "INFO", "INFO", "WARNING"]
-    assert {line.split()[1] for line in told} == {"retry"}
+    assert [line.split()[0] for line in logged] == ["WARNING", "INFO", "INFO", "WARNING", "INFO", "INFO", "WARNING"]
+    assert {line.split()[1] for line in logged} == {"retry"}
     everything = "\n".join(lines(caplog, logging.DEBUG))
     assert f"DEBUG connection {host}: connected in" in everything
     assert f"DEBUG pool texts to {host}: closing connection" in everything

@@ -198,7 +198,7 @@ def test_more_than_max_waiting_are_refused_at_once(
         assert waiting.result(5)
 
 
-def test_a_waiter_that_gives_up_in_the_instant_of_its_grant_swallows_no_slot(
+def test_a_waiter_that_stops_waiting_in_the_instant_of_its_grant_swallows_no_slot(
     hume_client: HumeStreamClient, aside: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with hume_client.pool([LanguageConfig()], max_size=1) as pool:
@@ -448,7 +448,7 @@ def test_a_named_stream_is_forgotten_after_max_stream_idle(
     assert heard(hume_emulator) == [(0, 1), (0, 2), (2, 3)]
 
 
-def test_a_forgotten_stream_begins_anew(hume_emulator: Emulator, audio_pool: StreamPool) -> None:
+def test_a_forgotten_stream_begins_again(hume_emulator: Emulator, audio_pool: StreamPool) -> None:
     for number in range(2):
         with audio_pool.socket(stream="call") as socket:
             socket.send_media(AUDIO[number])
@@ -468,7 +468,7 @@ def test_a_lost_connection_is_replaced_and_the_window_rebuilt(hume_emulator: Emu
     assert audio_pool.stats()["reconnects"] == 1
 
 
-# --- faces, and audio whose length nobody knows
+# --- faces, and audio of unknown length
 
 
 def test_faces_are_identified_on_a_connection_of_their_own_that_ends_with_the_lease(
@@ -479,7 +479,7 @@ def test_faces_are_identified_on_a_connection_of_their_own_that_ends_with_the_le
         with pool.socket() as socket:
             socket.send_media(FACE, IDENTIFY)
             faces = socket.epoch
-            assert faces == shared  # nobody had identified faces there
+            assert faces == shared  # no caller had identified faces there
             others = aside.submit(send_once, pool).result()
             assert others != faces
             socket.send_media(FACE, IDENTIFY)
@@ -519,7 +519,7 @@ def test_every_slot_can_identify_faces_at_once(hume_emulator: Emulator, hume_cli
         assert pool.stats()["closed_faces"] == 9
 
 
-def test_a_connection_whose_clock_nobody_knows_is_given_to_no_other_stream(
+def test_a_connection_whose_clock_is_unknown_is_given_to_no_other_stream(
     hume_emulator: Emulator, audio_pool: StreamPool
 ) -> None:
     with audio_pool.socket() as socket:
@@ -561,7 +561,7 @@ def test_a_thread_may_hold_several_leases_each_a_stream_of_its_own(audio_pool: S
 
 @pytest.mark.parametrize("stream", [None, "call"])
 @pytest.mark.parametrize("stacked", [False, True])
-def test_a_thread_that_waits_for_leases_of_its_own_is_told_at_once(
+def test_a_thread_that_waits_for_its_own_leases_is_detected_at_once(
     hume_client: HumeStreamClient, stream: str | None, stacked: bool
 ) -> None:
     with hume_client.pool([LanguageConfig()], max_size=1 if stream is None else 5, timeout=60) as pool:
@@ -606,7 +606,7 @@ def test_a_lease_whose_block_another_thread_may_end_is_waited_for(
 
 
 def looks(at_each: Callable[[int], None]) -> Callable[[LeaseReport], object]:
-    """What stands for `LeaseReport.usage`: the same, then told how often one who waits has looked by now."""
+    """Return a property like `LeaseReport.usage` that passes the number of looks so far to a callback."""
     found_use: Any = LeaseReport.__dict__["usage"]
     use, seen = found_use.fget, [0]
 
@@ -843,7 +843,7 @@ def test_the_clients_timeout_and_retries_hold_in_its_pools() -> None:
             assert caught.value.attempts == 1
 
 
-# --- what nobody gave back
+# --- what was never given back
 
 
 def test_a_socket_that_is_dropped_gives_its_lease_back(hume_client: HumeStreamClient) -> None:
@@ -990,7 +990,7 @@ def test_connections_that_went_while_idle_are_replaced_without_an_error(
 
 
 class Hold:
-    """Keeps the next reply back until it is told to go on."""
+    """Keeps the next reply back until it may go on."""
 
     def __init__(self, proxy: FaultProxy) -> None:
         self.held, self.go = threading.Event(), threading.Event()
@@ -1093,13 +1093,13 @@ def test_close_ends_a_call_that_is_still_dialling(proxy: FaultProxy, aside: Thre
 
 
 def test_close_ends_the_wait_for_the_next_attempt(hume_emulator: Emulator, aside: ThreadPoolExecutor) -> None:
-    told = threading.Event()
-    policy = RetryPolicy(on_retry=lambda _: told.set())
+    retrying = threading.Event()
+    policy = RetryPolicy(on_retry=lambda _: retrying.set())
     client = HumeStreamClient("k", base_url=hume_emulator.url, proxy=False, retry=policy)
     pool = client.pool([LanguageConfig()])
     hume_emulator.refuse(503, retry_after=30)
     busy = aside.submit(send_once, pool)
-    assert told.wait(5)
+    assert retrying.wait(5)
     pool.close()
     assert isinstance(busy.exception(5), PoolClosed)
 

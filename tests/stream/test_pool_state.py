@@ -1,4 +1,4 @@
-"""The pool as a whole: whatever happens in whatever order, every reply is right and nothing is lost."""
+"""The pool as a whole: after any events in any order, every reply is right and nothing is lost."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ForkAware:
 
 
 class Actor:
-    """A thread that does as it is told, one thing at a time."""
+    """A thread that runs the calls it is passed, one at a time."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1)
@@ -276,7 +276,7 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("examples", [20, pytest.param(200, marks=pytest.mark.slow)])
-def test_whatever_happens_every_reply_is_right_and_nothing_is_lost(later: Later, examples: int) -> None:
+def test_after_any_events_every_reply_is_right_and_nothing_is_lost(later: Later, examples: int) -> None:
     with Emulator() as server:
         run_state_machine_as_test(
             cast("type[PoolMachine]", lambda: PoolMachine(server, later)),

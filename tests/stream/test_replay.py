@@ -259,7 +259,7 @@ def test_each_window_has_replies_of_its_own() -> None:
     assert times == [{"begin": begin, "end": 6.4} for begin in (5.8, 1.4, 0.0)]
 
 
-def test_the_proxy_is_told_where_it_is_even_if_a_frame_comes_in_pieces(cutter: Cutter) -> None:
+def test_the_proxy_knows_where_it_is_even_if_a_frame_comes_in_pieces(cutter: Cutter) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         peer = Peer(theirs, threading.Event())

@@ -77,7 +77,7 @@ def test_many_faces_are_written_as_base64_of_json() -> None:
 
 
 @pytest.mark.parametrize("view", [False, True])
-def test_what_is_sent_is_what_was_given_whatever_becomes_of_it(view: bool) -> None:
+def test_what_is_sent_is_what_was_given_even_if_that_changes_later(view: bool) -> None:
     media = bytearray(range(256)) * 1000
     expected = base64.b64encode(media).decode()
     request = models(FaceConfig()).media(memoryview(media).toreadonly() if view else media)

@@ -349,9 +349,9 @@ def test_a_lease_that_is_held_meanwhile_learns_of_it_too(hole: Hole, reset: bool
 
 
 def test_all_sockets_and_pools_of_a_client_learn_of_it_and_no_other_client(hole: Hole, impatient: None) -> None:
-    client, stranger = client_of(hole.url), client_of(hole.url)
+    client, other = client_of(hole.url), client_of(hole.url)
     with client.connect(TEXT) as one, client.connect(TEXT) as two, client.pool(TEXT) as pool:
-        with stranger.connect(TEXT) as another:
+        with other.connect(TEXT) as another:
             for socket in (one, two, another):
                 ask(socket)
             lease_and_ask(pool)

@@ -1,4 +1,4 @@
-"""The window, against a server written from the protocol: whatever happens, what is replayed gives the same context."""
+"""The window, against a server written from the protocol: after any events, what is replayed gives the same context."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_without_preservation_a_context_is_either_whole_or_said_to_be_lost_and_e
     pushes=st.lists(st.tuples(st.integers(1, 50), st.sampled_from([1, SMALL])), max_size=40),
     data=st.data(),
 )
-def test_whatever_the_sizes_a_plan_is_complete_only_where_it_gives_the_whole_context(
+def test_at_any_sizes_a_plan_is_complete_only_where_it_gives_the_whole_context(
     width: int, pushes: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     window, undisturbed = StreamWindow(width), Server(width)
@@ -310,7 +310,7 @@ def test_a_reset_makes_what_a_connection_heard_before_worthless() -> None:
     assert window.replay_plan(window.position) == ReplayPlan((), reset=False, complete=True)
 
 
-def test_what_was_given_up_stays_lost_until_a_payload_is_accepted() -> None:
+def test_what_was_marked_lost_stays_lost_until_a_payload_is_accepted() -> None:
     window = StreamWindow(5000)
     window.append(payload("old"), exactly(1))
     window.mark_lost()
@@ -320,7 +320,7 @@ def test_what_was_given_up_stays_lost_until_a_payload_is_accepted() -> None:
     assert [item.members[0] for item in window.replay_plan(None).replay] == [b"new"]
 
 
-def test_a_reset_by_the_caller_ends_what_was_given_up() -> None:
+def test_a_reset_by_the_caller_ends_what_was_marked_lost() -> None:
     window = StreamWindow(5000)
     window.mark_lost()
     window.reset()

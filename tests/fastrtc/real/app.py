@@ -172,7 +172,7 @@ class Custom(Raw):
         await self.send_message(json.dumps({"type": "custom", "data": {"x": 1}}))
 
 
-# --- speech to text, so that no model is fetched: whatever is loud is the stop word ---------------------------
+# --- speech to text, so that no model is fetched: any loud audio is the stop word ---------------------------
 
 
 def words(_model: object, audio: tuple[int, npt.NDArray[Any]], _chunks: object) -> str:

@@ -125,7 +125,7 @@ def speech() -> Callable[..., bytes]:
 
 @pytest.fixture
 def unused_port() -> int:
-    """For a server that must be told its port."""
+    """Return a free port, for a server that cannot choose one itself."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

@@ -59,7 +59,7 @@ def conversations(cases: Iterable[tuple[str, Any]]) -> Callable[[Any], Any]:
     return register
 
 
-# --- questions that were given up ------------------------------------------------------------------------------
+# --- questions that were abandoned ------------------------------------------------------------------------------
 
 
 def cut(session: Session, question: bytes, timeout: float) -> None:
@@ -72,7 +72,7 @@ def cut(session: Session, question: bytes, timeout: float) -> None:
 
 
 def timed_out(session: Session, question: bytes, _timeout: float) -> None:
-    """Ask, and give up before there is any audio."""
+    """Ask, and stop waiting before there is any audio."""
     session.send_audio(question, end=True)
     with pytest.raises(ReplyTimeout):
         session.reply(timeout=0.1)
@@ -98,12 +98,12 @@ def asked_briefly(session: Session, question: bytes, _timeout: float) -> None:
     for way in (cut, timed_out, never_awaited, asked_briefly)
     for seconds in (6.0, 3.0, 1.9)  # the longest first: they are played side by side
 )
-def what_was_given_up_is_no_part_of_later_answers(
+def what_was_abandoned_is_no_part_of_later_answers(
     talk: Talk, case: tuple[Callable[[Session, bytes, float], None], float]
 ) -> None:
-    give_up, seconds = case
+    abandon, seconds = case
     with talk.connect("/ask") as session:
-        give_up(session, speech(1.9), 0.3 if talk.real_time else 0.03)
+        abandon(session, speech(1.9), 0.3 if talk.real_time else 0.03)
         for number in (2, 3) if seconds < 6 else (2,):
             reply = session.ask(speech(seconds), idle=IDLE)
             assert pitches(reply) == answer(number)
@@ -374,10 +374,10 @@ def a_client_under_gevent(talk: Talk) -> None:
             cwd=ROOT,
         )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["complete"]
-    assert told["seconds"] > LONG - 0.25
-    assert told["turns_of_another"] > 10
+    report = json.loads(done.stdout)
+    assert report["complete"]
+    assert report["seconds"] > LONG - 0.25
+    assert report["turns_of_another"] > 10
 
 
 # --- behind middleware that holds back the head of a stream ----------------------------------------------------

@@ -20,7 +20,7 @@ class Knobs:
     limit: int = 10
     """Connections that each stream bears."""
     refuse_first: int = 0
-    """So many connections or offers are refused, whatever the limit."""
+    """The number of connections or offers to refuse first, independent of the limit."""
     refusal: str = "start"
     """How: "start", a message in answer to ``start`` (HTTP 200 for an offer); "connect", a message before any
     ``start``; "http", status 429 for handshake and offer, with the same JSON."""

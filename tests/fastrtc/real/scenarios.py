@@ -126,7 +126,7 @@ def inputs_given_before_a_turn_are_taken_by_it(url: str) -> None:
 @scenario
 def a_hook_does_not_mind_an_unknown_id_but_a_missing_one(url: str) -> None:
     inputs = {"scale": 1, "label": ""}
-    assert ask(url, "POST", "/input_hook", {"webrtc_id": "nobody", **inputs}) == (200, {"status": "ok"})
+    assert ask(url, "POST", "/input_hook", {"webrtc_id": "unknown", **inputs}) == (200, {"status": "ok"})
     assert ask(url, "POST", "/input_hook", inputs)[0] == 422
 
 
@@ -175,7 +175,7 @@ def a_handler_that_raises_is_silent_for_good(url: str) -> None:
 
 
 @scenario
-def a_warning_is_not_told_over_the_websocket(url: str) -> None:
+def a_warning_is_not_sent_over_the_websocket(url: str) -> None:
     with SocketStream(url, "/warn").start() as wire:
         wire.speak()
         assert [kind(message) for message in wire.until("media")] == [*TURN, "response_starting", "media"]
@@ -217,7 +217,7 @@ def call(url: str, path: str) -> SocketStream:
 
 
 @scenario
-def a_telephone_is_spoken_to_with_the_name_of_its_stream_whatever_the_rate_of_the_handler(url: str) -> None:
+def a_telephone_gets_the_name_of_its_stream_at_any_rate_of_the_handler(url: str) -> None:
     for path in ("/echo8", "/echo16"):
         with call(url, path) as wire:
             said = wire.speak()

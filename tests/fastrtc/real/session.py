@@ -17,7 +17,7 @@ from .sound import spoken
 from .turns import Heard, Output, Say, Step, Stream, media, message
 
 TELEPHONE = 8000
-"""Samples a second, both ways, whatever the stream's."""
+"""Samples a second, both ways, independent of the stream's rate."""
 
 BLOCK, STARTS, PAUSES = 0.6, 0.2, 0.1
 """Seconds: a block that is looked at; more speech in it than this is talking; less is a pause."""
@@ -207,7 +207,7 @@ class Session:
                 for step in self.stream.turn(Heard(audio, self._output_rate, self.given)):
                     announced |= isinstance(step, bytes)
                     await self._do(step)
-            except ValueError:  # the client is told nothing
+            except ValueError:  # the client gets no message
                 self._dead = True
             else:
                 if not announced:

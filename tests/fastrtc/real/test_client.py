@@ -133,7 +133,7 @@ def test_a_handler_that_waits_for_inputs_gets_them_each_turn(real_url: str, spee
             assert next(outputs) == {"scale": number}
 
 
-def test_a_stop_word_is_told(real_url: str, speech: Speech, transport: str) -> None:
+def test_a_stop_word_is_reported(real_url: str, speech: Speech, transport: str) -> None:
     with client(real_url, "/stopword").connect(transport) as session:
         session.send_audio(speech(16000))
         session.send_audio(speech(16000), end=True)
@@ -155,7 +155,7 @@ def test_a_handler_that_fails_is_silent_over_websocket_and_says_so_over_webrtc(
             session.reply(timeout=2)
 
 
-def test_a_warning_is_told_over_webrtc_alone(real_url: str, speech: Speech, transport: str) -> None:
+def test_a_warning_is_reported_over_webrtc_alone(real_url: str, speech: Speech, transport: str) -> None:
     with client(real_url, "/warn").connect(transport) as session:
         session.send_audio(speech(16000), end=True)
         if transport == "webrtc":
@@ -208,7 +208,7 @@ def test_a_server_that_is_terminated_is_an_end_worth_another_try(fresh_server: R
     with client(fresh_server.url, "/echo").connect(reconnect=True) as session:
         assert loud(turn(session, speech(16000)).audio, 16000) > 0.8
         fresh_server.process.terminate()
-        with pytest.raises((ConnectionLost, ConnectError)):  # nobody is there to be connected with again
+        with pytest.raises((ConnectionLost, ConnectError)):  # there is no server to reconnect to
             session.reply()
 
 

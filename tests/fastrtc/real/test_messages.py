@@ -33,7 +33,7 @@ def client(url: str, path: str, rate: int = 16000) -> FastRTCClient:
 
 
 @pytest.mark.usefixtures("webrtc")
-def test_over_webrtc_servers_answer_whatever_they_are_sent_up_to_the_size_they_say(real_url: str) -> None:
+def test_over_webrtc_servers_answer_any_message_up_to_the_size_they_announce(real_url: str) -> None:
     with client(real_url, "/raw").connect("webrtc") as session:
         for message in ("hello", {"type": "hello"}, [1], b"\xff"):
             session.send(message)
@@ -42,8 +42,8 @@ def test_over_webrtc_servers_answer_whatever_they_are_sent_up_to_the_size_they_s
         limit = int(str(caught.value).split("at most ")[1].split()[0])
         session.send("x" * (limit - 100))  # the answer is a little larger
         logs = [event.text for event in session.events(timeout=1) if isinstance(event, LogMessage)]
-    told = ["hello", '{"type":"hello"}', "[1]", "b'\\xff'", "x" * (limit - 100)]
-    assert logs == [f"Server received: {text}" for text in told]
+    expected = ["hello", '{"type":"hello"}', "[1]", "b'\\xff'", "x" * (limit - 100)]
+    assert logs == [f"Server received: {text}" for text in expected]
 
 
 @pytest.mark.parametrize("message", ["hello", {"type": "hello"}, [1], b"\xff"], ids=repr)
@@ -64,7 +64,7 @@ def test_over_websocket_servers_ignore_an_event_and_end_the_session_at_anything_
 
 
 @pytest.mark.parametrize("path", ["/echo8", "/echo16", "/echo48"])
-def test_turns_by_telephone_are_at_8000_samples_a_second_whatever_the_handler_s(
+def test_turns_by_telephone_are_at_8000_samples_a_second_at_any_rate_of_the_handler(
     real_url: str, speech: Speech, path: str
 ) -> None:
     with client(real_url, path, 48000).connect("telephone") as session:
