@@ -84,8 +84,8 @@ def check_green_threads() -> None:
     """Make sure that sockets and locks are of one kind, green or not.
 
     Raises:
-        ConfigurationError: The library gevent or eventlet has patched sockets, but not threads: while a green thread waits for a
-            socket another one runs, and no lock would keep the two apart.
+        ConfigurationError: The library gevent or eventlet has patched sockets, but not threads. While a green thread
+            waits for a socket another one runs, and no lock would keep the two apart.
     """
     for library, threads in _THREADS.items():
         if _has_patched(library, "socket") and not _has_patched(library, threads):
