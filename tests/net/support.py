@@ -113,7 +113,7 @@ def in_child(work: Callable[[], object]) -> None:
 
 
 def tunnel(answer: bytes, seen: list[bytes], target: int | None = None) -> Script:
-    """A proxy that answers a CONNECT with this, notes its head, and leads to that port, whatever was asked for."""
+    """A proxy that answers a CONNECT with this, notes its head, and always leads to that port."""
 
     def script(peer: Peer) -> None:
         seen.extend(head(peer.file))

@@ -72,7 +72,7 @@ def test_a_connection_that_ends_in_the_middle_of_a_body_is_lost(body: SizedBody 
         body.feed(b"")
 
 
-def test_some_answers_have_no_body_whatever_they_say() -> None:
+def test_some_answers_have_no_body_even_if_their_headers_announce_one() -> None:
     assert all(body_reader(status, {"transfer-encoding": "chunked"}).ended for status in (101, 204, 304))
 
 

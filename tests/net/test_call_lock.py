@@ -24,21 +24,21 @@ def test_one_thread_holds_it_and_another_waits_until_its_deadline() -> None:
     assert got == [False, True]
 
 
-def test_releasing_what_one_does_not_hold_does_nothing() -> None:
+def test_releasing_a_lock_that_the_caller_does_not_hold_does_nothing() -> None:
     lock = CallLock()
     lock.release()
     assert lock.acquire(Deadline(0.0))
-    stranger = threading.Thread(target=lock.release)
-    stranger.start()
-    stranger.join()
+    other = threading.Thread(target=lock.release)
+    other.start()
+    other.join()
     got: list[bool] = []
-    stranger = threading.Thread(target=lambda: got.append(lock.acquire(Deadline(0.0))))
-    stranger.start()
-    stranger.join()
+    other = threading.Thread(target=lambda: got.append(lock.acquire(Deadline(0.0))))
+    other.start()
+    other.join()
     assert got == [False]
 
 
-def test_what_a_signal_left_held_is_let_go_with_the_next_call() -> None:
+def test_what_a_signal_left_held_is_released_with_the_next_call() -> None:
     lock = CallLock()
     lock.acquire(Deadline(5))  # left so by a signal
     lock.acquire(Deadline(5))

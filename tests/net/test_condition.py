@@ -63,7 +63,7 @@ def test_an_exception_of_the_attempt_is_raised_and_leaves_the_lock() -> None:
     assert box.is_free()
 
 
-def test_a_signals_handler_that_raises_leaves_the_lock_and_nobody_in_the_queue() -> None:
+def test_a_signals_handler_that_raises_releases_the_lock_and_leaves_the_queue_empty() -> None:
     box = Box()
     struck(box.take, TimeoutError("mine"), lambda: box.filled._waiters)
     assert not box.filled._waiters

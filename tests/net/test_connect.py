@@ -190,7 +190,7 @@ def test_a_proxy_is_asked_for_a_tunnel_with_its_own_credentials() -> None:
     assert b"Proxy-Authorization: Basic " + base64.b64encode(b"me:p@ss") + b"\r\n" in seen
 
 
-def test_a_key_is_not_sent_unencrypted_through_a_tunnel_whose_end_nobody_knows() -> None:
+def test_a_key_is_not_sent_unencrypted_through_a_tunnel_to_an_unknown_end() -> None:
     with server(tunnel(b"HTTP/1.1 200 OK\r\n\r\n", [])) as port:
         proxied = endpoint(1, host="127.0.0.1", proxy=Proxy("127.0.0.1", port), private=CREDENTIALS)
         with pytest.raises(ConfigurationError, match="unencrypted"):

@@ -87,7 +87,7 @@ def encrypted(serving: ssl.SSLContext, script: Script) -> Script:
 
 @pytest.fixture(params=["plain", pytest.param("tls", marks=pytest.mark.slow)])
 def session(request: pytest.FixtureRequest, contexts: Contexts) -> Session:
-    """A session with a server that runs a script behind the upgrade. Whatever happens, nothing of it stays."""
+    """A session with a server that runs a script behind the upgrade. Nothing of it stays, even if the test fails."""
     return _maker(contexts if request.param == "tls" else None)
 
 
@@ -145,7 +145,7 @@ def all_said(peer: Peer) -> list[tuple[int, bytes]]:
 
 
 def echo(peer: Peer) -> None:
-    """Say everything again, the goodbye too."""
+    """Send back every message and the close frame."""
     while True:
         opcode, payload = said(peer)
         peer.send_frame(payload, opcode)
@@ -223,7 +223,7 @@ def test_messages_of_any_size_go_both_ways_in_order(session: Session) -> None:
         assert not duplex.ended
 
 
-def test_what_comes_in_one_piece_with_the_upgrade_is_received_and_then_the_server_s_goodbye(session: Session) -> None:
+def test_what_comes_in_one_piece_with_the_upgrade_is_received_and_then_the_close_frame(session: Session) -> None:
     def script(peer: Peer) -> None:
         closing = frame((1008).to_bytes(2, "big") + b"too \xff many", CLOSE)
         peer.send(upgrade_answer(list(head(peer.file))) + frame(b"one") + frame(b"two") + closing + frame(b"three"))
@@ -240,10 +240,10 @@ def test_what_comes_in_one_piece_with_the_upgrade_is_received_and_then_the_serve
         assert caught.value.close_code == 1008
 
 
-@pytest.mark.parametrize(("code", "told"), [(None, 1005), (1000, 1000), (1012, 1012), (4999, 4999)])
-def test_the_code_of_the_server_s_goodbye_is_told(plain: Session, code: int | None, told: int) -> None:
+@pytest.mark.parametrize(("code", "reported"), [(None, 1005), (1000, 1000), (1012, 1012), (4999, 4999)])
+def test_the_code_of_the_server_s_close_frame_is_reported(plain: Session, code: int | None, reported: int) -> None:
     with plain(lambda peer: (peer.send_close(code), peer.wait_gone())) as duplex:
-        assert end_of(duplex)[1].close_code == told
+        assert end_of(duplex)[1].close_code == reported
 
 
 def test_fragments_are_put_together_and_pings_between_them_answered(session: Session) -> None:
@@ -293,7 +293,7 @@ def talk(contexts: Contexts | None, sessions: int, messages: int) -> None:
         # TLS on this side is not to be used by two threads at once either: so it takes turns.
         peer.sock.setblocking(False)
         out = bytearray(b"".join(frame(b"s" * size) for size in sizes))
-        there, awaited = bytearray(), sum(size + 8 for size in sizes) + 8  # the last is the goodbye
+        there, awaited = bytearray(), sum(size + 8 for size in sizes) + 8  # the last is the close frame
         not_now = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
         while out or len(there) < awaited:
             idle = True
@@ -380,11 +380,11 @@ def test_a_server_that_echoes_and_reads_slowly_cannot_dead_lock_a_caller_who_onl
 def test_more_than_the_inbox_holds_ends_the_session_with_all_that_came_before(
     session: Session, size: int, opcode: int
 ) -> None:
-    told: list[tuple[int, bytes]] = []
+    received: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
         peer.send(b"".join(frame(b"x" * size, opcode) for _ in range(200_000 // (size + module._PER_MESSAGE) + 1)))
-        told.extend(all_said(peer))
+        received.extend(all_said(peer))
 
     with session(script, inbox=200_000) as duplex:
         duplex._owner.thread.join(SOON)  # receiving would make room
@@ -392,7 +392,7 @@ def test_more_than_the_inbox_holds_ends_the_session_with_all_that_came_before(
         assert isinstance(error, InboxOverflow)
         assert "200000 bytes" in str(error)
         assert len(messages) == 200_000 // (size + module._PER_MESSAGE) + 1
-    assert told == [(CLOSE, (1008).to_bytes(2, "big"))]
+    assert received == [(CLOSE, (1008).to_bytes(2, "big"))]
 
 
 @pytest.mark.parametrize("size", [0, 1, 126, 2048, 70_000])
@@ -450,7 +450,7 @@ def test_what_is_received_makes_room_in_the_inbox(plain: Session) -> None:
 
 
 @pytest.mark.parametrize("end", [lambda peer: None, Peer.reset], ids=["eof", "reset"])
-def test_a_cut_connection_is_told_as_1006_after_what_came_before(session: Session, end: Script) -> None:
+def test_a_cut_connection_is_reported_as_1006_after_what_came_before(session: Session, end: Script) -> None:
     taken = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -487,21 +487,23 @@ def test_a_cut_connection_is_told_as_1006_after_what_came_before(session: Sessio
         (frame(b"x" * 600, BINARY, final=False) + frame(b"x" * 600, CONTINUATION), MessageTooLarge, 1009),
     ],
 )
-def test_a_server_that_breaks_the_protocol_is_told_so(plain: Session, bad: bytes, error: Any, code: int) -> None:
-    told: list[tuple[int, bytes]] = []
+def test_a_server_that_breaks_the_protocol_is_sent_the_close_code(
+    plain: Session, bad: bytes, error: Any, code: int
+) -> None:
+    received: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
         peer.send(frame(b"before") + bad)
-        told.extend(all_said(peer))
+        received.extend(all_said(peer))
 
     with plain(script, limit=1000) as duplex:
         messages, ended = end_of(duplex)
         assert messages == [b"before"]
         assert type(ended) is error
-    assert told == [(CLOSE, code.to_bytes(2, "big"))]
+    assert received == [(CLOSE, code.to_bytes(2, "big"))]
 
 
-@pytest.mark.parametrize("bad", [frame(b"x", 3), frame((1001).to_bytes(2, "big"), CLOSE)], ids=["bad", "goodbye"])
+@pytest.mark.parametrize("bad", [frame(b"x", 3), frame((1001).to_bytes(2, "big"), CLOSE)], ids=["bad", "close frame"])
 def test_nothing_is_said_in_the_middle_of_a_frame(session: Session, bad: bytes) -> None:
     full, ended = threading.Event(), threading.Event()
     seen: list[tuple[int, bytes]] = []
@@ -524,7 +526,7 @@ def test_nothing_is_said_in_the_middle_of_a_frame(session: Session, bad: bytes) 
 # --- ends
 
 
-def test_close_says_goodbye_behind_all_that_waits_and_nothing_behind_it(session: Session) -> None:
+def test_close_sends_the_close_frame_after_all_that_waits_and_nothing_after_it(session: Session) -> None:
     seen: list[tuple[int, bytes]] = []
 
     def script(peer: Peer) -> None:
@@ -554,7 +556,7 @@ def test_close_says_goodbye_behind_all_that_waits_and_nothing_behind_it(session:
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["says nothing", "reads nothing"])
-def test_close_ends_in_time_whatever_the_server_does(session: Session, full: bool) -> None:
+def test_close_ends_in_time_even_if_the_server_does_not_cooperate(session: Session, full: bool) -> None:
     with session(silent) as duplex:
         if full:
             fill(duplex)
@@ -565,7 +567,7 @@ def test_close_ends_in_time_whatever_the_server_does(session: Session, full: boo
         assert isinstance(end_of(duplex)[1], MisuseError)
 
 
-def test_a_reset_in_answer_to_our_goodbye_is_a_closed_session_too(plain: Session) -> None:
+def test_a_reset_in_answer_to_our_close_frame_is_a_closed_session_too(plain: Session) -> None:
     def script(peer: Peer) -> None:
         said(peer)
         peer.reset()
@@ -582,7 +584,7 @@ def test_a_session_that_was_lost_stays_lost_when_it_is_closed(plain: Session) ->
         assert end_of(duplex)[1].close_code == 1001
 
 
-def test_a_last_message_goes_before_the_goodbye_and_the_server_s_answer_to_it_ends_nothing_anew(
+def test_a_last_message_goes_before_the_close_frame_and_the_answer_to_that_does_not_end_the_session_again(
     session: Session,
 ) -> None:
     def script(peer: Peer) -> None:
@@ -630,7 +632,7 @@ def test_who_waits_is_woken_by_the_end_from_another_thread_and_gets_an_error_of_
             duplex.send([b"x"], Deadline(SOON))
 
 
-def test_who_waits_for_room_is_told_why_the_server_has_ended_it(session: Session) -> None:
+def test_a_sender_waiting_for_room_learns_why_the_server_has_ended_the_session(session: Session) -> None:
     full = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -702,9 +704,7 @@ def test_a_thread_that_does_not_start_leaves_nothing_open(monkeypatch: pytest.Mo
         assert made[0]._wake_receiver is made[0]._wake_sender is None  # the thread makes them
 
 
-def test_a_failure_that_nobody_has_thought_of_leaves_nobody_waiting(
-    plain: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unexpected_failure_leaves_no_caller_waiting(plain: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: seen.append(args.exc_type))
 
@@ -774,7 +774,7 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
             duplex.abort()
             assert duplex._owner._sock.fileno() == -1
 
-        with duplex._owner._lock:  # that nobody gives back in the child
+        with duplex._owner._lock:  # that no thread releases in the child
             in_child(child)
         duplex.send([b"after"], Deadline(SOON))
         assert message_of(duplex) == b"after"
@@ -847,7 +847,7 @@ def test_a_thread_with_nothing_to_do_or_that_can_do_nothing_sleeps(
         assert polls.count <= before + 2
 
 
-def test_a_server_of_which_nothing_is_heard_is_given_up(session: Session) -> None:
+def test_a_session_whose_server_sends_nothing_is_abandoned(session: Session) -> None:
     def script(peer: Peer) -> None:
         peer.send_frame(b"the last word")
         peer.wait_gone()

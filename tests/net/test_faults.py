@@ -60,7 +60,7 @@ from tests.faultproxy import (
 )
 from tests.internals import byte_stream
 
-KEY = "the-key-that-nobody-may-see"
+KEY = "the-key-that-no-one-may-see"
 TIMEOUT = 0.5
 GRACE = 0.7  # seconds of a busy machine; a call that hangs takes for ever
 MEMORY = 8 * 2**20
@@ -116,7 +116,7 @@ def reset(peer: Peer, *_: object) -> bool:
 
 
 def sends(make: Callable[[bytes], bytes], then: Callable[..., bool] = deaf) -> Callable[[Peer, bytes], bool]:
-    """Send what is made of the true reply, then go on waiting (or as told)."""
+    """Send what is made of the true reply, then do what `then` does (by default, go on waiting)."""
 
     def play(peer: Peer, genuine: bytes) -> bool:
         peer.send(make(genuine))
@@ -257,7 +257,7 @@ FAULTS = [
     connect("the upgrade's answer drips", drip_upgrade, Timeout),
     connect("the upgrade's answer has no end", endless_head, ProtocolError),
     connect("the accept key is wrong", bad_accept, ProtocolError),
-    connect("an extension nobody offered", extension, ProtocolError),
+    connect("an extension that was not offered", extension, ProtocolError),
     connect("not HTTP", answer("SSH-2.0-OpenSSH_9.2\r\n\r\n"), ProtocolError),
     connect("HTTP 200", answer("HTTP/1.1 200 OK\r\n\r\n"), HandshakeRejected, facts={"status": 200}),
     connect(
@@ -286,7 +286,7 @@ FAULTS = [
     Fault("a reset after half the request", "request", half_then_reset, ConnectionLost, "send"),
     # --- in reply
     reply("silence", deaf, Timeout),
-    reply("the reply comes when the client has given up", late, Timeout),
+    reply("the reply comes when the client has stopped waiting", late, Timeout),
     reply("end of stream instead of a reply", hang_up, ConnectionLost),
     reply("reset instead of a reply", reset, ConnectionLost),
     reply("half a frame header", sends(lambda g: frame(g)[:1]), Timeout),
@@ -333,7 +333,7 @@ FAULTS = [
     ),
     reply("close without a code", closes(None), ConnectionLost, facts={"close_code": 1005, "close_reason": ""}),
     reply("a close frame of one byte", sends(lambda g: frame(b"\x03", CLOSE)), ProtocolError),
-    reply("a close code nobody may send", sends(lambda g: frame(struct.pack("!H", 1005), CLOSE)), ProtocolError),
+    reply("a close code that must not be sent", sends(lambda g: frame(struct.pack("!H", 1005), CLOSE)), ProtocolError),
     reply(
         "an error about the request",
         changes(lambda r: {"error": "no", "code": "E0102", "payload_id": r["payload_id"]}),
@@ -374,7 +374,7 @@ def test_a_fault_ends_in_time_within_bounds_as_the_right_error_and_leaves_the_so
         retry=RetryPolicy.none(),
     )
     socket_ = client.connect([LanguageConfig()])
-    # So large that it fits no socket buffer, where a server that reads no more is the fault.
+    # So large that it fits no socket buffer, where a server that no longer reads is the fault.
     text = "words " * (2_000_000 if fault.place == "request" else 3)
     if fault.place == "connect":
         proxy.on_connect(fault.play)
@@ -425,7 +425,7 @@ def outcome(socket_: StreamSocket, text: str) -> HumeClientException | None:
     return None
 
 
-def test_a_second_reply_nobody_asked_for_is_never_given_to_the_next_request(proxy: FaultProxy) -> None:
+def test_a_second_reply_to_one_request_is_never_given_to_the_next_request(proxy: FaultProxy) -> None:
     client = HumeStreamClient("k", base_url=proxy.url, timeout=5)
     with client.connect([LanguageConfig()]) as stream:
         proxy.on_reply(sends(lambda genuine: frame(genuine) * 2, go_on))
@@ -492,7 +492,7 @@ def test_what_comes_while_idle_never_reaches_a_caller(
         assert (stream.epoch == epoch) is keeps
 
 
-def test_a_connection_that_dies_in_silence_costs_one_deadline_and_no_more(proxy: FaultProxy) -> None:
+def test_a_connection_that_dies_without_notice_costs_only_one_deadline(proxy: FaultProxy) -> None:
     client = HumeStreamClient(KEY, base_url=proxy.url, timeout=TIMEOUT)
     with client.connect([LanguageConfig()]) as stream:
         proxy.on_reply(sends(frame, deaf))  # from here on a black hole
@@ -518,7 +518,7 @@ def test_a_server_that_is_stopped_costs_a_deadline_and_serves_again_when_it_goes
                 started = time.monotonic()
                 with pytest.raises(Timeout):
                     stream.send_text("second", timeout=1.0)
-                with pytest.raises(Timeout):  # the system still accepts; nobody answers the upgrade
+                with pytest.raises(Timeout):  # the system still accepts; no one answers the upgrade
                     stream.send_text("third", timeout=1.0)
                 assert time.monotonic() - started < 3.0
                 server.send_signal(signal.SIGCONT)

@@ -39,7 +39,7 @@ def send(pool: StreamPool, text: str) -> int | None:
 
 @pytest.fixture(params=[True, False], ids=["hook", "no hook"])
 def hooked(request: pytest.FixtureRequest) -> Callable[[], None]:
-    """To be called before the fork: whether the hook finds what it has to let go."""
+    """To be called before the fork: whether the hook finds what it has to release."""
     return (lambda: None) if request.param else fork._REGISTERED.clear
 
 
@@ -250,15 +250,15 @@ def test_a_pool_is_neither_copied_nor_pickled(
         operation(pool)
 
 
-def test_the_hook_lets_go_of_what_is_watched_and_of_nothing_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hook_releases_what_is_registered_and_nothing_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     class ForkAware:
-        told: list[bool] = []  # noqa: RUF012 - of the class: it outlives the holder that is dropped
+        calls: list[bool] = []  # noqa: RUF012 - of the class: it outlives the holder that is dropped
 
         def release_after_fork(self, *, hooked: bool) -> None:
-            self.told.append(hooked)
+            self.calls.append(hooked)
 
     kept = ForkAware()
     fork.register(kept)
     fork.register(ForkAware())
     fork._release_all()
-    assert kept.told == [True]
+    assert kept.calls == [True]

@@ -63,7 +63,7 @@ def test_each_frame_has_a_fresh_key(numpy: str) -> None:
         assert len(keys) == 100
 
 
-def test_numpy_is_imported_for_who_sends_much_and_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_is_imported_only_for_a_caller_that_sends_much(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numpy")
     monkeypatch.delitem(sys.modules, "numpy")
     imported: list[str] = []

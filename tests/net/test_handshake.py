@@ -76,7 +76,7 @@ def test_neither_websocket_clients_trace_nor_its_log_ever_shows_a_key(caplog: py
     assert "hush" not in caplog.text
 
 
-def test_a_server_that_repeats_the_key_shows_it_to_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_that_the_server_repeats_is_shown_to_no_one(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     handler = logging.NullHandler()
     websocket.enableTrace(True, handler, "DEBUG")
@@ -99,7 +99,7 @@ def test_a_server_that_repeats_the_key_shows_it_to_nobody(caplog: pytest.LogCapt
     assert "hush" not in f"{caplog.text} {caught.value!r} {transport.headers}"
 
 
-def test_cookies_go_neither_way_whoever_else_uses_websocket_client() -> None:
+def test_cookies_go_neither_way_even_if_other_code_uses_websocket_client() -> None:
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:

@@ -76,7 +76,7 @@ def test_a_closed_socket_has_no_window() -> None:
     allow_for_closed_window(sock)
 
 
-def test_a_peer_that_takes_nothing_for_longer_than_the_limit_is_not_given_up(
+def test_a_peer_that_takes_nothing_for_longer_than_the_limit_is_not_abandoned(
     pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, far = pair

@@ -24,7 +24,7 @@ def test_the_systems_poll_is_taken_where_it_is_there() -> None:
 
 
 @pytest.mark.parametrize("poll", [instant_poll, waiting_poll])
-def test_what_is_ready_is_told_without_the_systems_poll(
+def test_what_is_ready_is_detected_without_the_systems_poll(
     monkeypatch: pytest.MonkeyPatch, poll: type[readiness.Poll]
 ) -> None:
     monkeypatch.delattr(select, "poll")

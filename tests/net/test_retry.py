@@ -78,7 +78,7 @@ def test_a_policy_is_immutable_and_equal_to_its_like() -> None:
     assert hash(policy) == hash(RetryPolicy(max_attempts=5))
 
 
-def test_the_policy_nobody_has_to_name() -> None:
+def test_the_default_policy() -> None:
     policy = RetryPolicy()
     assert (policy.max_attempts, policy.initial, policy.maximum) == (3, 0.2, 5.0)
     assert policy.resend_unknown
@@ -261,7 +261,7 @@ def test_the_first_retry_after_a_stale_connection_is_free_and_immediate() -> Non
     assert (play.attempts.number, play.attempts.free) == (3, 1)
 
 
-def test_before_each_wait_the_facts_are_told_and_nothing_else() -> None:
+def test_before_each_wait_the_facts_are_reported_and_nothing_else() -> None:
     play = Play(RetryPolicy(), ServerError("secret", code="I0100"), "reply")
     play.run(lost())
     first, second = play.events
@@ -442,7 +442,7 @@ def test_closing_during_a_back_off_ends_the_call_promptly(hume_emulator: Emulato
         assert isinstance(busy.exception(timeout=5), MisuseError)
 
 
-def test_nobody_who_asked_for_none_gets_a_second_attempt(proxy: FaultProxy) -> None:
+def test_a_caller_that_asked_for_no_retries_gets_no_second_attempt(proxy: FaultProxy) -> None:
     made = HumeStreamClient("k", base_url=proxy.url, retry=RetryPolicy.none())
     with made.connect([LanguageConfig()]) as socket:
         socket.send_text("first")

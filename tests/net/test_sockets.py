@@ -81,7 +81,7 @@ def test_a_deadline_that_has_passed_ends_a_call_before_it_begins(pair: tuple[Soc
 
 
 class Unanswered(socket.socket):
-    """A socket whose keep-alive probes nobody answers."""
+    """A socket whose keep-alive probes get no answer."""
 
     def recv(self, *args: object) -> bytes:
         raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
@@ -208,7 +208,7 @@ def test_after_a_look_without_waiting_reads_wait_again(timed: tuple[SocketStream
 
 def test_a_socket_that_never_really_blocks_is_timed_by_python() -> None:
     class Cooperative(socket.socket):
-        """As gevent's: its descriptor does not block, whatever its time-out."""
+        """As gevent's: its descriptor is non-blocking with any timeout."""
 
         def settimeout(self, value: float | None) -> None:
             super().settimeout(value)

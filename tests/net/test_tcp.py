@@ -84,7 +84,7 @@ def still_open(made: type[Made]) -> list[socket.socket]:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """Listens on 127.0.0.1: nobody need accept for a connection to come about."""
+    """Listens on 127.0.0.1: a connection is established even if no one accepts it."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         yield listener.getsockname()[1]
 
@@ -141,7 +141,7 @@ def test_the_attempts_that_lost_are_closed_at_once(names: Names, made: type[Made
 
 def test_a_failed_attempt_starts_the_next_at_once(names: Names, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_STAGGER", 600.0)
-    names.addresses = ("127.0.0.2", "::1", "127.0.0.3", "127.0.0.1")  # nobody listens at the first three
+    names.addresses = ("127.0.0.2", "::1", "127.0.0.3", "127.0.0.1")  # no one listens at the first three
     assert connected(port, timeout=1000.0) == "127.0.0.1"
 
 
@@ -274,7 +274,7 @@ def test_it_is_forgotten_when_it_fails(names: Names, made: type[Made], port: int
     assert route.address is None
 
 
-def test_it_is_forgotten_when_it_answers_no_more_in_time(names: Names, port: int) -> None:
+def test_it_is_forgotten_when_it_no_longer_answers_in_time(names: Names, port: int) -> None:
     names.addresses = ("127.0.0.2",)
     route = Route()
     route.address = V4, ("127.0.0.2", port)
@@ -362,7 +362,7 @@ def greeter() -> Iterator[tuple[int, ssl.SSLContext]]:
         thread.join(5)
 
 
-def test_whoever_watches_is_not_kept_alive(port: int) -> None:
+def test_a_watcher_is_not_kept_alive(port: int) -> None:
     class Watcher:
         def watch(self, pending: Pending) -> None:
             self.pending = pending
@@ -385,7 +385,7 @@ class Alarm(TimeoutError):
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["ws", "wss"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, Alarm, ConnectionResetError, BlockingIOError, EOFError])
-def test_an_exception_from_outside_leaves_no_socket_at_whatever_line_it_comes(
+def test_an_exception_from_outside_leaves_no_socket_at_any_line(
     names: Names,
     made: type[Made],
     greeter: tuple[int, ssl.SSLContext],

@@ -17,7 +17,7 @@ from .support import Script, says, server, upgraded
 
 def unasked(message: object) -> None:
     """Refuse a message that comes before a pong."""
-    raise ConnectionLost("the server sent messages nobody asked for", phase="idle")
+    raise ConnectionLost("the server sent messages that were not asked for", phase="idle")
 
 
 def opened(port: int, **more: int) -> WebSocket:
@@ -93,7 +93,7 @@ def test_fragments_make_one_message() -> None:
         transport.discard()
 
 
-def test_the_cap_counts_fragments_together_and_anew_for_each_message() -> None:
+def test_the_cap_counts_fragments_together_and_each_message_separately() -> None:
     ten = frame(b"12345", final=False) + frame(b"67890", CONTINUATION)
     with server(says(ten, ten, frame(b"12345", final=False), frame(b"678901", CONTINUATION))) as port:
         transport = opened(port, max_message_size=10)
@@ -116,21 +116,21 @@ def test_a_ping_between_fragments_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("faulty", "code"), [(frame(b"{}", BINARY), 1002), (frame(b"x" * 20), 1009)], ids=["protocol", "size"]
 )
-def test_a_peer_that_breaks_the_protocol_is_told_why_the_connection_ends(faulty: bytes, code: int) -> None:
-    told: list[bytes] = []
+def test_a_peer_that_breaks_the_protocol_is_sent_a_code_for_why_the_connection_ends(faulty: bytes, code: int) -> None:
+    received: list[bytes] = []
 
     def script(peer: Peer) -> None:
         peer.send(faulty)
         opcode, raw, payload = read_frame(peer.file)
         assert opcode == CLOSE
-        told.append(unmasked(raw, payload))
+        received.append(unmasked(raw, payload))
 
     with server(upgraded(script)) as port:
         transport = opened(port, max_message_size=10)
         with pytest.raises(ProtocolError):
             transport.receive(Deadline(5))
         transport.discard()
-    assert told == [code.to_bytes(2, "big")]
+    assert received == [code.to_bytes(2, "big")]
 
 
 def test_a_servers_close_is_answered_with_its_code() -> None:
@@ -279,7 +279,7 @@ def test_pings_of_the_servers_own_are_answered_while_a_pong_is_waited_for() -> N
         (pinged(after=None), "no ping"),
         (pinged(mistaken=b"!"), "no ping"),
         (says(frame(b"")[:1]), "no ping"),
-        (pinged(frame(b"{}")), "nobody asked for"),
+        (pinged(frame(b"{}")), "not asked for"),
         (pinged(frame(b"", PING) * 33), "make no message"),
         (pinged(frame(b"\x03\xe8", CLOSE)), "1000"),
         (pinged(frame(b"x", reserved=1)), "ended"),
@@ -308,7 +308,7 @@ def test_a_ping_that_is_not_answered_right_ends_the_connection(script: Script, w
         transport.discard()
 
 
-def test_two_pings_are_told_apart() -> None:
+def test_two_pings_are_distinguished() -> None:
     seen: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -356,7 +356,7 @@ def test_closing_exchanges_close_frames() -> None:
 
 
 @pytest.mark.parametrize("after", [frame(b"", PING) * 3, frame(b"x", reserved=1), frame(b"", PING) * 100_000])
-def test_closing_ends_in_time_whatever_the_server_does(after: bytes) -> None:
+def test_closing_ends_in_time_even_if_the_server_does_not_cooperate(after: bytes) -> None:
     with server(says(after)) as port:
         transport = opened(port)
         transport.close(0.2)

@@ -45,7 +45,7 @@ def outcome(socket: StreamSocket) -> tuple[str, str, float]:
     began = time.monotonic()
     try:
         socket.send_text("hello", timeout=math.inf)
-    except Exception as exc:  # it is reported, whatever it is
+    except Exception as exc:  # any exception is reported
         number = getattr(exc.__cause__, "errno", None)
         return type(exc).__name__, errno.errorcode.get(number or 0, str(exc)), time.monotonic() - began
     return "no error", "", time.monotonic() - began
