@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 
 from attrs import frozen
 
+from ..locks import make_lock
 from ..reprs import safe_repr
 from .faults import PayloadError
 
@@ -25,7 +25,7 @@ class ScriptedFaults:
     """A thread-safe queue of rejections and errors for the next handshakes and requests."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._rejections: deque[Rejection] = deque()
         self._errors: deque[tuple[str, str]] = deque()
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 from attrs import fields
 from websockets.asyncio.server import Server
 
+from ..locks import make_lock
 from ..reprs import safe_repr
 from .acceptor import Acceptor
 from .journal import Journal
@@ -68,7 +69,7 @@ class Emulator:
         self._knobs = Knobs(**knobs)
         self._journal = Journal(self._knobs.journal_size, self._knobs.journal_data)
         self._faults = ScriptedFaults()
-        self._lifecycle = threading.Lock()
+        self._lifecycle = make_lock()
         self._running: _ServerThread | None = None
 
     @property

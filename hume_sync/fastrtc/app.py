@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -24,6 +23,7 @@ from ..errors import (
     TransportError,
     short_repr,
 )
+from ..locks import make_lock
 from ..net.clock import monotonic
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
@@ -77,7 +77,7 @@ class AdditionalData:
         self._fields: dict[str, Any] | None = None  # of the last `set_input`; only changed `exclusively`
         self._skipped = 0  # input requests that are received again although they were answered
         self._streams: weakref.WeakSet[OutputStream] = weakref.WeakSet()  # a stream that its caller drops is closed
-        self._streams_lock = threading.RLock()  # a signal handler may close the session that its thread is using
+        self._streams_lock = make_lock()  # a signal handler may close the session that its thread is using
 
     def set_input(self, connection: ReconnectingTransport, fields: dict[str, Any], deadline: Deadline) -> None:
         """Post inputs, and keep them for later connections; raises as `Session.set_input`."""

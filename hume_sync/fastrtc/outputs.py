@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, Self
 import attrs
 
 from ..errors import HookError, HumeClientException, MisuseError, OutputTooLarge, Timeout, TransportError, clone_error
+from ..locks import make_lock
 from ..net import fork
 from ..net.call_lock import CallLock
 from ..net.condition import TICK, Condition
@@ -262,7 +263,7 @@ class OpeningResponse:
         self._open = open_response
         self._thread: threading.Thread | None = None
         # Reentrant: a signal handler may close what its own thread is waiting for.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = Condition(self._lock)
         self._pending: list[Pending] = []  # what the thread has opened
         self._response: StreamingResponse | None = None

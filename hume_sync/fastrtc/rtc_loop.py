@@ -27,6 +27,7 @@ from ..errors import (
     Timeout,
     clone_error,
 )
+from ..locks import make_lock
 from ..net.clock import monotonic
 from ..net.condition import TICK, Condition
 from ..net.deadline import Deadline
@@ -89,7 +90,7 @@ class WebRTCLoop:
         self._next_frame_at = -math.inf  # on the loop's clock
         # Shared by the callers and the thread. The lock guards all fields below, and is held only to move a few bytes.
         # It is reentrant, since a signal handler may use the session that its thread is using.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = Condition(self._lock)
         self._inbox: deque[tuple[AudioChunk | Mark | str | bytes, int]] = deque()  # receivers parse messages
         self._inbox_bytes = 0

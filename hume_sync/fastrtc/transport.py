@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -19,6 +18,7 @@ from ..errors import (
     TransportError,
     clone_error,
 )
+from ..locks import make_lock
 from ..net.call_lock import CallLock
 from ..net.condition import Condition
 from ..net.deadline import Deadline
@@ -201,7 +201,7 @@ class ReconnectingTransport:
         self._on_reconnect = on_reconnect
         self._pid = os.getpid()
         self._closing = False
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._closed = Condition(self._lock)  # wakes a thread that sleeps between two attempts
         self._aborts: set[Pending] = set()  # what running requests have opened
         self._pending: deque[Event | Mark] = deque()  # received before what the transport has

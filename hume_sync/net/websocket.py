@@ -116,6 +116,7 @@ class WebSocket:
                 if opcode == TEXT:
                     return data
                 self._handle_control_frame(opcode, data, deadline)
+                deadline.socket_timeout()  # frames that are in memory already need no system call, which would check it
         except (OSError, EOFError, websocket.WebSocketException, TransportError) as exc:
             self._raise_translated(exc, phase="receive")
 

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
 from ..errors import ConnectError, HumeClientException, Timeout, clone_error
+from ..locks import make_lock
 from ..net import clock
 from ..net.condition import Condition
 from ..net.deadline import Deadline
@@ -57,7 +57,7 @@ class CircuitBreaker:
         self.fail_fast = fail_fast
         self.policy = policy
         # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `shut_down` anywhere.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = Condition(self._lock)
         self._version = 0  # incremented by every change of the fields below
         self._failures = 0  # in a row, since the last reply; above zero the breaker is open

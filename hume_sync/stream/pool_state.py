@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from types import FrameType
 
 from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
+from ..locks import make_lock
 from ..net import clock, fork
 from ..net.condition import Condition
 from ..net.deadline import Deadline
@@ -54,7 +55,7 @@ class PoolState:
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
         self.pid = os.getpid()
-        self.lock = threading.RLock()
+        self.lock = make_lock()
         self.changed = Condition(self.lock)  # notified when the pool closes, then each time a connection becomes idle
         self.closing = False
         self.accepts_connects = True  # False after `close` has timed out
