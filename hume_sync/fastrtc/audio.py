@@ -17,7 +17,7 @@ from ..formats.pcm import floats_of, from_floats, little_endian
 from ..formats.resample import CancelCheck, Resampler, check_even, check_rate, mix_channels, no_check
 from ..formats.wavfile import RATES, is_wav, open_file, raise_if_other_format, read_wav
 from ..net.interrupts import from_handler
-from ..net.number import plain_number
+from ..net.validation import plain_number
 
 __all__ = ["PAUSE", "check_rate", "is_array", "pause_seconds", "pieces", "silence", "to_samples", "write_wav"]
 

@@ -11,8 +11,8 @@ import attrs
 
 from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, short_repr
-from ..net.deadline import Deadline, seconds
-from ..net.endpoint import Endpoint, default_context, private_headers, size
+from ..net.deadline import Deadline
+from ..net.endpoint import Endpoint, default_context, private_headers
 from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from ..net.preload import preload
@@ -20,6 +20,7 @@ from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
 from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
+from ..net.validation import to_byte_limit, to_seconds
 from ..reprs import safe_repr
 from .app import AppConfig, BuildPayload
 from .app_http import AppClient, AppEndpoint, Response
@@ -132,9 +133,9 @@ class FastRTCClient:
             private=private_headers(headers),
             proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
-            max_message_size=size("max_message_size", max_message_size),
+            max_message_size=to_byte_limit("max_message_size", max_message_size),
         )
-        self._patience = seconds("patience", patience)
+        self._patience = to_seconds("patience", patience)
         self._ice_servers = _check_ice_servers(ice_servers)
         self._offer = f"{prefix}{mounted.rstrip('/')}/webrtc/offer"
         self._telephone = attrs.evolve(self._endpoint, path=f"{prefix}{mounted.rstrip('/')}/telephone/handler")
@@ -150,8 +151,8 @@ class FastRTCClient:
             shape=shape,
             input_sample_rate=check_rate("input_sample_rate", input_sample_rate),
             output_sample_rate=check_rate("output_sample_rate", output_sample_rate),
-            timeout=seconds("timeout", timeout),
-            max_output_size=size("max_output_size", max_output_size),
+            timeout=to_seconds("timeout", timeout),
+            max_output_size=to_byte_limit("max_output_size", max_output_size),
         )
 
     @hides_locals

@@ -20,9 +20,10 @@ from ..locks import make_lock
 from ..net import fork
 from ..net.call_lock import CallLock
 from ..net.condition import TICK, Condition
-from ..net.deadline import Deadline, seconds
+from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.pending import Pending, Watch
+from ..net.validation import to_seconds
 from ..reprs import safe_repr
 from .app_http import StreamingResponse
 from .events import json_or_text
@@ -119,7 +120,7 @@ class OutputStream:
         """
         if self._pid != os.getpid():
             raise MisuseError("these outputs were opened before the process was forked: open a session in the child")
-        deadline = Deadline(seconds("timeout", timeout))
+        deadline = Deadline(to_seconds("timeout", timeout))
         if self._closed:
             return default
         try:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any, NoReturn, Self
 
 from ..errors import MisuseError
-from ..net.deadline import Deadline, seconds
+from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.tracebacks import hides_locals
+from ..net.validation import to_seconds
 from ..reprs import safe_repr
 from .app import AdditionalData, AppConfig, Inputs
 from .audio import PAUSE, pause_seconds
@@ -122,7 +123,7 @@ class Session:
             InputError: An argument is wrong; nothing was sent.
             HumeClientException: As for `send_audio` and `reply`.
         """
-        limit, idle, pause = self._timeout(timeout), seconds("idle", idle), pause_seconds("silence", silence)
+        limit, idle, pause = self._timeout(timeout), to_seconds("idle", idle), pause_seconds("silence", silence)
         self._sender.send(audio, pause, Deadline(self._config.timeout), extend=True)
         deadline = Deadline(limit).extended_by(self._connection.transport.queued_seconds)
         return self._reader.reply(deadline, idle, audio=True)
@@ -156,7 +157,7 @@ class Session:
         deadline = Deadline(self._timeout(timeout))
         if timeout is None:
             deadline = deadline.extended_by(self._connection.transport.queued_seconds)
-        return self._reader.reply(deadline, seconds("idle", idle), audio=audio)
+        return self._reader.reply(deadline, to_seconds("idle", idle), audio=audio)
 
     @hides_locals
     def greeting(self, *, timeout: float | None = None, idle: float = IDLE) -> Reply:
@@ -171,7 +172,7 @@ class Session:
             MisuseError: A question was asked already.
             ConnectionLost: As for `reply`.
         """
-        return self._reader.greeting(Deadline(self._timeout(timeout)), seconds("idle", idle))
+        return self._reader.greeting(Deadline(self._timeout(timeout)), to_seconds("idle", idle))
 
     def discard(self) -> None:
         """Discard what has come and was not received, and the rest of the current reply. Raises as `receive`."""
@@ -190,7 +191,7 @@ class Session:
 
     def events(self, *, timeout: float = math.inf) -> Iterator[Event]:
         """Yield events until none has come for ``timeout`` seconds, or the session is closed. Raises as `receive`."""
-        seconds("timeout", timeout)
+        to_seconds("timeout", timeout)
         while True:
             try:
                 event = self.receive(timeout=timeout)
@@ -245,7 +246,7 @@ class Session:
 
     def close(self, timeout: float = 1.0) -> None:
         """Send ``stop`` and close the connection. Idempotent; may be called from any thread."""
-        self._connection.close(seconds("timeout", timeout), self._additional.close)
+        self._connection.close(to_seconds("timeout", timeout), self._additional.close)
 
     def __enter__(self) -> Self:
         return self
@@ -267,4 +268,4 @@ class Session:
 
     def _timeout(self, timeout: float | None) -> float:
         self._connection.check()
-        return self._config.timeout if timeout is None else seconds("timeout", timeout)
+        return self._config.timeout if timeout is None else to_seconds("timeout", timeout)

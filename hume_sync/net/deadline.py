@@ -5,27 +5,9 @@ from __future__ import annotations
 import math
 import threading
 
-from ..errors import InputError, short_repr
 from .clock import monotonic
-from .number import plain_number
 
-__all__ = ["Deadline", "seconds"]
-
-_ENDLESS = 2e6
-"""Seconds (23 days) from which a limit counts as none: beyond it the system's own timers overflow."""
-
-
-def seconds(name: str, value: object, *, zero: bool = False) -> float:
-    """Return ``value`` as a time-out in seconds, or raise `InputError` naming the argument.
-
-    Accepted: any real number above zero, of any type; ``math.inf`` is no limit; zero where it is allowed. Refused:
-    negative, NaN, bool, anything else.
-    """
-    number = plain_number(value)
-    if number is not None and (number > 0 or (zero and number == 0)):
-        return float(number) if number < _ENDLESS else math.inf
-    least = "from zero" if zero else "above zero"
-    raise InputError(f"{name} must be a number of seconds {least} (math.inf: no limit), got {short_repr(value)}")
+__all__ = ["Deadline"]
 
 
 class Deadline:

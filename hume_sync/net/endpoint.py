@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from ..errors import ConfigurationError, InputError, short_repr
+from ..errors import ConfigurationError
 from ..reprs import safe_repr
 from .proxies import Proxy
 from .route import Route
@@ -22,7 +22,6 @@ __all__ = [
     "check_key",
     "default_context",
     "private_headers",
-    "size",
 ]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
@@ -171,10 +170,3 @@ def default_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def size(name: str, value: object) -> int:
-    """Return ``value`` as a number of bytes, an int above zero, or raise `InputError` naming the argument."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} must be a number of bytes above zero, got {short_repr(value)}")
-    return value

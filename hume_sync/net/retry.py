@@ -39,8 +39,9 @@ from ..errors import (
 )
 from ..reprs import safe_repr
 from . import clock
-from .deadline import Deadline, seconds
+from .deadline import Deadline
 from .interrupts import from_outside
+from .validation import to_bool, to_seconds
 
 __all__ = ["AttemptCounter", "RetryEvent", "RetryPolicy", "brief", "retry"]
 
@@ -73,13 +74,12 @@ def _attempts(_: object, __: object, value: object) -> None:
 
 
 def _time(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if seconds(attribute.name, value) == math.inf:
+    if to_seconds(attribute.name, value) == math.inf:
         raise InputError(f"{attribute.name} must be finite, got {value!r}")
 
 
 def _flag(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if not isinstance(value, bool):
-        raise InputError(f"{attribute.name} must be True or False, got {short_repr(value)}")
+    to_bool(attribute.name, value)
 
 
 def _callback(_: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -12,14 +12,15 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from .._version import __version__
 from ..errors import ConfigurationError, InputError, short_repr
-from ..net.deadline import Deadline, seconds
-from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers, size
+from ..net.deadline import Deadline
+from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers
 from ..net.extras import NeedsExtra
 from ..net.pending import Watch
 from ..net.preload import preload
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
 from ..net.tracebacks import hides_locals
+from ..net.validation import to_bool, to_byte_limit, to_count, to_seconds
 from ..reprs import safe_repr
 from .configs import ModelConfigBase
 from .connection import Connection
@@ -129,13 +130,13 @@ class HumeStreamClient:
             private=private,
             proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
-            max_message_size=size("max_message_size", max_message_size),
+            max_message_size=to_byte_limit("max_message_size", max_message_size),
         )
-        self._max_payload_size = size("max_payload_size", max_payload_size)
-        self._open_timeout = seconds("open_timeout", open_timeout)
-        self._timeout = seconds("timeout", timeout)
-        self._close_timeout = seconds("close_timeout", close_timeout)
-        self._check_after = seconds("check_after", check_after, zero=True)
+        self._max_payload_size = to_byte_limit("max_payload_size", max_payload_size)
+        self._open_timeout = to_seconds("open_timeout", open_timeout)
+        self._timeout = to_seconds("timeout", timeout)
+        self._close_timeout = to_seconds("close_timeout", close_timeout)
+        self._check_after = to_seconds("check_after", check_after, zero=True)
         self._retry = retry
 
     def connect(
@@ -164,7 +165,7 @@ class HumeStreamClient:
             InputError: There is no configuration, one is of another type, or a number is out of range.
         """
         models = RequestBuilder.create(configs, stream_window_ms, self._max_payload_size)
-        stream = Stream(models.stream_window_ms, preserve=_flag("preserve_window", preserve_window))
+        stream = Stream(models.stream_window_ms, preserve=to_bool("preserve_window", preserve_window))
         limits = self._limits(max_idle, None, check_after)
         source = DedicatedProvider(self._connect, self._retry, limits, f"socket to {self._endpoint.authority}")
         return StreamSocket(source, models, stream, timeout=self._timeout, close_timeout=self._close_timeout)
@@ -218,18 +219,20 @@ class HumeStreamClient:
             raise InputError(f"name must be a str or None, got {short_repr(name)}")
         settings = PoolSettings(
             name=f"{name or f'pool-{next(self._pools)}'} to {self._endpoint.authority}",
-            fail_fast=_flag("fail_fast", fail_fast),
+            fail_fast=to_bool("fail_fast", fail_fast),
             connect=self._connect,
             policy=self._retry,
             call_timeout=self._timeout,
-            max_size=_count("max_size", max_size, 1),
-            max_waiting=None if max_waiting is None else _count("max_waiting", max_waiting, 0),
-            timeout=seconds("timeout", timeout),
+            max_size=to_count("max_size", max_size, 1),
+            max_waiting=None if max_waiting is None else to_count("max_waiting", max_waiting, 0),
+            timeout=to_seconds("timeout", timeout),
             limits=self._limits(max_idle, max_lifetime, check_after),
-            max_stream_idle=seconds("max_stream_idle", max_stream_idle),
-            max_streams=math.inf if max_streams is None else _count("max_streams", max_streams, 1),
-            max_stream_bytes=math.inf if max_stream_bytes is None else _count("max_stream_bytes", max_stream_bytes, 0),
-            preserve_window=_flag("preserve_window", preserve_window),
+            max_stream_idle=to_seconds("max_stream_idle", max_stream_idle),
+            max_streams=math.inf if max_streams is None else to_count("max_streams", max_streams, 1),
+            max_stream_bytes=math.inf
+            if max_stream_bytes is None
+            else to_count("max_stream_bytes", max_stream_bytes, 0),
+            preserve_window=to_bool("preserve_window", preserve_window),
             window_ms=models.stream_window_ms,
         )
         return StreamPool(settings, models)
@@ -262,22 +265,10 @@ class HumeStreamClient:
 
     def _limits(self, max_idle: float, max_lifetime: float | None, check_after: float | None) -> Limits:
         return Limits(
-            check_after=self._check_after if check_after is None else seconds("check_after", check_after, zero=True),
-            max_idle=seconds("max_idle", max_idle),
-            max_lifetime=math.inf if max_lifetime is None else seconds("max_lifetime", max_lifetime),
+            check_after=self._check_after if check_after is None else to_seconds("check_after", check_after, zero=True),
+            max_idle=to_seconds("max_idle", max_idle),
+            max_lifetime=math.inf if max_lifetime is None else to_seconds("max_lifetime", max_lifetime),
         )
 
     def _connect(self, deadline: Deadline, watch: Watch) -> Connection:
         return Connection.open(self._endpoint, deadline.capped_at(self._open_timeout), watch)
-
-
-def _count(name: str, value: object, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{name} must be a whole number from {least}, got {short_repr(value)}")
-    return value
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{name} must be True or False, got {short_repr(value)}")
-    return value

@@ -14,7 +14,7 @@ import orjson
 
 from ..errors import FOREIGN, InputError, short_repr, unreadable
 from ..net.interrupts import from_handler
-from ..net.number import plain_number
+from ..net.validation import plain_number
 from ..reprs import safe_repr
 
 __all__ = [

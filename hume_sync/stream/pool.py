@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from ..errors import InputError, MisuseError
-from ..net.deadline import Deadline, seconds
+from ..net.deadline import Deadline
+from ..net.validation import to_seconds
 from ..reprs import safe_repr
 from .connection import Connection
 from .leases import Lease
@@ -68,7 +69,7 @@ class StreamPool:
         """
         if stream is not None:
             _check_key(stream)
-        return PooledSocket(self, stream, self._settings.timeout if timeout is None else seconds("timeout", timeout))
+        return PooledSocket(self, stream, self._settings.timeout if timeout is None else to_seconds("timeout", timeout))
 
     def forget(self, key: Hashable) -> None:
         """Forget the stream of that name; its next user begins a new one. Unknown keys are ignored."""
@@ -104,7 +105,7 @@ class StreamPool:
         Raises:
             InputError: ``timeout`` is invalid.
         """
-        self._state().close(seconds("timeout", timeout))
+        self._state().close(to_seconds("timeout", timeout))
 
     def abort(self) -> None:
         """Close the pool at once, without close frames: running calls fail with `PoolClosed` or `ConnectionLost`.

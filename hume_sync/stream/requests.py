@@ -15,7 +15,7 @@ import pybase64
 from ..errors import FOREIGN, InputError, short_repr
 from ..net.frames import LARGE, Part
 from ..net.interrupts import from_handler
-from ..net.number import plain_number
+from ..net.validation import plain_number
 from ..reprs import safe_repr
 from .configs import (
     FaceConfig,

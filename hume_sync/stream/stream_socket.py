@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from ..errors import HumeClientException, Timeout
-from ..net.deadline import Deadline, seconds
+from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.tracebacks import hides_locals
+from ..net.validation import to_seconds
 from ..reprs import safe_repr
 from .configs import ModelConfigBase, model_name
 from .executor import CONNECT, RequestExecutor
@@ -207,7 +208,7 @@ class StreamSocket:
         raise TypeError("a StreamSocket is neither copied nor pickled: make one where it is used")
 
     def _deadline(self, timeout: float | None) -> Deadline:
-        return Deadline(self._timeout if timeout is None else seconds("timeout", timeout))
+        return Deadline(self._timeout if timeout is None else to_seconds("timeout", timeout))
 
     def _request(self, request: Request, deadline: Deadline) -> StreamResponse:
         """Execute one request, alone on this socket, under the deadline."""
