@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
+import pickle
 import pkgutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
 import pytest
 
 import hume_sync
-from hume_sync.reprs import safe_repr
+from hume_sync.reprs import Secret, safe_repr
 from hume_sync.stream.media_types import MediaType
 
 
@@ -103,3 +105,21 @@ def test_a_failure_that_is_no_missing_attribute_is_not_hidden() -> None:
 
     with pytest.raises(ValueError, match="mine"):
         repr(Broken())
+
+
+def test_a_secret_shows_itself_nowhere_but_when_asked() -> None:
+    secret = Secret("hush")
+    assert "hush" not in f"{secret!r} {secret!s} {[secret]}"
+    assert not hasattr(secret, "__dict__")
+    assert secret.reveal() == "hush"
+
+
+@pytest.mark.parametrize("operation", [pickle.dumps, copy.deepcopy])
+def test_a_secret_is_not_pickled(operation: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="never pickled"):
+        operation(Secret("hush"))
+
+
+def test_a_secret_blots_itself_out_of_a_text() -> None:
+    assert Secret("hush").redact("say hush, hush") == "say ***, ***"
+    assert Secret("").redact("say nothing") == "say nothing"

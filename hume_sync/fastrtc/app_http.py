@@ -32,11 +32,10 @@ from ..net.http1 import ResponseHead, parse_retry_after, read_head
 from ..net.interrupts import from_outside
 from ..net.pending import Watch, unwatched
 from ..net.proxies import environment_proxy
-from ..net.secret import Secret
 from ..net.sockets import SocketStream
 from ..net.tracebacks import hides_locals
 from ..net.urls import host_of, split_url
-from ..reprs import safe_repr
+from ..reprs import Secret, safe_repr
 from .events import json_or_text, to_json
 
 __all__ = ["AppClient", "AppEndpoint", "QueryParams", "Response", "StreamingResponse", "shorten_url"]

@@ -18,10 +18,9 @@ from ..net.pending import Watch
 from ..net.preload import preload
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
-from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
 from ..net.validation import to_byte_limit, to_seconds
-from ..reprs import safe_repr
+from ..reprs import Secret, safe_repr
 from .app import AppConfig, BuildPayload
 from .app_http import AppClient, AppEndpoint, Response
 from .audio import check_rate

@@ -12,9 +12,8 @@ import orjson
 
 from ..errors import InputError, short_repr
 from ..net.interrupts import from_outside
-from ..net.secret import Secret
 from ..net.tracebacks import hides_locals
-from ..reprs import safe_repr
+from ..reprs import Secret, safe_repr
 
 __all__ = [
     "AudioChunk",

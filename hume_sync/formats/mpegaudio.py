@@ -8,7 +8,7 @@ import attrs
 
 from ..reprs import safe_repr
 
-__all__ = ["find_frames", "frames_at"]
+__all__ = ["find_frames", "frames_at", "tag_size"]
 
 Name = Literal["MP3", "MP2", "MP1", "AAC"]
 
@@ -101,3 +101,18 @@ def _adts_frame(head: bytes) -> _Frame | None:
     rate = head[2] >> 2 & 15
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
     return _Frame("AAC", (head[1], head[2] & 0xFD), size) if rate < 13 and size >= 7 else None
+
+
+_HEAD = 10
+_FOOTER = 0x10
+"""The flag of a tag that repeats its head at its end."""
+
+
+def tag_size(data: bytes) -> int:
+    """Return the size of the tag that begins here, in bytes; 0 where none does."""
+    if data[:3] != b"ID3" or len(data) < _HEAD or data[3] >= 10:
+        return 0
+    size = 0
+    for byte in data[6:10]:
+        size = size << 7 | byte & 0x7F
+    return size + (2 * _HEAD if data[5] & _FOOTER else _HEAD)

@@ -8,10 +8,20 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError
-from .id3 import tag_size
+from .mpegaudio import tag_size
 from .wavformat import WavFormat, describe
 
-__all__ = ["File", "Incomplete", "Memory", "Rereadable", "Samples", "Source", "Unclear", "find_samples", "is_wav"]
+__all__ = [
+    "File",
+    "Incomplete",
+    "Memory",
+    "Rereadable",
+    "Samples",
+    "Source",
+    "Unclear",
+    "find_samples",
+    "is_wav",
+]
 
 _ORDERS = {b"RIFF": "<", b"RF64": "<", b"BW64": "<", b"RIFX": ">"}
 _LARGE = (b"RF64", b"BW64")

@@ -10,10 +10,9 @@ from typing import Final
 import attrs
 
 from ..errors import ConfigurationError
-from ..reprs import safe_repr
+from ..reprs import Secret, safe_repr
 from .proxies import Proxy
 from .route import Route
-from .secret import Secret
 from .urls import host_of, split_url
 
 __all__ = [

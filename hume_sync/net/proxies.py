@@ -38,9 +38,8 @@ from urllib.parse import unquote
 import attrs
 
 from ..errors import ConfigurationError
-from ..reprs import safe_repr
+from ..reprs import Secret, safe_repr
 from .interrupts import from_handler, from_outside, handlers_own
-from .secret import Secret
 from .urls import split_url
 
 __all__ = ["Proxy", "choose_proxy", "environment_proxy", "literal"]

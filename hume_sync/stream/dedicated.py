@@ -7,9 +7,9 @@ import os
 from ..errors import ConnectionLost, MisuseError
 from ..net import clock, fork
 from ..net.call_lock import CallLock
+from ..net.condition import Latch
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
-from ..net.latch import Latch
 from ..net.pending import Pending
 from ..net.retry import RetryPolicy
 from .breaker import CircuitBreaker

@@ -7,8 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
-from ..formats.id3 import tag_size
-from ..formats.mpegaudio import find_frames, frames_at
+from ..formats.mpegaudio import find_frames, frames_at, tag_size
 from ..reprs import safe_repr
 from .media import Media
 from .tracks import Tracks, asf_tracks, avi_tracks, flv_tracks, matroska_tracks, mp4_tracks, ogg_tracks

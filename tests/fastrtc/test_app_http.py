@@ -18,7 +18,7 @@ from hume_sync.errors import HookError
 from hume_sync.fastrtc.app_http import StreamingResponse
 from hume_sync.fastrtc.events import json_or_text
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.secret import Secret
+from hume_sync.reprs import Secret
 from tests.faultproxy import Peer
 from tests.net.support import server
 

@@ -11,7 +11,7 @@ from hume_sync.fastrtc import HookError
 from hume_sync.fastrtc.app_http import AppEndpoint
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.proxies import Proxy
-from hume_sync.net.secret import Secret
+from hume_sync.reprs import Secret
 from tests.faultproxy import Peer, head
 from tests.net.support import server, tls_contexts
 

@@ -10,7 +10,7 @@ import websocket
 from hume_sync.errors import HandshakeRejected
 from hume_sync.fastrtc import FastRTCClient, Reconnected
 from hume_sync.fastrtc.app_http import AppEndpoint
-from hume_sync.net.secret import Secret
+from hume_sync.reprs import Secret
 from tests.net.support import server
 
 from .fake import FakeFastRTC

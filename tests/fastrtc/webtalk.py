@@ -10,7 +10,7 @@ from hume_sync.fastrtc.app import open_events
 from hume_sync.fastrtc.app_http import AppClient, AppEndpoint, Response
 from hume_sync.fastrtc.outputs import OpeningResponse, OutputStream
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.secret import Secret
+from hume_sync.reprs import Secret
 from tests.faultproxy import Peer, head
 from tests.net.support import Script
 

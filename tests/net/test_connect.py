@@ -14,7 +14,7 @@ from hume_sync.net.connect import open_stream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
 from hume_sync.net.proxies import Proxy
-from hume_sync.net.secret import Secret
+from hume_sync.reprs import Secret
 from tests.faultproxy import head
 
 from .support import server, tls_contexts, tunnel

@@ -6,7 +6,7 @@ import pytest
 
 from hume_sync import ConfigurationError
 from hume_sync.net.endpoint import Endpoint, check_key, private_headers
-from hume_sync.net.secret import Secret
+from hume_sync.reprs import Secret
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from websocket._handshake import CookieJar
 from hume_sync import AuthenticationError, ConnectionLost, HandshakeRejected, ProtocolError
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
-from hume_sync.net.secret import Secret
 from hume_sync.net.websocket import WebSocket
+from hume_sync.reprs import Secret
 from tests.faultproxy import Peer, head, upgrade, upgrade_answer
 
 from .support import says, server

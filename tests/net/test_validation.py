@@ -10,7 +10,8 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
-from hume_sync.net.validation import plain_number
+from hume_sync import InputError
+from hume_sync.net.validation import plain_number, to_seconds
 
 
 @pytest.mark.parametrize(

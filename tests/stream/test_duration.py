@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hume_sync import HumeStreamClient, ProsodyConfig
 from hume_sync.emulator import Emulator
-from hume_sync.stream import packets
+from hume_sync.stream import duration
 from hume_sync.stream.duration import Length, audio_duration, measure
 from tests.audiofiles import chunk, decoded_seconds, encoded, fmt, noise, riff
 from tests.emulator.support import tone, wav
@@ -178,7 +178,7 @@ def test_a_parser_that_complains_says_nothing(
 @pytest.mark.parametrize("limit", ["_MAX_PACKETS", "_MAX_READ"])
 def test_what_lies_beyond_a_limit_makes_the_length_unknown(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert audio_duration(mp3())
-    monkeypatch.setattr(packets, limit, 100)
+    monkeypatch.setattr(duration, limit, 100)
     assert audio_duration(mp3()) is None
 
 
@@ -222,16 +222,16 @@ class TooLate(Exception):
 def test_what_a_signal_handler_raises_while_packets_are_counted_comes_out(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = packets._BoundedReader.read
+    read = duration._BoundedReader.read
 
-    def interrupted(self: packets._BoundedReader, size: int) -> bytes:
+    def interrupted(self: duration._BoundedReader, size: int) -> bytes:
         os.kill(os.getpid(), signal.SIGALRM)
         return read(self, size)
 
     def handler(number: int, frame: FrameType | None) -> None:
         raise error
 
-    monkeypatch.setattr(packets._BoundedReader, "read", interrupted)
+    monkeypatch.setattr(duration._BoundedReader, "read", interrupted)
     before = signal.signal(signal.SIGALRM, handler)
     try:
         with pytest.raises(type(error)) as caught:
