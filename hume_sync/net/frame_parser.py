@@ -80,7 +80,8 @@ class FrameParser:
             data: Bytes in the order received.
 
         Returns:
-            Opcode and payload; None if more bytes are needed.
+            Opcode and payload; None if more bytes are needed. A fragment that does not end its message is an event of
+            its own, CONTINUATION without payload, so that the caller can check its deadline.
 
         Raises:
             ProtocolError: The frame violates RFC 6455, or is binary where only text is allowed.
@@ -94,21 +95,21 @@ class FrameParser:
                 if first == _WHOLE_TEXT and size == 126 and len(data) == short + 4 and short <= self._limit:
                     return TEXT, memoryview(data)[4:]  # most replies: one frame in one read
             self.unparsed = data
-        while True:
-            frame = self._parse() if self._payload is None else self._finished()
-            if frame is None:
-                return None
-            first, payload = frame
-            if first == _WHOLE_TEXT or first & _CONTROL:
-                return first & _OPCODE, payload
-            if self._message is None:
-                if first & FINAL:
-                    return first & _OPCODE, payload
-                self._message, self._opcode = bytearray(), first & _OPCODE
-            self._message += payload  # one buffer: a million fragments must not be kept apart
+        frame = self._parse() if self._payload is None else self._finished()
+        if frame is None:
+            return None
+        first, payload = frame
+        if first == _WHOLE_TEXT or first & _CONTROL:
+            return first & _OPCODE, payload
+        if self._message is None:
             if first & FINAL:
-                message, self._message = self._message, None
-                return self._opcode, message
+                return first & _OPCODE, payload
+            self._message, self._opcode = bytearray(), first & _OPCODE
+        self._message += payload  # one buffer: a million fragments must not be kept apart
+        if not first & FINAL:
+            return CONTINUATION, b""
+        message, self._message = self._message, None
+        return self._opcode, message
 
     def _append(self, data: Received) -> Received:
         """Fill the incomplete payload from ``data``; return all bytes behind it."""

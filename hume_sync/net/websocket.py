@@ -121,14 +121,14 @@ class WebSocket:
             self._raise_translated(exc, phase="receive")
 
     def _next_event(self, deadline: Deadline) -> Event:
-        """Return the next message or control frame; wait for it if necessary."""
+        """Return the next message, control frame or fragment; wait for it if necessary."""
         event = self._parser.next_event() if self._parser.unparsed else None
         while event is None:
             event = self._read_event(deadline)
         return event
 
     def _read_event(self, deadline: Deadline) -> Event | None:
-        """Read once; return the next message or control frame if it is complete then."""
+        """Read once; return the next message, control frame or fragment if it is complete then."""
         parser = self._parser
         if parser.payload_buffer:  # a large payload goes directly into its place
             size = self._stream.read_into(parser.payload_buffer, deadline)
@@ -143,7 +143,7 @@ class WebSocket:
         """Answer a ping, ignore a pong, raise `ConnectionLost` for a close frame.
 
         Args:
-            opcode: CLOSE, PING or PONG.
+            opcode: CLOSE, PING, PONG, or CONTINUATION for a fragment, which needs no answer.
             data: The payload.
             deadline: Of sending a pong; None: drop it if the socket does not take it at once.
         """

@@ -23,10 +23,11 @@ Item = tuple[int, bytes]
 
 
 def fed(parser: FrameParser, data: bytes) -> Iterator[Item]:
-    """All that is complete with these bytes."""
+    """All messages and control frames that are complete with these bytes."""
     event = parser.next_event(data)
     while event is not None:
-        yield event[0], bytes(event[1])
+        if event[0] != CONTINUATION:
+            yield event[0], bytes(event[1])
         event = parser.next_event()
 
 
