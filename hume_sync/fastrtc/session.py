@@ -134,10 +134,9 @@ class Session:
 
         From handlers that report pauses (``ReplyOnPause``), it contains nothing that came before the pause after that
         audio: neither a greeting nor the rest of an earlier reply. From other handlers, it is what comes once the
-            server
-        has received all audio. A pause in a reply that is longer than ``idle`` is taken for its end; the next call then
-        returns the rest, unless it is discarded (`discard`). Without a new question another call returns the rest of a
-        reply that was cut off by ``timeout``, or the next turn.
+        server has received all audio. A pause in a reply that is longer than ``idle`` is taken for its end; the next
+        call then returns the rest, unless it is discarded (`discard`). Without a new question another call returns the
+        rest of a reply that was cut off by ``timeout``, or the next turn.
 
         Args:
             timeout: Seconds until the end of the reply, not counting those that the caller's ``inputs`` take. Default:

@@ -1,1 +1,1 @@
-"""One WebSocket, for every protocol of this library."""
+"""Transport: sockets, TLS, proxies, HTTP/1.1, WebSocket, deadlines and retries."""

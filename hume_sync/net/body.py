@@ -105,7 +105,7 @@ class ChunkedBody:
 
 
 class GzipBody:
-    """A body compressed with gzip, which `framed` takes out of its body_reader.
+    """A body compressed with gzip; `framed` removes the chunked or length framing first.
 
     One step decodes at most 1 MiB, so a small body cannot expand without limit: while `holds_more` is
     true, `feed` is called without data to go on with what is there.

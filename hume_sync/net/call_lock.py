@@ -30,7 +30,7 @@ class CallLock:
         """The call that holds it; None: no call is under way."""
 
     def raise_if_reentrant(self) -> None:
-        """Raise `MisuseError` inside the very call that holds the lock: in a callback of it, or a signal handler."""
+        """Raise `MisuseError` in a callback or signal handler of the call that holds the lock."""
         if self._called_from_holder():
             raise MisuseError("a stream cannot be called from inside its own call (a callback, a signal handler)")
 

@@ -1,9 +1,9 @@
-"""What websocket-client sees as a socket while it upgrades: a guard before and behind its handshake.
+"""A socket stand-in for websocket-client: it adds secret headers to the request and limits the response.
 
 websocket-client writes the request and checks the accept key. Everything else about a handshake is held here,
 where it can be bounded: private headers are put in behind its back, so neither it nor its trace ever knows a
-key; the answer is read within limits; any status but 101 ends here, so no redirect is followed and no body is
-read beyond a sentence; and cookies go neither way, even if other users of websocket-client in this process set some.
+key; the answer is read within limits; any status but 101 ends here, so no redirect is followed and at most
+8 KiB of a body are read; and cookies go neither way, even if other users of websocket-client in this process set some.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _NO_KEY = "no API key was sent: set HUME_API_KEY, or pass api_key"
 
 
 class HandshakeEnded(Exception):
-    """Stands for what ended a handshake, on its way through websocket-client.
+    """Raised in place of the error that ended a handshake, which is stored (`Handshake.take_failure`).
 
-    That takes some exceptions for an order to wait, or to try again, and keeps a descriptor open for it.
+    websocket-client retries or waits after some exceptions, and keeps a descriptor open meanwhile.
     """
 
 
@@ -67,7 +67,7 @@ class Handshake:
             self._stream.send(b"\r\n".join([*lines, b"", b""]), self._deadline)
         except Exception as exc:
             self._failure = exc
-            raise HandshakeEnded("see `take_failure`") from exc
+            raise HandshakeEnded("the handshake has ended") from exc
         return len(data)
 
     def recv(self, limit: int) -> bytes:
@@ -77,7 +77,7 @@ class Handshake:
                 self.head = self._accept(read_head(self._stream, self._deadline))
             except Exception as exc:
                 self._failure = exc
-                raise HandshakeEnded("see `take_failure`") from exc
+                raise HandshakeEnded("the handshake has ended") from exc
             # Only what websocket-client checks: the rest could be cookies, or repeat the key into its trace.
             lines = ["HTTP/1.1 101 Switching Protocols"]
             lines += [f"{name}: {value}" for name, value in self.head.fields if name in _CHECKED]

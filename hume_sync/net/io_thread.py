@@ -107,8 +107,8 @@ class IOThread:
         surplus: Bytes that have come behind the upgrade's answer.
         endpoint: Whose limits and secrets count.
         beat: What keeps the connection alive; None: nothing does.
-        inbox: Bytes of messages that may wait to be received (64 more for each message). More ends the session: nothing
-            is dropped.
+        inbox: Bytes of messages that may wait to be received (128 more for each message). More ends the session:
+            nothing is dropped.
         outbox: Bytes of frames that may wait to be sent before `send` waits.
     """
 
@@ -137,13 +137,12 @@ class IOThread:
         self._wake_receiver: socket.socket | None = None
         self._wake_sender: socket.socket | None = None
         self.thread = threading.Thread(target=self._run, name="hume_sync duplex", daemon=True)
-        self._claim = (
-            threading.Lock()
-        )  # acquired once and kept: by the thread, or by the caller that prevents it from running
+        # Acquired once and kept: by the thread, or by the caller that prevents it from running.
+        self._claim = threading.Lock()
         # The thread's alone:
         self._partial_frame: memoryview | None = None  # what is left of the frame being sent
         self._unanswered: deque[object] = deque()  # the notes of the beats that were sent and not yet answered
-        self._early_answers = 0  # which came before the beat was sent
+        self._early_answers = 0  # answers received before the beat they belong to was recorded as sent
         self._pong: bytes | None = None  # to the latest ping: RFC 6455, 5.5.3 asks for no other
         self._close_sent = False  # RFC 6455, 5.5.1: nothing may follow a close frame
         self._last_activity = monotonic()  # the last sign of the server's
@@ -213,7 +212,7 @@ class IOThread:
             return True
 
         if not self._room.wait_for(put, deadline):
-            raise Timeout("no time left waiting for the server to take what was sent before", phase="send")
+            raise Timeout("timed out: the send queue is full", phase="send")
 
     def _check_open(self) -> bool:
         return self.ended is None and not self._closing and not self.stopped
@@ -232,7 +231,7 @@ class IOThread:
         return self._changed.wait_for(take, deadline)
 
     def close(self, timeout: float, last: bytes | memoryview) -> None:
-        """Send the last frame, and close_error, behind all that waits to be sent; wait for the thread to end."""
+        """Queue ``last`` and a close frame behind all queued frames, and wait for the thread to end."""
         try:
             with self._lock:
                 if not self._closing:
@@ -243,7 +242,7 @@ class IOThread:
                     self._room.notify_all()
                     self._wake()
             self._join(timeout)
-        finally:  # what a signal's handler raises leaves no time for a close_error
+        finally:  # an exception of a signal handler skips the closing handshake
             self.stop()
         self._join(_GRACE)
 
@@ -456,10 +455,8 @@ class IOThread:
                     item = item.frame
                 return memoryview(item)
             elif self._closing:
-                frame, self._close_sent = (
-                    build_control_frame(CLOSE, CloseCode.NORMAL_CLOSURE.to_bytes(2, "big")),
-                    True,
-                )
+                frame = build_control_frame(CLOSE, CloseCode.NORMAL_CLOSURE.to_bytes(2, "big"))
+                self._close_sent = True
             else:
                 return None
             self._outbox_bytes += len(frame)

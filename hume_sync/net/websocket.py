@@ -71,11 +71,11 @@ class WebSocket:
 
         Raises:
             ConfigurationError: The key may not go there unencrypted, or an unknown websocket-client is installed.
-            AuthenticationError: The server answered 401, or anything else but 101.
-            HandshakeRejected: The server answered 401, or anything else but 101.
-            ConnectError: As they say, with ``phase="connect"``.
-            ProtocolError: As they say, with ``phase="connect"``.
-            Timeout: As they say, with ``phase="connect"``.
+            AuthenticationError: The server answered with HTTP 401.
+            HandshakeRejected: The server answered with another status than 101.
+            ConnectError: No connection could be made (``phase="connect"``, as for the following).
+            ProtocolError: The answer is no valid upgrade.
+            Timeout: The deadline passed.
         """
         return cls(*upgrade(endpoint, deadline, watch), endpoint)
 

@@ -155,7 +155,7 @@ class CircuitBreaker:
         if self.policy.max_attempts == 1 and not self.fail_fast:
             return  # without retries, one caller's failure must not block the others
         with self._lock:
-            opened = self.is_healthy
+            was_closed = self.is_healthy
             self._last_error = clone_error(error)
             if self._prober is None:
                 self._prober = caller
@@ -166,7 +166,7 @@ class CircuitBreaker:
                 self._next_probe_at = now + self.policy.delay(self._failures, error)
             elif error.retry_after is not None:
                 self._next_probe_at = max(self._next_probe_at, now + error.retry_after)
-        if opened:
+        if was_closed:
             _log.warning("%s: circuit breaker open: %s", self.name, brief(error))
 
     def retry_delay(self, caller: object) -> float:
@@ -179,9 +179,9 @@ class CircuitBreaker:
         if self._failures == 0 and self._refusal is None:  # fast path: no lock
             return
         with self._lock:
-            was_open, self._refusal, self._refusals = self.is_healthy, None, 0
+            was_closed, self._refusal, self._refusals = self.is_healthy, None, 0
             self._reset()
-        if not was_open:
+        if not was_closed:
             _log.warning("%s: circuit breaker closed: the server answers", self.name)
 
     def record_fatal(self, caller: object, error: HumeClientException) -> None:

@@ -91,7 +91,7 @@ class Connection:
         Raises:
             TransportError: The connection could not be opened.
         """
-        from ..net.websocket import WebSocket  # noqa: PLC0415 - 10 ms of imports, paid by the first connection only
+        from ..net.websocket import WebSocket  # noqa: PLC0415 - preloaded by the client; 10 ms that `import hume_sync` need not take
 
         began = clock.monotonic()
         connection = cls(WebSocket.open(endpoint, deadline, watch), endpoint.route)
@@ -194,11 +194,11 @@ class Connection:
             ConnectionLost: The message may be a reply, or is one too many.
         """
         if number > _MAX_SKIPPED_IDLE or not self._is_unsolicited(message):
-            raise ConnectionLost("unsolicited message on an idle connection", phase="idle")
+            raise ConnectionLost("unexpected message on an idle connection", phase="idle")
         self._skip(message)
 
     def _suspect_others(self, exc: BaseException) -> None:
-        """Make the client ping its other connections where this one was found dead.
+        """If this connection was found dead, make the client ping its others before their next use.
 
         A new connection says nothing about the others: its server may be slow. Nor does a close frame, or an orderly
         end seen while idle: those concern one connection only.

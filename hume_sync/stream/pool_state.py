@@ -58,7 +58,7 @@ class PoolState:
         self.lock = make_lock()
         self.changed = Condition(self.lock)  # notified when the pool closes, then each time a connection becomes idle
         self.closing = False
-        self.accepts_connects = True  # False after `close` has timed out
+        self.accepts_connects = True  # False once `close` is over, or after `abort`
         self.breaker = CircuitBreaker(settings.policy, settings.name, fail_fast=settings.fail_fast)
         self.connections = PooledConnections(settings.max_size, settings.limits)
         self.abandoned: deque[Lease] = deque()  # appended to by finalisers, which may take no lock
@@ -83,7 +83,7 @@ class PoolState:
             with self.lock:
                 if self.closing:
                     raise closed_error()
-                closed = self.reclaim_abandoned() if self.abandoned else None
+                to_close = self.reclaim_abandoned() if self.abandoned else None
                 self.leases.named.expire()
                 if not self.leases.try_acquire(lease):
                     if self.settings.fail_fast and (cause := self.breaker.cause):
@@ -93,8 +93,8 @@ class PoolState:
                         self.counters["rejected"] += 1
                     else:
                         waiter = self.leases.enqueue(lease)
-            if closed:
-                self.close_connections(closed)
+            if to_close:
+                self.close_connections(to_close)
             if full is not None:
                 raise full.full()
             if waiter is not None:
@@ -115,13 +115,13 @@ class PoolState:
                 pause = _CHECK_INTERVAL
                 self._collect_garbage()
                 with self.lock:
-                    closed = self.reclaim_abandoned()
+                    to_close = self.reclaim_abandoned()
                     if waiter.ready:  # (a signal interrupted `wake`)
                         break
                     if self.closing:
                         raise closed_error()
                     crowd = LeaseReport.create(waiter.lease, self.leases)
-                self.close_connections(closed)
+                self.close_connections(to_close)
                 before, use = use, crowd.usage
                 if crowd.is_deadlock and (crowd.entered_by_with or use == before):
                     raise self._timed_out(crowd.deadlock())
@@ -186,31 +186,31 @@ class PoolState:
         while lease.lock.try_acquire():
             try:
                 with self.lock:
-                    closed = self._process_pending(lease)
+                    to_close = self._process_pending(lease)
             finally:
                 lease.lock.release()
-            if closed:
-                self.close_connections(closed)
+            if to_close:
+                self.close_connections(to_close)
             # A thread that adds work while we hold the lock cannot process it; check again before returning.
             if not (lease.releasing and lease.active) and not (lease.connection and self.closing):
                 return
 
     def _process_pending(self, lease: Lease) -> ToClose:
         """Process the pending work of a lease; return the connections to close. Requires both locks."""
-        closed = self.reclaim_abandoned() if self.abandoned else []
+        to_close = self.reclaim_abandoned() if self.abandoned else []
         lease.has_pending = False  # first, so that work added from now on is seen by the caller
         if lease.interrupted:
             lease.interrupted = False
-            closed += self.connections.reclaim(lease, lease.connection)
+            to_close += self.connections.reclaim(lease, lease.connection)
         if lease.releasing:
-            closed += self._release(lease)
+            to_close += self._release(lease)
         if self.closing:
             lease.has_pending = True
-            closed += self._detach(lease)
+            to_close += self._detach(lease)
             if not self.accepts_connects:  # `close` has returned, so close idle connections here
-                closed += [(idle, "pool") for idle in self.connections.pop_idle()]
+                to_close += [(idle, "pool") for idle in self.connections.pop_idle()]
             self.changed.notify_all()
-        return closed
+        return to_close
 
     def forget(self, key: Hashable) -> None:
         """Forget the stream of that name."""
@@ -220,8 +220,8 @@ class PoolState:
     def stats(self) -> dict[str, float]:
         """Return the statistics, as `StreamPool.stats` describes them."""
         with self.lock:
-            closed = self.reclaim_abandoned()
-        self.close_connections(closed)
+            to_close = self.reclaim_abandoned()
+        self.close_connections(to_close)
         with self.lock:
             active, named, busy = self.leases.active, self.leases.named, self.busy
             counters = {**dict.fromkeys(_COUNTERS, 0.0), **self.counters}
@@ -249,9 +249,9 @@ class PoolState:
             return []
         self.counters["requests"] += lease.stream.sent
         lease.stream.sent = 0
-        closed = self._detach(lease)
+        to_close = self._detach(lease)
         self.leases.release(lease)
-        return closed
+        return to_close
 
     def _detach(self, lease: Lease) -> ToClose:
         """Return a lease's connection to the pool; return the connections to close. Requires the lock."""
@@ -266,17 +266,17 @@ class PoolState:
 
     def reclaim_abandoned(self) -> ToClose:
         """Release the leases that finalisers have left; return the connections to close. Requires the lock."""
-        closed: ToClose = []
+        to_close: ToClose = []
         while self.abandoned:
             lease = self.abandoned.popleft()
             if lease.abandoned:  # no call can be in progress
-                closed += self._release(lease)
+                to_close += self._release(lease)
             elif lease.lock.try_acquire():  # else it is released at the end of the call
                 try:
-                    closed += self._release(lease)
+                    to_close += self._release(lease)
                 finally:
                     lease.lock.release()
-        return closed
+        return to_close
 
     # --- connections
 
@@ -327,12 +327,12 @@ class PoolState:
             with self.lock:
                 if not lease.active:  # just released by another thread or a signal handler
                     self.check_lease(lease)
-                connection, closed = self.connections.checkout(lease.stream, thread, lease, unchecked=checked)
+                connection, to_close = self.connections.checkout(lease.stream, thread, lease, unchecked=checked)
                 lease.connection = connection
             if connection is not None:
                 _log.debug("%s: reusing connection %d", self.settings.name, connection.epoch)
-            if closed:
-                self.close_connections(closed)
+            if to_close:
+                self.close_connections(to_close)
             if not self.accepts_connects:  # checked last: `abort` does not see a connection taken later
                 raise closed_error()
             if connection is None:
@@ -374,15 +374,15 @@ class PoolState:
 
         return self.settings.connect(deadline, watch)
 
-    def close_connections(self, closed: ToClose) -> None:
+    def close_connections(self, to_close: ToClose) -> None:
         """Close connections that were removed. Called without the lock."""
-        if not closed:
+        if not to_close:
             return
-        for connection, reason in closed:
+        for connection, reason in to_close:
             _log.debug("%s: closing connection %d: %s", self.settings.name, connection.epoch, reason)
             connection.close_nowait()
             self.connections.closing.pop(connection, None)
-        for _, reason in closed:
+        for _, reason in to_close:
             self.add_stats(**{f"closed_{reason}": 1})
 
     # --- the end
@@ -421,10 +421,10 @@ class PoolState:
                 lease.has_pending = True  # before `closing` becomes visible
             self.closing = True
             self.leases.fail_all(closed_error)
-            closed = self.reclaim_abandoned()
+            to_close = self.reclaim_abandoned()
             out = list(self.leases.active)
             self.changed.notify_all()
-        self.close_connections(closed)
+        self.close_connections(to_close)
         self.breaker.shut_down(closed_error())
         for lease in out:
             self.process_pending(lease)

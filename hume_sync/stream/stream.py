@@ -39,7 +39,7 @@ class Stream:
         self.connection: Connection | None = None
         """The connection used last; None if no server knows the stream."""
         self.sent = 0
-        """Requests sent since statistics were last collected, without replays."""
+        """Requests sent on the current lease; added to the statistics at its release, without replays."""
 
     @property
     def window(self) -> StreamWindow:
