@@ -20,7 +20,7 @@ import trustme
 from hume_sync import HumeStreamClient, LanguageConfig, ProsodyConfig, RetryEvent, RetryPolicy
 from hume_sync.fastrtc import FastRTCClient
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.tracebacks import clear_locals, hides_locals
+from hume_sync.net.tracebacks import clear_locals, clears_locals
 
 from .fastrtc.fake import FakeFastRTC
 from .faultproxy import Peer, head
@@ -416,7 +416,7 @@ def test_what_is_cleared_is_this_librarys_and_not_the_callers() -> None:
         raise ValueError(len(callers_own))
 
     with pytest.raises(ValueError, match="4") as caught:
-        hides_locals(callers)()
+        clears_locals(callers)()
     frames = {frame.f_code.co_name: frame.f_locals for frame, _ in traceback.walk_tb(caught.value.__traceback__)}
     assert frames["callers"]["callers_own"] == "mine"
     assert "args" not in frames["hiding"]
@@ -435,5 +435,5 @@ def test_a_generator_that_goes_on_is_left_alone() -> None:
 
     with block() as value:
         with pytest.raises(ZeroDivisionError):
-            hides_locals(lambda: 1 // 0)()
+            clears_locals(lambda: 1 // 0)()
         assert value == [1]

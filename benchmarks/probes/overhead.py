@@ -64,7 +64,7 @@ class Probe:
         deadline = Deadline(1e6)
 
         def look_first() -> Mapping[str, Any]:
-            polled.check_state()
+            polled.drain_idle_messages()
             return polled.request(models.text(text).members, deadline)
 
         def leased() -> Mapping[str, Any]:

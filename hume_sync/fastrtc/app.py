@@ -28,7 +28,7 @@ from ..net.clock import monotonic
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.pending import Watch, unwatched
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clears_locals
 from ..reprs import safe_repr
 from .app_http import AppClient, Response, StreamingResponse
 from .events import Event, SendInput, json_or_text
@@ -283,7 +283,7 @@ class AppConfig:
             raise ConfigurationError(f"the client was made without {argument}: name the application's URL")
         return url
 
-    @hides_locals
+    @clears_locals
     def post_input(self, webrtc_id: str, fields: Mapping[str, Any], deadline: Deadline, watch: Watch) -> None:
         """Post additional inputs for the handler of a connection."""
         url = self._require_url("input_hook", self.input_hook)
@@ -293,7 +293,7 @@ class AppConfig:
 
         self.finder.request("input_hook", url, post)
 
-    @hides_locals
+    @clears_locals
     def outputs(self, webrtc_id: str, connection_error: Callable[[], HumeClientException | None]) -> OutputStream:
         """Return the stream of a connection's additional outputs, which makes its request when it is first read.
 
@@ -303,7 +303,7 @@ class AppConfig:
         """
         url = self._require_url("outputs", self.outputs_url)
 
-        @hides_locals
+        @clears_locals
         def open_response(watch: Watch) -> StreamingResponse:
             def open_candidate(candidate: str) -> StreamingResponse:
                 return open_events(self.http, candidate, webrtc_id, self.timeout, watch=watch)
@@ -313,7 +313,7 @@ class AppConfig:
         opening = OpeningResponse(open_response)
         return OutputStream(opening, max_size=self.max_output_size, connection_error=connection_error)
 
-    @hides_locals
+    @clears_locals
     def latest_output(self, webrtc_id: str, deadline: Deadline, watch: Watch) -> Any:
         """Fetch one additional output of a connection."""
         url = self._require_url("latest", self.latest_url)

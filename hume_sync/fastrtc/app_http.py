@@ -33,7 +33,7 @@ from ..net.interrupts import from_outside
 from ..net.pending import Watch, unwatched
 from ..net.proxies import environment_proxy
 from ..net.sockets import SocketStream
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clears_locals
 from ..net.urls import host_of, split_url
 from ..reprs import Secret, safe_repr
 from .events import json_or_text, to_json
@@ -79,11 +79,11 @@ class AppEndpoint(Endpoint):
     @property
     def has_credentials(self) -> bool:
         """Whether there are private headers."""
-        return bool(self.private)
+        return bool(self.secret_headers)
 
     def redact(self, text: str) -> str:
         """Return ``text`` without the private values, or parts of them: servers repeat a token without its "Bearer"."""
-        values = [value for _, secret in self.private if len(value := secret.reveal()) >= _MIN_SECRET]
+        values = [value for _, secret in self.secret_headers if len(value := secret.reveal()) >= _MIN_SECRET]
         parts = [part for value in values for part in (*value.split(), *_PARTS.findall(value))]
         values += [part for part in parts if len(part) >= _MIN_SECRET_PART]
         values += self._query_secrets()
@@ -271,12 +271,12 @@ class AppClient:
             path="",
             tls=self._tls if encrypted else None,
             headers=base.headers,
-            private=base.private if same_origin else (),
+            secret_headers=base.secret_headers if same_origin else (),
             proxy=environment_proxy(scheme, host, port) if self._use_environment else base.proxy,
             allow_plaintext=base.allow_plaintext,
         )
 
-    @hides_locals
+    @clears_locals
     def _open(
         self,
         url: str,
@@ -414,14 +414,14 @@ class StreamingResponse:
         self._stream.release_after_fork(close=close)
 
 
-@hides_locals
+@clears_locals
 def _encode_request(origin: AppEndpoint, target: str, accept: str, body: bytes | None) -> bytes:
     """Return a POST of JSON, or without a body a GET. The caller's headers cannot replace those that it needs."""
     needed = {"Host": origin.authority, "Connection": "close", "Accept": accept, "Accept-Encoding": "identity"}
     if body is not None:
         needed |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
     given = {name.lower(): value for name, value in origin.headers}
-    given |= {name.lower(): secret.reveal() for name, secret in origin.private}
+    given |= {name.lower(): secret.reveal() for name, secret in origin.secret_headers}
     fields = needed | {name: value for name, value in given.items() if name.title() not in needed}
     lines = [f"{'GET' if body is None else 'POST'} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in fields.items()]

@@ -12,13 +12,13 @@ import attrs
 from .._version import __version__
 from ..errors import ConfigurationError, HookError, InputError, short_repr
 from ..net.deadline import Deadline
-from ..net.endpoint import Endpoint, default_context, private_headers
+from ..net.endpoint import Endpoint, check_headers, default_context
 from ..net.interrupts import from_outside
 from ..net.pending import Watch
 from ..net.preload import preload
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clears_locals
 from ..net.validation import to_byte_limit, to_seconds
 from ..reprs import Secret, safe_repr
 from .app import AppConfig, BuildPayload
@@ -83,7 +83,7 @@ class FastRTCClient:
         InputError: Likewise.
     """
 
-    @hides_locals
+    @clears_locals
     def __init__(
         self,
         url: str,
@@ -129,7 +129,7 @@ class FastRTCClient:
             query=self._query,
             tls=tls,
             headers=(("User-Agent", f"hume_sync/{__version__}"),),
-            private=private_headers(headers),
+            secret_headers=check_headers(headers),
             proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
             max_message_size=to_byte_limit("max_message_size", max_message_size),
@@ -154,7 +154,7 @@ class FastRTCClient:
             max_output_size=to_byte_limit("max_output_size", max_output_size),
         )
 
-    @hides_locals
+    @clears_locals
     def connect(
         self,
         transport: str = "websocket",
@@ -236,7 +236,7 @@ class FastRTCClient:
             route=telephone_route if config.is_telephone else application_route,
         )
 
-    @hides_locals
+    @clears_locals
     def _webrtc(self, config: AppConfig, fields: ConnectFields, deadline: Deadline, watch: Watch) -> Transport:
         from .transport_rtc import WebRTCTransport  # noqa: PLC0415 - an extra
 

@@ -12,7 +12,7 @@ import orjson
 
 from ..errors import InputError, short_repr
 from ..net.interrupts import from_outside
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clears_locals
 from ..reprs import Secret, safe_repr
 
 __all__ = [
@@ -246,7 +246,7 @@ class ConnectFields:
         InputError: They are not a mapping of names, use a reserved name, or are not JSON.
     """
 
-    @hides_locals
+    @clears_locals
     def __init__(self, fields: Mapping[str, Any] | None) -> None:
         if not isinstance(fields, Mapping | None):
             raise InputError(f"fields must be a mapping of names to values, or None; got {type(fields).__name__}")
@@ -259,7 +259,7 @@ class ConnectFields:
                 raise InputError(f"fields must not hold {name}: the connection sets it; accepted: {accepted}")
         self._json = Secret(to_json("fields", copied).decode())
 
-    @hides_locals
+    @clears_locals
     def merged_into(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Return the message with these fields added to its own."""
         return {**orjson.loads(self._json.reveal()), **message}

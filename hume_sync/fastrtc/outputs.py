@@ -19,7 +19,7 @@ from ..errors import HookError, HumeClientException, MisuseError, OutputTooLarge
 from ..locks import make_lock
 from ..net import fork
 from ..net.call_lock import CallLock
-from ..net.condition import TICK, Condition
+from ..net.condition import MAX_WAIT, Condition
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
 from ..net.pending import Pending, Watch
@@ -331,7 +331,7 @@ class OpeningResponse:
             return
         deadline = Deadline(_JOIN_TIMEOUT)
         while thread.is_alive() and (left := deadline.remaining()):
-            thread.join(min(left, TICK))
+            thread.join(min(left, MAX_WAIT))
 
     # In the thread:
 

@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..locks import make_lock
 from ..net.clock import monotonic
-from ..net.condition import TICK, Condition
+from ..net.condition import MAX_WAIT, Condition
 from ..net.deadline import Deadline
 from .events import AudioChunk, Event, json_or_text, to_event
 from .rtc_media import IsolatedEventLoop, MessageQueue, TrackFilter, make_track, to_stereo
@@ -247,7 +247,7 @@ class WebRTCLoop:
         self._end_soon(MisuseError("this session is closed"))
         deadline = Deadline(timeout)
         while self.thread.is_alive() and (left := deadline.remaining()):
-            self.thread.join(min(left, TICK))
+            self.thread.join(min(left, MAX_WAIT))
 
     def stop(self) -> None:
         """End the connection at once. For any thread or finalizer: it takes no lock, and does not wait."""

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 from ..errors import MisuseError
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clears_locals
 from ..net.validation import to_seconds
 from ..reprs import safe_repr
 from .app import AdditionalData, AppConfig, Inputs
@@ -59,7 +59,7 @@ class Session:
         """The id of the connection for hooks and outputs (by telephone the ``streamSid``); new after a reconnect."""
         return self._connection.transport.webrtc_id
 
-    @hides_locals
+    @clears_locals
     def send_audio(
         self, audio: Any, *, end: bool | float = False, pace: bool = False, timeout: float | None = None
     ) -> None:
@@ -88,7 +88,7 @@ class Session:
         deadline = Deadline(self._timeout(timeout))
         self._sender.send(audio, pause_seconds("end", end), deadline, extend=timeout is None, pace=pace)
 
-    @hides_locals
+    @clears_locals
     def send(self, message: Any, *, timeout: float | None = None) -> None:
         """Send a message of the application's own, over the WebSocket or WebRTC's data channel.
 
@@ -109,7 +109,7 @@ class Session:
         deadline, data = Deadline(self._timeout(timeout)), to_message(message)
         self._connection.call(lambda transport: transport.send(data, deadline), deadline)
 
-    @hides_locals
+    @clears_locals
     def ask(self, audio: Any, *, silence: float = PAUSE, timeout: float | None = None, idle: float = IDLE) -> Reply:
         """Ask a question and return the reply: ``session.ask("question.wav").save("answer.wav")``.
 
@@ -128,7 +128,7 @@ class Session:
         deadline = Deadline(limit).extended_by(self._connection.transport.queued_seconds)
         return self._reader.reply(deadline, idle, audio=True)
 
-    @hides_locals
+    @clears_locals
     def reply(self, *, timeout: float | None = None, idle: float = IDLE, audio: bool = True) -> Reply:
         """Wait for the reply to the audio sent last.
 
@@ -158,7 +158,7 @@ class Session:
             deadline = deadline.extended_by(self._connection.transport.queued_seconds)
         return self._reader.reply(deadline, to_seconds("idle", idle), audio=audio)
 
-    @hides_locals
+    @clears_locals
     def greeting(self, *, timeout: float | None = None, idle: float = IDLE) -> Reply:
         """Wait for what the handler says before any question. Replies never contain it.
 
@@ -178,7 +178,7 @@ class Session:
         self._connection.check()
         self._reader.discard()
 
-    @hides_locals
+    @clears_locals
     def receive(self, *, timeout: float | None = None) -> Event | None:
         """Return the next event, or None after ``timeout`` seconds (None: the client's).
 
@@ -206,7 +206,7 @@ class Session:
         """Yield events without a timeout, as `events` does."""
         return self.events()
 
-    @hides_locals
+    @clears_locals
     def set_input(self, /, **fields: Any) -> None:
         """Give the handler additional inputs through the application's hook.
 
@@ -219,7 +219,7 @@ class Session:
         """
         self._additional.set_input(self._connection, fields, Deadline(self._timeout(None)))
 
-    @hides_locals
+    @clears_locals
     def outputs(self) -> OutputStream:
         """Return the handler's additional outputs as a stream, which makes its request when it is first read.
 
@@ -231,7 +231,7 @@ class Session:
         """
         return self._additional.outputs(self._connection, Deadline(self._timeout(None)))
 
-    @hides_locals
+    @clears_locals
     def latest_output(self, *, timeout: float | None = None) -> Any:
         """Fetch the oldest output that was not fetched yet from the application's ``latest`` URL.
 

@@ -183,7 +183,7 @@ class WebSocketTransport:
     def _register(self, deadline: Deadline, max_pending: int, redact: Callable[[str], str]) -> None:
         try:
             self._duplex.send([self._route.start], deadline)
-            self._duplex.ping(Mark(0), deadline)
+            self._duplex.send_heartbeat(Mark(0), deadline)
         except ConnectionLost as exc:
             if from_outside(exc):
                 raise
@@ -231,7 +231,7 @@ class WebSocketTransport:
     def send_mark(self, mark: Mark, deadline: Deadline, *, before: int = 0) -> None:  # noqa: ARG002 - not in real time
         """Send a ping, at whose pong `receive` returns this mark."""
         try:
-            self._duplex.ping(mark, deadline)
+            self._duplex.send_heartbeat(mark, deadline)
         except ConnectionLost as exc:
             raise _translate_close(exc) from None
 

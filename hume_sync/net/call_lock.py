@@ -7,7 +7,7 @@ import threading
 from types import FrameType
 
 from ..errors import MisuseError
-from .condition import TICK
+from .condition import MAX_WAIT
 from .deadline import Deadline
 
 __all__ = ["CallLock"]
@@ -47,7 +47,7 @@ class CallLock:
     def acquire(self, deadline: Deadline) -> bool:
         """Wait for the lock, for the caller's frame; False when the deadline has passed."""
         if not self._lock.acquire(False):
-            while not self._lock.acquire(timeout=min(deadline.remaining(), TICK)):
+            while not self._lock.acquire(timeout=min(deadline.remaining(), MAX_WAIT)):
                 if deadline.expired():
                     return False
         self.holder = sys._getframe(1)

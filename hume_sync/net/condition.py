@@ -14,11 +14,11 @@ from typing import Final, TypeVar
 
 from .deadline import Deadline
 
-__all__ = ["TICK", "Condition", "Latch"]
+__all__ = ["MAX_WAIT", "Condition", "Latch"]
 
 _T = TypeVar("_T")
 
-TICK: Final = 0.5
+MAX_WAIT: Final = 0.5
 """Seconds of one wait at most. An exception that another thread raises here (``PyThreadState_SetAsyncExc``) does not
 interrupt a wait, so it comes out between two."""
 
@@ -52,7 +52,7 @@ class Condition:
                 waiter.acquire()
                 self._waiters.add(waiter)
             try:
-                waiter.acquire(timeout=min(left, TICK))
+                waiter.acquire(timeout=min(left, MAX_WAIT))
             finally:
                 with self._lock:
                     self._waiters.discard(waiter)

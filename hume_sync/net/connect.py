@@ -20,11 +20,11 @@ from .endpoint import Endpoint
 from .http1 import read_head
 from .interrupts import from_outside
 from .pending import Sockets, Watch, unwatched
-from .proxies import Proxy, literal
+from .proxies import Proxy, parse_ip
 from .readiness import check_green_threads
 from .sockets import SocketStream
 from .tcp import connect
-from .tracebacks import hides_locals
+from .tracebacks import clears_locals
 
 __all__ = ["Watch", "open_stream"]
 
@@ -64,7 +64,7 @@ def open_stream(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched
         raise
 
 
-@hides_locals
+@clears_locals
 def _open_tunnel(sock: socket.socket, proxy: Proxy, endpoint: Endpoint, deadline: Deadline) -> None:
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     request = f"CONNECT {host}:{endpoint.port} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n"
@@ -93,7 +93,7 @@ def _check_plaintext(sock: socket.socket, endpoint: Endpoint) -> None:
     """Refuse to send credentials in the clear, by the address really connected to, not by its name."""
     if not endpoint.has_credentials:
         return
-    address = None if endpoint.proxy else literal(sock.getpeername()[0].partition("%")[0])
+    address = None if endpoint.proxy else parse_ip(sock.getpeername()[0].partition("%")[0])
     if address is not None and address.is_loopback:
         return
     if not endpoint.allow_plaintext:

@@ -39,8 +39,8 @@ class Duplex:
     def __init__(self, owner: IOThread) -> None:
         self._pid = os.getpid()
         self._writer = FrameWriter()  # of all callers: what it remembers may be wrong by a race, and does no harm then
-        self._owner = owner
-        self._forgotten = weakref.finalize(self, _on_garbage_collected, owner, self._pid)
+        self._io_thread = owner
+        self._finalizer = weakref.finalize(self, _on_garbage_collected, owner, self._pid)
         fork.register(self)
         owner.start()
 
@@ -82,7 +82,7 @@ class Duplex:
     @property
     def ended(self) -> HumeClientException | None:
         """What has ended the connection; None while it lives. What came before may still wait to be received."""
-        return self._owner.ended if self._pid == os.getpid() else _forked()
+        return self._io_thread.ended if self._pid == os.getpid() else _forked()
 
     def send(self, parts: Sequence[bytes], deadline: Deadline, *, binary: bool = False) -> None:
         """Hand over one message, text (UTF-8) or binary, given in parts. It is on its way then, not there.
@@ -94,18 +94,18 @@ class Duplex:
             MisuseError: It was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
-        self._owner.send(self._writer.build(parts, BINARY if binary else TEXT), deadline)
+        self._io_thread.send(self._writer.build(parts, BINARY if binary else TEXT), deadline)
 
-    def ping(self, note: object, deadline: Deadline) -> None:
+    def send_heartbeat(self, note: object, deadline: Deadline) -> None:
         """Send the beat's message now: `receive` gives ``note`` in place of its answer, in order with all else.
 
         So it tells that the server has got as far as this. Raises as `send` does.
         """
         self._check_process()
-        self._owner.ping(note, deadline)
+        self._io_thread.send_heartbeat(note, deadline)
 
     def receive(self, deadline: Deadline) -> object:
-        """Return the next `Message`, or the note of an answered `ping`; None once the deadline has passed.
+        """Return the next `Message`, or the note of an answered `send_heartbeat`; None once the deadline has passed.
 
         An error is raised once all that came before it was received, and from then on at each call.
 
@@ -118,7 +118,7 @@ class Duplex:
             MisuseError: it was closed on this side, or the process was forked meanwhile.
         """
         self._check_process()
-        return self._owner.receive(deadline)
+        return self._io_thread.receive(deadline)
 
     def close(self, timeout: float, last: Sequence[bytes] = ()) -> None:
         """Send a close frame behind all queued messages, wait for the server's, and close. Idempotent.
@@ -131,18 +131,18 @@ class Duplex:
                 queue; the session counts as closed on this side, however the server answers.
         """
         if self._is_mine():
-            self._forgotten.detach()
-            self._owner.close(timeout, self._writer.build(last) if last else b"")
+            self._finalizer.detach()
+            self._io_thread.close(timeout, self._writer.build(last) if last else b"")
 
     def abort(self) -> None:
         """End the session from any thread, without a close frame; waiting calls raise `ConnectionLost`."""
         if self._is_mine():
-            self._forgotten.detach()
-            self._owner.stop()
+            self._finalizer.detach()
+            self._io_thread.stop()
 
     def release_after_fork(self, *, hooked: bool) -> None:
         """In a forked child: the session is the parent's. No lock is taken: its holder may not exist here."""
-        self._owner.release_after_fork(close=hooked)
+        self._io_thread.release_after_fork(close=hooked)
 
     def _is_mine(self) -> bool:
         """Return True in the process that opened the session; else release the descriptors."""

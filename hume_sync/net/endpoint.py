@@ -18,9 +18,9 @@ from .urls import host_of, split_url
 __all__ = [
     "API_KEY",
     "Endpoint",
+    "check_headers",
     "check_key",
     "default_context",
-    "private_headers",
 ]
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
@@ -46,7 +46,7 @@ class Endpoint:
     """None: plain ``ws``."""
     headers: tuple[tuple[str, str], ...] = ()
     """Sent on the upgrade; nothing secret."""
-    private: tuple[tuple[str, Secret], ...] = attrs.field(default=(), repr=False)
+    secret_headers: tuple[tuple[str, Secret], ...] = attrs.field(default=(), repr=False)
     """Sent on the upgrade, written by this library alone: websocket-client and its trace never see them."""
     query: Secret | None = attrs.field(default=None, repr=False)
     """Sent with the path, likewise; None: there is none."""
@@ -93,16 +93,16 @@ class Endpoint:
     @property
     def has_key(self) -> bool:
         """Whether an API key is sent."""
-        return any(name == API_KEY for name, _ in self.private)
+        return any(name == API_KEY for name, _ in self.secret_headers)
 
     @property
     def has_credentials(self) -> bool:
         """Whether a private header carries a key, a token or the like."""
-        return any(_CREDENTIAL.search(name) for name, _ in self.private)
+        return any(_CREDENTIAL.search(name) for name, _ in self.secret_headers)
 
     def redact(self, text: str) -> str:
         """``text`` without any private value in it."""
-        for _, secret in self.private:
+        for _, secret in self.secret_headers:
             text = secret.redact(text)
         return text
 
@@ -140,7 +140,7 @@ def check_key(value: object, *, name: str = "api_key") -> Secret:
     return Secret(value)
 
 
-def private_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secret], ...]:
+def check_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, Secret], ...]:
     """Check a caller's extra upgrade headers; all their values are treated as secrets.
 
     Raises:

@@ -88,8 +88,8 @@ class FrameWriter:
 
     def __init__(self) -> None:
         self._keys: list[bytes] = []  # for the frames to come
-        self._slowly = 0  # bytes masked without numpy so far
-        self._by_words: _Mask | None = None  # numpy's way, once numpy is there
+        self._masked_without_numpy = 0  # bytes masked without numpy so far
+        self._numpy_mask: _Mask | None = None  # numpy's way, once numpy is there
 
     def build(self, parts: Sequence[Part], opcode: int = TEXT) -> bytes | memoryview:
         """Return one frame that is a whole message; its payload is the concatenation of the parts.
@@ -108,7 +108,7 @@ class FrameWriter:
         start = _HEADER - len(header) - 4
         pad = -size & 7
         frame = join_parts((bytes(start), header, key, *parts, bytes(pad)), _HEADER + size + pad)
-        mask_in_place = self._by_words or self._choose_mask(size)
+        mask_in_place = self._numpy_mask or self._choose_mask(size)
         mask_in_place(frame, key)
         return memoryview(frame)[start : _HEADER + size]
 
@@ -122,16 +122,16 @@ class FrameWriter:
 
     def _choose_mask(self, size: int) -> _Mask:
         numpy = loaded_numpy()
-        if numpy is None and self._slowly >= 0:
-            self._slowly += size
-            if self._slowly > _IMPORT_NUMPY_AFTER:
+        if numpy is None and self._masked_without_numpy >= 0:
+            self._masked_without_numpy += size
+            if self._masked_without_numpy > _IMPORT_NUMPY_AFTER:
                 numpy = import_optional("numpy")  # a tenth of a second
                 if numpy is None:
-                    self._slowly = -1  # and never looked for again
+                    self._masked_without_numpy = -1  # and never looked for again
         if numpy is None:
             return _mask_by_tables
-        self._by_words = functools.partial(_mask_by_words, numpy)
-        return self._by_words
+        self._numpy_mask = functools.partial(_mask_by_words, numpy)
+        return self._numpy_mask
 
 
 def join_parts(parts: Sequence[Part], size: int) -> bytearray:

@@ -18,7 +18,7 @@ from .http1 import ResponseHead, parse_retry_after, read_head
 from .interrupts import from_outside
 from .sockets import SocketStream
 
-__all__ = ["Handshake", "HandshakeEnded"]
+__all__ = ["HandshakeEnded", "HandshakeSocket"]
 
 _CHECKED = frozenset({"upgrade", "connection", "sec-websocket-accept"})
 
@@ -39,13 +39,13 @@ _NO_KEY = "no API key was sent: set HUME_API_KEY, or pass api_key"
 
 
 class HandshakeEnded(Exception):
-    """Raised in place of the error that ended a handshake, which is stored (`Handshake.take_failure`).
+    """Raised in place of the error that ended a handshake, which is stored (`HandshakeSocket.take_failure`).
 
     websocket-client retries or waits after some exceptions, and keeps a descriptor open meanwhile.
     """
 
 
-class Handshake:
+class HandshakeSocket:
     """The socket that websocket-client sees during the handshake; it holds the deadline for it."""
 
     def __init__(self, stream: SocketStream, endpoint: Endpoint, deadline: Deadline) -> None:
@@ -62,7 +62,7 @@ class Handshake:
         if self._endpoint.query:
             target, _, version = lines[0].rpartition(b" ")
             lines[0] = b"%b?%b %b" % (target, self._endpoint.query.reveal().encode(), version)
-        lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.private]
+        lines += [f"{name}: {secret.reveal()}".encode() for name, secret in self._endpoint.secret_headers]
         try:
             self._stream.send(b"\r\n".join([*lines, b"", b""]), self._deadline)
         except Exception as exc:

@@ -27,7 +27,7 @@ from ..errors import (
 from ..locks import make_lock
 from ..reprs import safe_repr
 from .clock import monotonic
-from .condition import TICK, Condition
+from .condition import MAX_WAIT, Condition
 from .deadline import Deadline
 from .endpoint import Endpoint
 from .frame_parser import FrameParser
@@ -41,13 +41,13 @@ __all__ = ["Heartbeat", "IOThread", "Message"]
 
 _CHUNK: Final = 65536
 
-_TURNS: Final = 16
+_MAX_CALLS_PER_DIRECTION: Final = 16
 """Maximum consecutive system calls in one direction before the other, the timers and the queue are checked."""
 
-_LONGEST: Final = 3600.0
+_MAX_POLL: Final = 3600.0
 """Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
 
-_BLOCKED: Final = 5.0
+_MAX_POLL_WHEN_BLOCKED: Final = 5.0
 """Longest sleep in seconds while the server takes nothing; the system's own limit is put off each time, since
 `Heartbeat.timeout` is the limit."""
 
@@ -77,7 +77,7 @@ class Heartbeat:
     """Seconds without a sign of the server's (a byte, or that it takes more of what has waited to be sent) after which
     the connection counts as lost. Time in which this process did not run does not count."""
     is_answer: Callable[[bytes], bool] = lambda _: False
-    """Whether a text is the server's answer to one of these: it is not received, but counts (see `IOThread.ping`)."""
+    """Whether a text is the server's answer to one of these: it is not received, but counts (see `IOThread.send_heartbeat`)."""
 
 
 class Message(NamedTuple):
@@ -91,7 +91,7 @@ class Message(NamedTuple):
     """Whether it came as text; else as a binary message."""
 
 
-class _Ping(NamedTuple):
+class _QueuedHeartbeat(NamedTuple):
     """A beat in the outbox."""
 
     frame: bytes | memoryview
@@ -156,7 +156,7 @@ class IOThread:
         self._room = Condition(self._lock)  # in the outbox, or nothing more is taken
         self._inbox: deque[object] = deque()  # messages, and the notes of pings
         self._inbox_bytes = 0
-        self._outbox: deque[bytes | memoryview | _Ping] = deque()
+        self._outbox: deque[bytes | memoryview | _QueuedHeartbeat] = deque()
         self._outbox_bytes = 0  # the frame being sent included
         self._closing = False  # from here on nothing new is sent but the close frame
         self._close_by = math.inf  # monotonic
@@ -193,13 +193,13 @@ class IOThread:
         """Queue a frame; see `Duplex.send`."""
         self._enqueue(frame, len(frame), deadline)
 
-    def ping(self, note: object, deadline: Deadline) -> None:
-        """Queue a beat; see `Duplex.ping`."""
+    def send_heartbeat(self, note: object, deadline: Deadline) -> None:
+        """Queue a beat; see `Duplex.send_heartbeat`."""
         assert self._beat is not None
         frame = FrameWriter().build([self._beat.message])
-        self._enqueue(_Ping(frame, note), len(frame), deadline)
+        self._enqueue(_QueuedHeartbeat(frame, note), len(frame), deadline)
 
-    def _enqueue(self, item: bytes | memoryview | _Ping, size: int, deadline: Deadline) -> None:
+    def _enqueue(self, item: bytes | memoryview | _QueuedHeartbeat, size: int, deadline: Deadline) -> None:
         def put() -> bool | None:
             if not self._check_open():
                 raise clone_error(self.ended) if self.ended else _closed() if self._closing else _aborted()
@@ -251,7 +251,7 @@ class IOThread:
             return
         deadline = Deadline(timeout)
         while self.thread.is_alive() and (left := deadline.remaining()):
-            self.thread.join(min(left, TICK))
+            self.thread.join(min(left, MAX_WAIT))
 
     def stop(self) -> None:
         """From any thread: end at once."""
@@ -346,7 +346,12 @@ class IOThread:
                     close_code=CloseCode.ABNORMAL_CLOSURE,
                 )
             poller.modify(sock, self._read_waits_for | (self._write_waits_for if self._has_to_write() else 0))
-            until = min(next_beat, self._close_by, keepalive_end, now + (_BLOCKED if self._write_blocked else _LONGEST))
+            until = min(
+                next_beat,
+                self._close_by,
+                keepalive_end,
+                now + (_MAX_POLL_WHEN_BLOCKED if self._write_blocked else _MAX_POLL),
+            )
             if self._write_blocked:
                 allow_for_closed_window(self._sock)
             woken = poller.poll(max(0, math.ceil((until - monotonic()) * 1000)))
@@ -360,12 +365,12 @@ class IOThread:
         frame = FrameWriter().build([beat.message])
         with self._lock:
             if not self._outbox and self._check_open():  # while others wait to be sent they do as well
-                self._outbox.append(_Ping(frame, None))
+                self._outbox.append(_QueuedHeartbeat(frame, None))
                 self._outbox_bytes += len(frame)
 
     def _read(self) -> bool:
         """Read what there is, for a while; whether there may be more."""
-        for _ in range(_TURNS):
+        for _ in range(_MAX_CALLS_PER_DIRECTION):
             try:
                 data = self._sock.recv(_CHUNK)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
@@ -417,7 +422,7 @@ class IOThread:
 
     def _write(self) -> bool:
         """Send what the socket takes, for a while; whether it may take more."""
-        for _ in range(_TURNS):
+        for _ in range(_MAX_CALLS_PER_DIRECTION):
             if self._partial_frame is None:
                 self._partial_frame = self._next_frame()
                 if self._partial_frame is None:
@@ -450,7 +455,7 @@ class IOThread:
                 frame, self._pong = self._pong, None
             elif self._outbox:
                 item = self._outbox.popleft()
-                if isinstance(item, _Ping):
+                if isinstance(item, _QueuedHeartbeat):
                     self._expect(item.note)
                     item = item.frame
                 return memoryview(item)

@@ -42,7 +42,7 @@ from ..reprs import Secret, safe_repr
 from .interrupts import from_handler, from_outside, handlers_own
 from .urls import split_url
 
-__all__ = ["Proxy", "choose_proxy", "environment_proxy", "literal"]
+__all__ = ["Proxy", "choose_proxy", "environment_proxy", "parse_ip"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -129,7 +129,7 @@ def environment_proxy(scheme: str, host: str, port: int) -> Proxy | None:
     Raises:
         ConfigurationError: One that is not supported; the variable is named.
     """
-    target = _plain(host)
+    target = _normalize_host(host)
     address = _address(target)
     if _is_this_machine(target, address):
         return None
@@ -158,7 +158,7 @@ def _fits(entry: str, target: str, address: _Address | None, port: int) -> bool:
         if int(match["port"]) != port:
             return False
         entry = match["host"]
-    entry = _plain(entry.replace("[", "").replace("]", "").replace("%25", "%"))
+    entry = _normalize_host(entry.replace("[", "").replace("]", "").replace("%25", "%"))
     if address is not None and (network := _network(entry)) is not None:
         return address.version == network.version and address in network
     if "*" in entry:
@@ -170,7 +170,7 @@ def _fits(entry: str, target: str, address: _Address | None, port: int) -> bool:
     return bool(entry) and address is None and (target == entry or target.endswith(f".{entry}"))
 
 
-def _plain(host: str) -> str:
+def _normalize_host(host: str) -> str:
     """Return a host in the normal form in which hosts are compared."""
     host = host.lower().rstrip(".")
     try:
@@ -185,7 +185,7 @@ def _plain(host: str) -> str:
 
 def _address(host: str) -> _Address | None:
     """Return the IP address a host stands for, without its zone; None for a name."""
-    address = literal(host.partition("%")[0])
+    address = parse_ip(host.partition("%")[0])
     if address is None and host[:1].isdigit():  # spellings that the system takes besides: 127.1, 0x7f000001
         address = _read(socket.inet_aton, host)
     return getattr(address, "ipv4_mapped", None) or address
@@ -193,10 +193,10 @@ def _address(host: str) -> _Address | None:
 
 def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     host, _, prefix = entry.partition("/")
-    address = literal(host) if prefix else None
+    address = parse_ip(host) if prefix else None
     if address is None:
         return None
-    if (mask := literal(prefix)) is not None and mask.version == address.version:
+    if (mask := parse_ip(prefix)) is not None and mask.version == address.version:
         ones = int(mask).bit_count()
         if int(mask) >> mask.max_prefixlen - ones != (1 << ones) - 1:
             return None
@@ -208,7 +208,7 @@ def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None
     return kind((int(address), ones), strict=False)
 
 
-def literal(text: str) -> _Address | None:
+def parse_ip(text: str) -> _Address | None:
     """Read an address; None for what is none.
 
     The `ipaddress` module takes any ValueError, a signal handler's too, for an address that it cannot read. So it is

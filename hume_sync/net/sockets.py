@@ -66,7 +66,7 @@ class SocketStream:
             try:
                 return self._sock.recv(_CHUNK)
             except (BlockingIOError, TimeoutError) as exc:
-                self._tick(exc)
+                self._continue_waiting(exc)
 
     def read_into(self, view: memoryview, deadline: Deadline) -> int:
         """Read from the socket into a buffer. Call it only while nothing is buffered.
@@ -79,7 +79,7 @@ class SocketStream:
             try:
                 return self._sock.recv_into(view)
             except (BlockingIOError, TimeoutError) as exc:
-                self._tick(exc)
+                self._continue_waiting(exc)
 
     def readline(self, limit: int, deadline: Deadline) -> bytes:
         """Return one line with its end; less at the limit (in bytes) or at the end of the stream."""
@@ -108,7 +108,7 @@ class SocketStream:
             try:
                 return self._sock.send(data)
             except (BlockingIOError, TimeoutError) as exc:
-                self._tick(exc)  # nothing was sent; TLS requires the same bytes again, and gets them
+                self._continue_waiting(exc)  # nothing was sent; TLS requires the same bytes again, and gets them
 
     def is_quiet(self) -> bool:
         """Without waiting: whether there is nothing to read, not even the end of the stream. (Or not: see `poll`.)"""
@@ -146,9 +146,9 @@ class SocketStream:
                 raise
             # Else a courtesy that was not taken; the connection ends either way.
 
-    def _tick(self, exc: OSError) -> None:
+    def _continue_waiting(self, exc: OSError) -> None:
         """Go on after a wait of a second."""
-        _is_tick(exc)
+        _raise_unless_tick(exc)
         allow_for_closed_window(self._sock)
 
     def _apply_timeout(self, deadline: Deadline) -> None:
@@ -216,7 +216,7 @@ def abort_socket(sock: socket.socket) -> None:
         # Else it has ended already, or not begun.
 
 
-def _is_tick(exc: OSError) -> None:
+def _raise_unless_tick(exc: OSError) -> None:
     """Return if only the timer of one wait has expired; raise any other error.
 
     Unanswered keep-alive probes are a timeout of the system: the connection is lost.

@@ -1,7 +1,7 @@
 """Tracebacks that say where, but not with what: no key, password or media in their local variables.
 
 Error trackers and test runners show the local variables of each frame of a traceback. Each function that reveals a
-secret, or is given one or media, is therefore called through `hides_locals`: once it has failed, the frames below are
+secret, or is given one or media, is therefore called through `clears_locals`: once it has failed, the frames below are
 emptied before the caller sees the exception. Nothing is done while all goes well.
 """
 
@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-__all__ = ["clear_locals", "hides_locals"]
+__all__ = ["clear_locals", "clears_locals"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -21,7 +21,7 @@ _CLEARED = frozenset({"hume_sync", "websocket", "http", "urllib", "base64", "ssl
 """Top-level modules whose frames are emptied: this library, and what it hands secrets to. A caller's stay."""
 
 
-def hides_locals(call: Callable[_P, _R]) -> Callable[_P, _R]:
+def clears_locals(call: Callable[_P, _R]) -> Callable[_P, _R]:
     """Make a function leave no local variables behind in the traceback of what it raises, its arguments included."""
 
     @functools.wraps(call)

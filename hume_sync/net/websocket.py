@@ -33,11 +33,11 @@ from .deadline import Deadline
 from .endpoint import Endpoint
 from .frame_parser import Event, FrameParser, protocol_violation
 from .frames import CLOSE, PING, PONG, TEXT, FrameWriter, Part
-from .handshake import Handshake
+from .handshake import HandshakeSocket
 from .interrupts import from_outside, handlers_own
 from .pending import Watch, unwatched
 from .sockets import Received, SocketStream
-from .tracebacks import hides_locals
+from .tracebacks import clears_locals
 
 __all__ = [
     "WebSocket",
@@ -282,7 +282,7 @@ class WebSocket:
         self._stream.send_nowait(build_control_frame(CLOSE, code.to_bytes(2, "big")))
 
 
-@hides_locals
+@clears_locals
 def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) -> tuple[SocketStream, dict[str, str]]:
     """Dial and upgrade; raises as `WebSocket.open` does.
 
@@ -294,7 +294,7 @@ def upgrade(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched) ->
     outer = sys.exception()
     try:
         stream = open_stream(endpoint, deadline, watch)
-        guard = Handshake(stream, endpoint, deadline)
+        guard = HandshakeSocket(stream, endpoint, deadline)
         ws = websocket.WebSocket(enable_multithread=False)
         ws.connect(  # type: ignore[no-untyped-call]  # websocket-client's annotations are incomplete
             endpoint.url,

@@ -34,13 +34,13 @@ _log = logging.getLogger("hume_sync.retry")
 
 _T = TypeVar("_T")
 
-_REFUSED = 5.0
+_FIRST_REFUSAL_PAUSE = 5.0
 """Seconds for which a refusal is remembered; each further one in a row doubles them."""
 
-_FAIR = 1.0
+_MIN_ATTEMPT_TIME = 1.0
 """Least seconds that a connection attempt must have had before its timeout counts as a failure of the server."""
 
-_REFUSED_AT_MOST = 60.0
+_MAX_REFUSAL_PAUSE = 60.0
 
 
 class CircuitBreaker:
@@ -95,14 +95,14 @@ class CircuitBreaker:
         if self._failures == 0 and self._shutdown_error is None and self._refusal is None:  # fast path: no lock
             return
         arrived = self._generation
-        while (wait := self._pass(caller, arrived, deadline)) is not None:
+        while (wait := self._try_enter(caller, arrived, deadline)) is not None:
             seen, pause = wait
             self._changed.wait_for(partial(self._has_changed, seen), Deadline(pause))
 
     def _has_changed(self, seen: int) -> bool | None:
         return self._version != seen or None
 
-    def _pass(self, caller: object, arrived: int, deadline: Deadline) -> tuple[int, float] | None:
+    def _try_enter(self, caller: object, arrived: int, deadline: Deadline) -> tuple[int, float] | None:
         """Return None if the caller may connect, else the current version and the seconds to wait for a change."""
         with self._lock:
             if self._shutdown_error is not None:
@@ -124,7 +124,7 @@ class CircuitBreaker:
                 if pause <= 0:
                     return None
                 if pause >= wait:
-                    self._pass_probe_on(caller)
+                    self._release_probe(caller)
                     raise clone_error(
                         self._last_error
                     )  # the back-off exceeds the deadline: fail now with the last error
@@ -142,7 +142,7 @@ class CircuitBreaker:
         except HumeClientException as exc:
             if from_outside(exc):
                 raise
-            if isinstance(exc, Timeout) and deadline.expired() and clock.monotonic() - began < _FAIR:
+            if isinstance(exc, Timeout) and deadline.expired() and clock.monotonic() - began < _MIN_ATTEMPT_TIME:
                 self.release_probe(caller)  # so short a timeout says nothing about the server
             elif self.policy.allows(exc):
                 self.record_failure(caller, exc)
@@ -190,10 +190,10 @@ class CircuitBreaker:
         with self._lock:
             now = clock.monotonic()
             if isinstance(error, ConnectError) and (self._refusal is None or now >= self._refused_until):
-                pause = min(_REFUSED * 2.0 ** min(self._refusals, 30), _REFUSED_AT_MOST)
+                pause = min(_FIRST_REFUSAL_PAUSE * 2.0 ** min(self._refusals, 30), _MAX_REFUSAL_PAUSE)
                 self._refusals += 1
                 self._refusal, self._refused_until = clone_error(error), now + pause
-                self._answer_waiting()
+                self._wake_waiting()
             if self._prober is caller:
                 self._fatal = (self._generation, clone_error(error))
                 self._reset()
@@ -204,28 +204,28 @@ class CircuitBreaker:
         """Let the next waiting caller probe, if this caller was the prober."""
         if self._prober is caller:
             with self._lock:
-                self._pass_probe_on(caller)
+                self._release_probe(caller)
 
     def shut_down(self, error: HumeClientException) -> None:
         """Fail all waiting and later callers with this error."""
         with self._lock:
             self._shutdown_error = error
-            self._answer_waiting()
+            self._wake_waiting()
 
     def _reset(self) -> None:
         self._failures = 0
         self._prober = None
         self._generation += 1
-        self._answer_waiting()
+        self._wake_waiting()
 
-    def _answer_waiting(self) -> None:
+    def _wake_waiting(self) -> None:
         self._version += 1
         self._changed.notify_all()
 
-    def _pass_probe_on(self, caller: object) -> None:
+    def _release_probe(self, caller: object) -> None:
         if self._prober is caller:
             self._prober = None
-            self._answer_waiting()
+            self._wake_waiting()
 
 
 def _too_late() -> Timeout:

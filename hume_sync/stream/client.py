@@ -13,13 +13,13 @@ from typing import Any, ClassVar, NoReturn, Self
 from .._version import __version__
 from ..errors import ConfigurationError, InputError, short_repr
 from ..net.deadline import Deadline
-from ..net.endpoint import API_KEY, Endpoint, check_key, default_context, private_headers
+from ..net.endpoint import API_KEY, Endpoint, check_headers, check_key, default_context
 from ..net.extras import NeedsExtra
 from ..net.pending import Watch
 from ..net.preload import preload
 from ..net.proxies import choose_proxy
 from ..net.retry import RetryPolicy
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clears_locals
 from ..net.validation import to_bool, to_byte_limit, to_count, to_seconds
 from ..reprs import safe_repr
 from .configs import ModelConfigBase
@@ -36,7 +36,7 @@ __all__ = ["HumeStreamClient"]
 
 _PATH = "/v0/stream/models"
 
-_GREETING = (
+_CLIENT_HEADERS = (
     ("User-Agent", f"hume_sync/{__version__}"),
     ("X-Hume-Client-Name", "hume_sync"),
     ("X-Hume-Client-Version", __version__),
@@ -86,7 +86,7 @@ class HumeStreamClient:
     # Shared by the whole process, so that names of pools are unique. (`next` on a count is atomic.)
     _pools: ClassVar[itertools.count[int]] = itertools.count(1)
 
-    @hides_locals
+    @clears_locals
     def __init__(
         self,
         api_key: str | None = None,
@@ -108,7 +108,7 @@ class HumeStreamClient:
         url = base_url if base_url is not None else os.environ.get("HUME_BASE_URL")
         if not url:
             raise ConfigurationError(_NO_SERVER)
-        private = private_headers(headers)
+        private = check_headers(headers)
         if api_key is not None:
             private = ((API_KEY, check_key(api_key)), *private)
         elif key := os.environ.get("HUME_API_KEY"):  # an empty one counts as unset
@@ -126,8 +126,8 @@ class HumeStreamClient:
             port=port,
             path=prefix if prefix.endswith(_PATH) else prefix + _PATH,
             tls=(ssl_context or default_context()) if encrypted else None,
-            headers=tuple((name, value) for name, value in _GREETING if name.lower() not in own),
-            private=private,
+            headers=tuple((name, value) for name, value in _CLIENT_HEADERS if name.lower() not in own),
+            secret_headers=private,
             proxy=choose_proxy(proxy, "wss" if encrypted else "ws", host, port),
             allow_plaintext=allow_plaintext,
             max_message_size=to_byte_limit("max_message_size", max_message_size),

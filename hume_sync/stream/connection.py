@@ -62,7 +62,7 @@ class Connection:
         self.route = route or Route()
         """What the client has learned about the network route to the server."""
         self.is_quiet = transport.is_quiet
-        """Returns, without blocking, whether no data is waiting to be read. (If there is: `check_state`.)"""
+        """Returns, without blocking, whether no data is waiting to be read. (If there is: `drain_idle_messages`.)"""
         self.usable = True
         """Whether the connection may serve another request."""
         self.server_state = ServerState()
@@ -77,7 +77,7 @@ class Connection:
         """When it was opened, last used, last received data, and last taken for use; by `clock.boottime`."""
         self.emulated = "x-hume-emulator" in transport.headers
         """Whether the server is the local emulator, by a header of its handshake."""
-        self.proven = False
+        self.has_replied = False
         """Whether the server has answered a request; until then a failure counts against the server."""
         self.last_thread: object | None = None
         """The thread that used it last, as the pool names threads."""
@@ -103,7 +103,7 @@ class Connection:
         """Remove the key from a text of the server."""
         return self._transport.redact(text)
 
-    def check_state(self) -> None:
+    def drain_idle_messages(self) -> None:
         """Check, without blocking, that no reply or close frame is waiting. Call it before each request.
 
         Unsolicited messages, such as greetings and heartbeats, are read and skipped.
@@ -135,12 +135,12 @@ class Connection:
         return silent and check_after != math.inf
 
     def ping(self, deadline: Deadline) -> None:
-        """Verify that the server is alive by one ping and its pong. Replaces `check_state`.
+        """Verify that the server is alive by one ping and its pong. Replaces `drain_idle_messages`.
 
         At most half of the remaining time is used, which leaves the rest to a new connection.
 
         Raises:
-            ConnectionLost: As for `check_state`, or no pong came in time; the connection is discarded.
+            ConnectionLost: As for `drain_idle_messages`, or no pong came in time; the connection is discarded.
         """
         numbers = itertools.count(1)
         try:
@@ -193,7 +193,7 @@ class Connection:
         Raises:
             ConnectionLost: The message may be a reply, or is one too many.
         """
-        if number > _MAX_SKIPPED_IDLE or not self._is_unsolicited(message):
+        if number > _MAX_SKIPPED_IDLE or not self._consume_if_unsolicited(message):
             raise ConnectionLost("unexpected message on an idle connection", phase="idle")
         self._skip(message)
 
@@ -224,7 +224,7 @@ class Connection:
             if got is None and any_reply:
                 self._late_payload_id = sent  # it may have been a heartbeat: the true reply may still come
                 return content
-            if not self._is_unsolicited(message, content):
+            if not self._consume_if_unsolicited(message, content):
                 self._check_order(content)
                 return content
             skipped += 1
@@ -251,7 +251,7 @@ class Connection:
                 maybe_processed=True,
             )
 
-    def _is_unsolicited(self, message: Received, content: dict[str, Any] | None = None) -> bool:
+    def _consume_if_unsolicited(self, message: Received, content: dict[str, Any] | None = None) -> bool:
         """Return whether a message may be skipped: it answers no request, or one that was answered already."""
         if content is None:
             try:

@@ -52,7 +52,7 @@ class DedicatedProvider(ConnectionProvider):
     def acquire(self, deadline: Deadline) -> Connection:
         """Return the connection; open another one if there is none or it is not usable."""
         connection = self._connection
-        if connection is not None and connection.usable and self._is_usable(connection, deadline):
+        if connection is not None and connection.usable and self._is_alive(connection, deadline):
             return connection
         try:
             self._connection = connection = self.breaker.connect(self._open, self, deadline)
@@ -64,7 +64,7 @@ class DedicatedProvider(ConnectionProvider):
             raise _closed()
         return connection
 
-    def _is_usable(self, connection: Connection, deadline: Deadline) -> bool:
+    def _is_alive(self, connection: Connection, deadline: Deadline) -> bool:
         now = connection.checked_out_at = clock.boottime()
         if self._limits.expired(connection, now):
             connection.close_nowait()

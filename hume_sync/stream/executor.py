@@ -29,18 +29,18 @@ from .server_state import add_length
 from .stream import Stream
 from .window import WindowItem
 
-__all__ = ["CONNECT", "RequestExecutor"]
+__all__ = ["CONNECT", "RequestRunner"]
 
 _log = logging.getLogger("hume_sync.retry")
 
 CONNECT = Request((), ServerEffect())
 """A pseudo-request that only connects; its reply is empty."""
 
-_GONE_WHILE_IDLE = frozenset({None, CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY})
+_IDLE_CLOSE_CODES = frozenset({None, CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY})
 """Close codes of a connection that was idle for too long, which is not a failure of the server."""
 
 
-class RequestExecutor:
+class RequestRunner:
     """Executes the requests of one stream, one at a time."""
 
     __slots__ = ("_stale", "provider", "stream")
@@ -79,12 +79,12 @@ class RequestExecutor:
         stream, provider = self.stream, self.provider
         stream.connection = connection = provider.acquire(deadline)
         try:
-            if not connection.proven:
+            if not connection.has_replied:
                 return self._attempt_on_new(connection, request, deadline)
             try:
                 return _perform(stream, request, connection, provider, deadline)
             except BaseException as exc:
-                self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _GONE_WHILE_IDLE
+                self._stale = isinstance(exc, ConnectionLost) and exc.close_code in _IDLE_CLOSE_CODES
                 if not isinstance(exc, HumeClientException) or from_outside(exc):
                     connection.discard()  # Ctrl-C: the server's state is no longer known
                 raise
@@ -159,7 +159,7 @@ def _perform(
     if effect.identifies:
         connection.server_state.faces_token = stream.token
     if reset:
-        connection.server_state.forget_window()  # the server resets even if it then refuses the payload
+        connection.server_state.mark_window_unknown()  # the server resets even if it then refuses the payload
     members = request.with_reset() if reset and not effect.reset else request.members
     try:
         reply = _send_request(stream, members, connection, deadline, any_reply=request.any_reply)
@@ -187,12 +187,12 @@ def _send_request(
         reply.emulated = True
     if reply.get("error") is not None:
         error = _request_error(reply, connection)
-        connection.proven = True
+        connection.has_replied = True
         try:
             raise error
         finally:
-            del error  # as in `RequestExecutor._retry`
-    connection.proven = True
+            del error  # as in `RequestRunner._retry`
+    connection.has_replied = True
     return reply
 
 
@@ -207,7 +207,7 @@ def _restore_window(
     plan = stream.window.replay_plan(connection.server_state.position(stream.token))
     reset = plan.reset and connection.server_state.has_audio
     if not plan.complete:
-        _notify_of_loss(stream, provider, "it is no longer kept")
+        _log_context_lost(stream, provider, "it is no longer kept")
         stream.window.mark_lost()
         return "cold", reset
     if plan.replay:
@@ -215,7 +215,7 @@ def _restore_window(
     for item in plan.replay:
         _check_deadline(deadline)
         if not _replay_item(stream, item, connection, provider, deadline, reset=reset):
-            _notify_of_loss(stream, provider, "the server refused a payload of it")
+            _log_context_lost(stream, provider, "the server refused a payload of it")
             stream.window.mark_lost()  # never a partial window
             return "cold", True
         reset = False
@@ -224,7 +224,7 @@ def _restore_window(
     return "rebuilt" if plan.replay else "warm", reset
 
 
-def _notify_of_loss(stream: Stream, provider: ConnectionProvider, why: str) -> None:
+def _log_context_lost(stream: Stream, provider: ConnectionProvider, why: str) -> None:
     level = logging.WARNING if stream.preserves else logging.DEBUG
     _log.log(level, "%s: a stream has gone cold, its window cannot be replayed: %s", provider.name, why)
 
@@ -246,14 +246,14 @@ def _replay_item(
 ) -> bool:
     """Send one payload of the window again and discard its reply; return False for an error reply."""
     state = connection.server_state
-    state.forget_window()
+    state.mark_window_unknown()
     state.has_audio = True
     members = (*RESET_STREAM.members, b",", *item.members) if reset else item.members
     provider.add_stats(replays=1, replayed_bytes=item.size)
     try:
         reply = connection.request(members, deadline)
         if reply.get("error") is None:
-            connection.check_state()  # a second reply to one item must not become the reply to the next
+            connection.drain_idle_messages()  # a second reply to one item must not become the reply to the next
     except TransportError as exc:
         if not from_outside(exc):
             exc.phase, exc.maybe_processed = "replay", False  # the request itself has not been sent
@@ -262,8 +262,8 @@ def _replay_item(
         if is_server_error(reply.get("code")):
             state.audio_clock = None  # the server may have counted the payload
         return False
-    connection.proven = True
-    state.accept_audio(stream.token, item.number, item.length)
+    connection.has_replied = True
+    state.record_audio(stream.token, item.number, item.length)
     return True
 
 
@@ -278,7 +278,7 @@ def _record_accepted(
         reply.shift_times(stream.audio_clock - state.audio_clock)
     stream.window.append(members, length)
     stream.audio_clock = add_length(stream.audio_clock, length)
-    state.accept_audio(stream.token, stream.window.position, length)
+    state.record_audio(stream.token, stream.window.position, length)
 
 
 def _request_error(reply: StreamResponse, connection: Connection) -> RequestError:

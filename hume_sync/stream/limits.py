@@ -51,7 +51,7 @@ class Limits:
         if connection.needs_ping(connection.checked_out_at, self.check_after):
             connection.ping(deadline)
         else:
-            connection.check_state()
+            connection.drain_idle_messages()
 
     def expires_at(self, connection: Connection) -> float:
         """Return the time at which an idle connection expires."""

@@ -50,7 +50,7 @@ class StreamPool:
             int, PoolState
         ] = {}  # by process id, so that a child never uses a lock or connection of its parent
 
-    def socket(self, *, stream: Hashable | None = None, timeout: float | None = None) -> PooledSocket:
+    def socket(self, *, stream: Hashable | None = None, timeout: float | None = None) -> LeaseContext:
         """Return a context manager that leases a socket for its ``with`` block.
 
         The block is entered as soon as there is a free slot, and the stream is not in use.
@@ -68,12 +68,12 @@ class StreamPool:
             InputError: ``timeout`` is invalid, or the key is not hashable.
         """
         if stream is not None:
-            _check_key(stream)
-        return PooledSocket(self, stream, self._settings.timeout if timeout is None else to_seconds("timeout", timeout))
+            _check_stream_name(stream)
+        return LeaseContext(self, stream, self._settings.timeout if timeout is None else to_seconds("timeout", timeout))
 
     def forget(self, key: Hashable) -> None:
         """Forget the stream of that name; its next user begins a new one. Unknown keys are ignored."""
-        _check_key(key)
+        _check_stream_name(key)
         self._state().forget(key)
 
     def stats(self) -> dict[str, float]:
@@ -151,7 +151,7 @@ class StreamPool:
         return state
 
 
-class PooledSocket:
+class LeaseContext:
     """The context manager of a lease: entering acquires it, leaving releases it."""
 
     __slots__ = ("_key", "_pool", "_socket", "_timeout")
@@ -252,7 +252,7 @@ class PooledProvider(ConnectionProvider):
             self._state.release(self._lease)
 
 
-def _check_key(key: object) -> None:
+def _check_stream_name(key: object) -> None:
     try:
         hash(key)
     except TypeError:

@@ -346,17 +346,17 @@ class PoolState:
         connection: Connection | None = None
         try:
             connection = self.breaker.connect(functools.partial(self._connect, lease), caller, deadline)
-            self._connected(lease, thread, connection)
+            self._connect_finished(lease, thread, connection)
         except BaseException:
             if lease.pending is not None:
                 lease.pending.release()
             if connection is not None:
                 connection.discard()
-            self._connected(lease, thread, None)
+            self._connect_finished(lease, thread, None)
             raise
         return connection
 
-    def _connected(self, lease: Lease, thread: PoolThread, connection: Connection | None) -> None:
+    def _connect_finished(self, lease: Lease, thread: PoolThread, connection: Connection | None) -> None:
         """Record the end of an attempt to open a connection; None if it failed."""
         with self.lock:
             self.connections.add(connection, thread, lease)

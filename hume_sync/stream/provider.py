@@ -72,7 +72,7 @@ class ConnectionProvider(ABC):
         """Report how an attempt ended on a connection that had never been answered before it."""
         if error is not None and self.policy.allows(error) and not isinstance(error, RequestError):
             self.breaker.record_failure(self, error)
-        if connection.proven:  # any reply, an error too, shows that the server is there
+        if connection.has_replied:  # any reply, an error too, shows that the server is there
             self.breaker.record_success()
         if error is None:
             self.breaker.release_probe(self)

@@ -40,11 +40,11 @@ class ServerState:
         self._position = position
         self._window_token = token
 
-    def forget_window(self) -> None:
+    def mark_window_unknown(self) -> None:
         """Record that the content of the window is no longer known."""
         self._window_token = None
 
-    def accept_audio(self, token: object, position: int, length: Length | None) -> None:
+    def record_audio(self, token: object, position: int, length: Length | None) -> None:
         """Record that the server has accepted a payload of audio."""
         self.audio_clock = add_length(self.audio_clock, length)
         self.has_audio = True

@@ -9,11 +9,11 @@ from typing import Any, NoReturn, Self
 from ..errors import HumeClientException, Timeout
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
-from ..net.tracebacks import hides_locals
+from ..net.tracebacks import clears_locals
 from ..net.validation import to_seconds
 from ..reprs import safe_repr
 from .configs import ModelConfigBase, model_name
-from .executor import CONNECT, RequestExecutor
+from .executor import CONNECT, RequestRunner
 from .media import name_of, read_file, read_media
 from .provider import ConnectionProvider
 from .requests import GET_JOB_DETAILS, RESET_STREAM, Request, RequestBuilder
@@ -70,12 +70,12 @@ class StreamSocket:
     ) -> None:
         self._provider = provider
         self._models = models
-        self._executor = RequestExecutor(stream, provider)
+        self._executor = RequestRunner(stream, provider)
         self._timeout = timeout
         self._close_timeout = close_timeout
         self._closed = False
 
-    @hides_locals
+    @clears_locals
     def send_file(
         self, filepath: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -99,7 +99,7 @@ class StreamSocket:
         request = models.media(read_file(filepath, models.max_payload_size), name_of(filepath))
         return self._request(request.beginning_stream(reset), deadline)
 
-    @hides_locals
+    @clears_locals
     def send_media(
         self, data: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -108,7 +108,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._request(models.media(read_media(data, models.max_payload_size)).beginning_stream(reset), deadline)
 
-    @hides_locals
+    @clears_locals
     def send_bytes(
         self, bytes_data: bytes, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -117,7 +117,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._request(models.base64_media(bytes_data).beginning_stream(reset), deadline)
 
-    @hides_locals
+    @clears_locals
     def send_text(
         self, text: str, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -126,7 +126,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._request(models.text(text).beginning_stream(reset), deadline)
 
-    @hides_locals
+    @clears_locals
     def send_facemesh(
         self, landmarks: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
@@ -143,7 +143,7 @@ class StreamSocket:
         deadline = self._deadline(timeout)
         return self._request(models.facemesh(landmarks).beginning_stream(reset), deadline)
 
-    @hides_locals
+    @clears_locals
     def reset_stream(self, *, timeout: float | None = None) -> StreamResponse:
         """Empty the server's sliding window, so that no context is carried from one source to the next.
 
@@ -152,7 +152,7 @@ class StreamSocket:
         """
         return self._request(RESET_STREAM, self._deadline(timeout))
 
-    @hides_locals
+    @clears_locals
     def get_job_details(self, *, timeout: float | None = None) -> StreamResponse:
         """Ask for the server's id of this connection: ``reply["job_details"]["job_id"]``."""
         return self._request(GET_JOB_DETAILS, self._deadline(timeout))
@@ -176,7 +176,7 @@ class StreamSocket:
         self._closed = True
         self._provider.close(self._close_timeout)
 
-    @hides_locals
+    @clears_locals
     def __enter__(self) -> Self:
         """Connect now rather than at the first call."""
         deadline = self._deadline(None)

@@ -152,7 +152,7 @@ def test_no_error_shows_a_header_that_the_server_calls_a_type_of_content() -> No
 )
 def test_private_values_and_their_telling_parts_are_taken_out(values: list[str], text: str, shown: str) -> None:
     private = tuple((f"X-{number}", Secret(value)) for number, value in enumerate(values))
-    assert AppEndpoint(host="x", port=80, path="", private=private).redact(text) == shown
+    assert AppEndpoint(host="x", port=80, path="", secret_headers=private).redact(text) == shown
 
 
 def test_a_malformed_head_that_repeats_a_header_shows_in_no_log(caplog: pytest.LogCaptureFixture) -> None:

@@ -97,7 +97,7 @@ def note(rtc: RTCFake, message: str | bytes) -> None:
 def test_who_waits_to_send_goes_on_as_soon_as_there_is_room(
     rtc: RTCFake, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hume_sync.net.condition.TICK", 60.0)  # else it would look by itself, now and then
+    monkeypatch.setattr("hume_sync.net.condition.MAX_WAIT", 60.0)  # else it would look by itself, now and then
     monkeypatch.setattr(RTCFake, "_answer_message", lambda rtc, _, message: note(rtc, message))  # and at each answer
     session = begin()
     waited = [took(lambda: session.send(bytes(50_000), timeout=20)) for _ in range(60)]

@@ -113,7 +113,7 @@ def _maker(contexts: Contexts | None) -> Session:
                 yield duplex
             finally:
                 duplex.abort()
-                gone(duplex._owner)
+                gone(duplex._io_thread)
 
     return opened
 
@@ -160,16 +160,16 @@ def silent(peer: Peer) -> None:
 
 def fill(duplex: Duplex, size: int = 200_000) -> int:
     """Send until there is no room, nor any comes; the number of messages that are on their way."""
-    duplex._owner._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**17)  # the system's are not to grow
+    duplex._io_thread._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**17)  # the system's are not to grow
     count, there = 0, -1
     while True:
         try:
             duplex.send([b"%06d" % count, bytes(size)], Deadline(0.03))
             count += 1
         except HumeTimeout:
-            if there == duplex._owner._outbox_bytes:
+            if there == duplex._io_thread._outbox_bytes:
                 return count
-            there = duplex._owner._outbox_bytes
+            there = duplex._io_thread._outbox_bytes
 
 
 def message_of(duplex: Duplex, *, binary: bool = False) -> bytes | None:
@@ -199,7 +199,7 @@ def end_of(duplex: Duplex, *, binary: bool = False) -> tuple[list[bytes], HumeCl
 
 def waiting(threads: ThreadPoolExecutor, duplex: Duplex, call: Callable[[], object]) -> Any:
     """Run a call on another thread, and return once it waits."""
-    conditions: list[Any] = [duplex._owner._changed, duplex._owner._room]
+    conditions: list[Any] = [duplex._io_thread._changed, duplex._io_thread._room]
     before = sum(len(condition._waiters) for condition in conditions)
     future = threads.submit(call)
     end = time.monotonic() + SOON
@@ -348,7 +348,7 @@ def test_sends_wait_for_a_server_that_does_not_read_and_nothing_of_a_refused_one
 
     with session(script) as duplex:
         count = fill(duplex)
-        assert duplex._owner._outbox_bytes < 2**20 + 2 * 200_020  # bounded, but for one message
+        assert duplex._io_thread._outbox_bytes < 2**20 + 2 * 200_020  # bounded, but for one message
         start = time.monotonic()
         with pytest.raises(HumeTimeout) as caught:
             duplex.send([b"refused"], Deadline(0))
@@ -367,7 +367,7 @@ def test_a_server_that_echoes_and_reads_slowly_cannot_dead_lock_a_caller_who_onl
     with session(echo) as duplex:
         for number in range(count):
             duplex.send([b"%06d" % number, bytes(size)], Deadline(SOON))
-            most = max(most, duplex._owner._outbox_bytes)
+            most = max(most, duplex._io_thread._outbox_bytes)
         for number in range(count):
             message = message_of(duplex)
             assert message is not None
@@ -387,7 +387,7 @@ def test_more_than_the_inbox_holds_ends_the_session_with_all_that_came_before(
         received.extend(all_said(peer))
 
     with session(script, inbox=200_000) as duplex:
-        duplex._owner.thread.join(SOON)  # receiving would make room
+        duplex._io_thread.thread.join(SOON)  # receiving would make room
         messages, error = end_of(duplex, binary=opcode == BINARY)
         assert isinstance(error, InboxOverflow)
         assert "200000 bytes" in str(error)
@@ -412,7 +412,7 @@ def test_a_binary_message_is_never_the_answer_to_a_beat(plain: Session) -> None:
 
     beat = Heartbeat(b"beat", interval=SOON, timeout=SOON, is_answer=lambda message: message == b"beat")
     with plain(script, beat=beat) as duplex:
-        duplex.ping("note", Deadline(SOON))
+        duplex.send_heartbeat("note", Deadline(SOON))
         assert message_of(duplex, binary=True) == b"beat"
         assert duplex.receive(Deadline(SOON)) == "note"
 
@@ -428,10 +428,10 @@ def test_a_message_has_the_time_at_which_the_last_of_it_came_however_late_it_is_
 
     before = monotonic()
     with plain(script) as duplex:
-        assert duplex._owner._changed.wait_for(lambda: len(duplex._owner._inbox) == 2 or None, Deadline(SOON))
+        assert duplex._io_thread._changed.wait_for(lambda: len(duplex._io_thread._inbox) == 2 or None, Deadline(SOON))
         between = monotonic()
         go.set()
-        assert duplex._owner._changed.wait_for(lambda: len(duplex._owner._inbox) == 3 or None, Deadline(SOON))
+        assert duplex._io_thread._changed.wait_for(lambda: len(duplex._io_thread._inbox) == 3 or None, Deadline(SOON))
         behind = monotonic()
         one, two, three = (duplex.receive(Deadline(SOON)) for _ in range(3))
     assert isinstance(one, Message)
@@ -446,7 +446,7 @@ def test_what_is_received_makes_room_in_the_inbox(plain: Session) -> None:
         for number in range(20):
             duplex.send([b"%d" % number * 1000], Deadline(SOON))
             assert message_of(duplex) == b"%d" % number * 1000
-        assert duplex._owner._inbox_bytes == 0
+        assert duplex._io_thread._inbox_bytes == 0
 
 
 @pytest.mark.parametrize("end", [lambda peer: None, Peer.reset], ids=["eof", "reset"])
@@ -542,7 +542,7 @@ def test_close_sends_the_close_frame_after_all_that_waits_and_nothing_after_it(s
         start = time.monotonic()
         duplex.close(SOON)
         assert time.monotonic() - start < SOON
-        gone(duplex._owner)
+        gone(duplex._io_thread)
         assert duplex.ended
         duplex.close(SOON)
         duplex.abort()
@@ -563,7 +563,7 @@ def test_close_ends_in_time_even_if_the_server_does_not_cooperate(session: Sessi
         start = time.monotonic()
         duplex.close(0.1)
         assert 0.09 < time.monotonic() - start < 2
-        gone(duplex._owner)
+        gone(duplex._io_thread)
         assert isinstance(end_of(duplex)[1], MisuseError)
 
 
@@ -604,7 +604,7 @@ def test_any_number_of_threads_may_close(session: Session) -> None:
     with session(echo) as duplex, ThreadPoolExecutor(8) as threads:
         for _ in threads.map(lambda _: duplex.close(SOON), range(8)):
             pass
-        gone(duplex._owner)
+        gone(duplex._io_thread)
 
 
 @pytest.mark.parametrize(
@@ -653,7 +653,7 @@ def test_a_forgotten_session_lets_everything_go_and_warns_unless_it_had_ended(en
     ours, theirs = socket.socketpair()
     with theirs:
         duplex = Duplex(idle_owner(ours))
-        owner = duplex._owner
+        owner = duplex._io_thread
         if ended:
             theirs.close()
             owner.thread.join(SOON)
@@ -679,7 +679,7 @@ def test_a_session_takes_no_descriptor_with_it_and_leaves_no_garbage(session: Se
                     duplex.close(SOON)
                 else:
                     end_of(duplex)
-                owner = weakref.ref(duplex._owner)
+                owner = weakref.ref(duplex._io_thread)
                 duplex.abort()
             del duplex
             assert owner() is None  # by its references alone: an inbox may be large
@@ -712,11 +712,11 @@ def test_an_unexpected_failure_leaves_no_caller_waiting(plain: Session, monkeypa
         raise MemoryError
 
     with plain(lambda peer: (said(peer), peer.send_frame(b"x"), peer.wait_gone())) as duplex:
-        monkeypatch.setattr(duplex._owner._parser, "feed", fail)
+        monkeypatch.setattr(duplex._io_thread._parser, "feed", fail)
         duplex.send([b"go"], Deadline(SOON))
         messages, error = end_of(duplex)
         assert (messages, str(error)) == ([], "the session failed")
-        duplex._owner.thread.join(SOON)
+        duplex._io_thread.thread.join(SOON)
     assert seen == [MemoryError]
 
 
@@ -772,9 +772,9 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
             assert duplex.ended
             duplex.close(5)
             duplex.abort()
-            assert duplex._owner._sock.fileno() == -1
+            assert duplex._io_thread._sock.fileno() == -1
 
-        with duplex._owner._lock:  # that no thread releases in the child
+        with duplex._io_thread._lock:  # that no thread releases in the child
             in_child(child)
         duplex.send([b"after"], Deadline(SOON))
         assert message_of(duplex) == b"after"
@@ -784,7 +784,7 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
 def test_a_child_that_forgets_the_session_does_so_in_silence(plain: Session) -> None:
     with plain(echo) as duplex:
         fork._REGISTERED.discard(duplex)
-        forgotten = duplex._forgotten
+        forgotten = duplex._finalizer
         in_child(forgotten)
         duplex.send([b"after"], Deadline(SOON))
         assert message_of(duplex) == b"after"
@@ -887,7 +887,7 @@ def test_a_server_that_takes_nothing_for_longer_than_the_system_waits_is_alive(
             seen.append(said(peer))
 
     with plain(script, beat=Heartbeat(b"beat", interval=0.2, timeout=SOON)) as duplex:
-        duplex._owner._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)
+        duplex._io_thread._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)
         count = fill(duplex)
         assert duplex.receive(Deadline(5.0)) is None
         read.set()
@@ -992,7 +992,7 @@ def test_reading_and_writing_wait_for_what_tls_asks_for_and_never_under_the_lock
     odd: Any = Odd(ours)
     with theirs:
         duplex = Duplex(idle_owner(odd))
-        odd.owner = duplex._owner
+        odd.owner = duplex._io_thread
         peer = Peer(theirs, threading.Event())
         peer.send_frame(b"hello")
         assert message_of(duplex) == b"hello"
@@ -1004,7 +1004,7 @@ def test_reading_and_writing_wait_for_what_tls_asks_for_and_never_under_the_lock
         assert polls.count < 20
         assert odd.held == 0
         duplex.abort()
-        gone(duplex._owner)
+        gone(duplex._io_thread)
         peer.close()
 
 
@@ -1013,6 +1013,6 @@ def test_a_signal_s_handler_may_close_the_session_its_own_thread_is_using(monkey
     ours, theirs = socket.socketpair()
     with theirs:
         duplex = Duplex(idle_owner(ours))
-        with duplex._owner._lock:  # where it was interrupted
+        with duplex._io_thread._lock:  # where it was interrupted
             duplex.close(0.05)
-        gone(duplex._owner)
+        gone(duplex._io_thread)

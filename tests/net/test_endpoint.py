@@ -5,7 +5,7 @@ import re
 import pytest
 
 from hume_sync import ConfigurationError
-from hume_sync.net.endpoint import Endpoint, check_key, private_headers
+from hume_sync.net.endpoint import Endpoint, check_headers, check_key
 from hume_sync.reprs import Secret
 
 
@@ -85,19 +85,19 @@ def test_a_key_that_cannot_go_into_a_header_is_refused_without_repeating_it(key:
 )
 def test_headers_that_would_change_the_handshake_are_refused(headers: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="headers"):
-        private_headers(headers)
+        check_headers(headers)
 
 
 def test_extra_headers_are_kept_secret() -> None:
-    ((name, value),) = private_headers({"Authorization": "Bearer hush"})
+    ((name, value),) = check_headers({"Authorization": "Bearer hush"})
     assert name == "Authorization"
     assert value.reveal() == "Bearer hush"
-    assert "hush" not in repr(Endpoint("h", 80, "/", private=((name, value),)))
+    assert "hush" not in repr(Endpoint("h", 80, "/", secret_headers=((name, value),)))
 
 
 def test_only_headers_that_look_like_credentials_count_as_such() -> None:
-    assert Endpoint("h", 80, "/", private=(("X-Hume-Api-Key", Secret("k")),)).has_credentials
-    assert not Endpoint("h", 80, "/", private=(("X-Request-Id", Secret("k")),)).has_credentials
+    assert Endpoint("h", 80, "/", secret_headers=(("X-Hume-Api-Key", Secret("k")),)).has_credentials
+    assert not Endpoint("h", 80, "/", secret_headers=(("X-Request-Id", Secret("k")),)).has_credentials
 
 
 @pytest.mark.parametrize(

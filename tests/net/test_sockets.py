@@ -135,10 +135,10 @@ def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
     wire, peer = timed
     monkeypatch.setattr(module, "_MAX_WAIT", 0.01)
     ticks = threading.Semaphore(0)
-    is_tick = module._is_tick
+    raise_unless_tick = module._raise_unless_tick
 
     def counted(exc: OSError) -> None:
-        is_tick(exc)
+        raise_unless_tick(exc)
         ticks.release()
 
     def answer() -> None:
@@ -146,7 +146,7 @@ def test_a_wait_longer_than_the_timer_goes_on_until_there_is_something(
             assert ticks.acquire(timeout=5)
         peer.sendall(b"at last")
 
-    monkeypatch.setattr(module, "_is_tick", counted)
+    monkeypatch.setattr(module, "_raise_unless_tick", counted)
     thread = threading.Thread(target=answer)
     thread.start()
     assert wire.read(SOON) == b"at last"
@@ -160,10 +160,10 @@ def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
     monkeypatch.setattr(module, "_MAX_WAIT", 0.01)
     message = random.Random(1).randbytes(3_000_000)
     ticked = threading.Event()
-    is_tick = module._is_tick
+    raise_unless_tick = module._raise_unless_tick
 
     def counted(exc: OSError) -> None:
-        is_tick(exc)
+        raise_unless_tick(exc)
         ticked.set()
 
     def receive() -> None:
@@ -171,7 +171,7 @@ def test_a_send_longer_than_the_timer_loses_and_repeats_nothing(
         while len(got) < len(message):
             got.extend(peer.recv(100_000))
 
-    monkeypatch.setattr(module, "_is_tick", counted)
+    monkeypatch.setattr(module, "_raise_unless_tick", counted)
     got = bytearray()
     thread = threading.Thread(target=receive)
     thread.start()

@@ -73,7 +73,7 @@ class Struck:
 def endpoint_of(url: str) -> Endpoint:
     encrypted, host, port, prefix = Endpoint.split(url)
     assert not encrypted
-    return Endpoint(host, port, prefix + "/v0/stream/models", private=((API_KEY, check_key("k")),))
+    return Endpoint(host, port, prefix + "/v0/stream/models", secret_headers=((API_KEY, check_key("k")),))
 
 
 def plaintext() -> None:

@@ -56,7 +56,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch, variable: st
         with pytest.raises(ConfigurationError, match="no server given"):
             HumeStreamClient()
     else:
-        assert not HumeStreamClient(base_url=URL)._endpoint.private
+        assert not HumeStreamClient(base_url=URL)._endpoint.secret_headers
 
 
 @pytest.mark.parametrize("key", ["  ", "hush\n", " hush", "hush hush", "hush-ключ"])
@@ -158,7 +158,7 @@ def test_every_argument_of_the_constructor_lands_where_it_is_used() -> None:
     assert list(inspect.signature(HumeStreamClient).parameters) == list(given)
     client = HumeStreamClient(**given)  # type: ignore[arg-type]
     endpoint = client._endpoint
-    assert [(name, value.reveal()) for name, value in endpoint.private] == [
+    assert [(name, value.reveal()) for name, value in endpoint.secret_headers] == [
         ("X-Hume-Api-Key", "the-key"),
         ("X-Team", "nine"),
     ]

@@ -141,7 +141,7 @@ def test_a_server_that_left_while_idle_is_noticed_by_a_look_before_anything_is_s
     with server(upgraded(lambda peer: None)) as port:
         connection = opened(port)
     with pytest.raises(ConnectionLost) as caught:
-        connection.check_state()
+        connection.drain_idle_messages()
     assert not connection.usable
     assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
 
@@ -252,7 +252,7 @@ def test_so_does_one_that_the_network_ended_while_it_was_idle(
         connection = opened(port)
         connection.checked_out_at = connection.created_at + 100.0
     with pytest.raises(ConnectionLost) as caught:
-        connection.ping(Deadline(5)) if by == "check" else connection.check_state()
+        connection.ping(Deadline(5)) if by == "check" else connection.drain_idle_messages()
     assert caught.value.phase == "idle"
     assert (connection.route.suspect_before > 0) is suspect
 
@@ -364,7 +364,7 @@ def test_the_true_reply_behind_a_heartbeat_that_was_taken_for_it_is_skipped() ->
         assert "data" in connection.request(DATA, Deadline(5))["asked"]  # the true reply came in between
         assert connection.request(RESET, Deadline(5), any_reply=True) == BEAT
         wait_for_message(connection)
-        connection.check_state()  # or while the connection was idle
+        connection.drain_idle_messages()  # or while the connection was idle
         assert "data" in connection.request(DATA, Deadline(5))["asked"]
         assert connection.usable
         connection.discard()
@@ -375,7 +375,7 @@ def test_a_greeting_on_an_idle_connection_is_skipped(greeting: bytes) -> None:
     with server(answers(echo, greeting=greeting)) as port:
         connection = opened(port)
         wait_for_message(connection)
-        connection.check_state()
+        connection.drain_idle_messages()
         assert connection.is_quiet()
         assert connection.skipped in (1, 32)
         assert connection.request(RESET, Deadline(5), any_reply=True)["asked"]["reset_stream"] is True
@@ -394,7 +394,7 @@ def test_any_other_message_ends_an_idle_connection(unasked: bytes) -> None:
         connection = opened(port)
         wait_for_message(connection)
         with pytest.raises(ConnectionLost, match="unsolicited message") as caught:
-            connection.check_state()
+            connection.drain_idle_messages()
         assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
         assert not connection.usable
 
@@ -409,7 +409,7 @@ def test_what_comes_behind_a_greeting_may_end_an_idle_connection(behind: bytes) 
         connection = opened(port)
         wait_for_message(connection)
         with pytest.raises(ConnectionLost) as caught:
-            connection.check_state()
+            connection.drain_idle_messages()
         assert caught.value.phase == "idle"
         assert not connection.usable
 
@@ -419,7 +419,7 @@ def test_skipped_messages_are_logged_without_their_content(caplog: pytest.LogCap
     with server(answers(lambda r: (BEAT, echo(r)), greeting=BEAT_FRAME)) as port:
         connection = opened(port)
         wait_for_message(connection)
-        connection.check_state()
+        connection.drain_idle_messages()
         connection.request(DATA, Deadline(5))
         connection.discard()
     skipped = [record for record in caplog.records if "skipped" in record.message]
