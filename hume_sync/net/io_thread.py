@@ -77,7 +77,7 @@ class Heartbeat:
     """Seconds without a sign of the server's (a byte, or that it takes more of what has waited to be sent) after which
     the connection counts as lost. Time in which this process did not run does not count."""
     is_answer: Callable[[bytes], bool] = lambda _: False
-    """Whether a text is the server's answer to one of these: it is not received, but counts (see `IOThread.send_heartbeat`)."""
+    """Whether a text is the server's answer to one of these, which is counted and not received."""
 
 
 class Message(NamedTuple):
