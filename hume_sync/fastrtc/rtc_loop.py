@@ -300,7 +300,7 @@ class WebRTCLoop:
             self.error = (
                 self.error
                 or self._end_error
-                or ConnectionLost("the session failed", close_code=CloseCode.ABNORMAL_CLOSURE)
+                or ConnectionLost("internal error in the I/O thread", close_code=CloseCode.ABNORMAL_CLOSURE)
             )
             self._send_buffer.clear()
             self._changed.notify_all()
@@ -470,7 +470,7 @@ def _to_event(message: str | bytes) -> Event:
 
 
 def _stopped_error() -> ConnectionLost:
-    return ConnectionLost("the session was ended", close_code=CloseCode.ABNORMAL_CLOSURE)
+    return ConnectionLost("the session was aborted", close_code=CloseCode.ABNORMAL_CLOSURE)
 
 
 def _connect_timeout() -> Timeout:

@@ -83,7 +83,7 @@ class ChunkedBody:
             self._line += data[at:end]
             at = end
             if len(self._line) > _MAX_SIZE_LINE:
-                raise ProtocolError("a line between the chunks of the answer has no end", phase="receive")
+                raise ProtocolError("chunk header line too long in the response", phase="receive")
             if self._line.endswith(b"\n"):
                 self._take(bytes(self._line).rstrip(b"\r\n"))
                 self._line.clear()
@@ -151,7 +151,7 @@ class GzipBody:
         try:
             decoded = self._decoder.decompress(self._encoded, _DECODED)
         except zlib.error:
-            raise ProtocolError("the answer is not the gzip that it claims to be", phase="receive") from None
+            raise ProtocolError("invalid gzip data in the response", phase="receive") from None
         self._in_member = not self._decoder.eof
         self._is_full = len(decoded) == _DECODED
         self._encoded = self._decoder.unconsumed_tail

@@ -105,7 +105,7 @@ def _check_plaintext(sock: socket.socket, endpoint: Endpoint) -> None:
 
 def _connect_error(exc: OSError, endpoint: Endpoint) -> ConnectError | Timeout:
     if isinstance(exc, TimeoutError):
-        return Timeout(f"no connection to {endpoint.authority} in time", phase="connect")
+        return Timeout(f"timed out connecting to {endpoint.authority}", phase="connect")
     if isinstance(exc, ssl.SSLCertVerificationError):
         return CertificateRejected(
             f"cannot connect to {endpoint.authority}: its certificate was not accepted: {exc.verify_message}",

@@ -33,16 +33,16 @@ class Duplex:
     way in full or not at all, and the session stays good.
 
     Args:
-        owner: Of a connected and upgraded socket; its thread is started here.
+        io_thread: Of a connected and upgraded socket; its thread is started here.
     """
 
-    def __init__(self, owner: IOThread) -> None:
+    def __init__(self, io_thread: IOThread) -> None:
         self._pid = os.getpid()
         self._writer = FrameWriter()  # of all callers: what it remembers may be wrong by a race, and does no harm then
-        self._io_thread = owner
-        self._finalizer = weakref.finalize(self, _on_garbage_collected, owner, self._pid)
+        self._io_thread = io_thread
+        self._finalizer = weakref.finalize(self, _on_garbage_collected, io_thread, self._pid)
         fork.register(self)
-        owner.start()
+        io_thread.start()
 
     @classmethod
     def open(
@@ -65,18 +65,18 @@ class Duplex:
             outbox: As for `IOThread`.
             watch: Called with what is being opened.
         """
-        owner: IOThread | None = None
+        io_thread: IOThread | None = None
         stream, _ = upgrade(endpoint, deadline, watch)
         try:
             sock, surplus = stream.detach()
-            owner = IOThread(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
-            watch(owner)
-            return cls(owner)
+            io_thread = IOThread(sock, surplus, endpoint, beat=beat, inbox=inbox, outbox=outbox)
+            watch(io_thread)
+            return cls(io_thread)
         except BaseException:
-            if owner is None:
+            if io_thread is None:
                 stream.close()
             else:
-                owner.abandon()
+                io_thread.abandon()
             raise
 
     @property
@@ -160,12 +160,12 @@ def _forked() -> MisuseError:
     return MisuseError("this session was opened before the process was forked: open one in the child")
 
 
-def _on_garbage_collected(owner: IOThread, pid: int) -> None:
+def _on_garbage_collected(io_thread: IOThread, pid: int) -> None:
     """Stop the thread of a session that was dropped without `close`, or at interpreter exit."""
     if pid != os.getpid():
-        owner.release_after_fork(close=False)
+        io_thread.release_after_fork(close=False)
         return
-    running = owner.ended is None and not owner.stopped
-    owner.stop_without_lock()
+    running = io_thread.ended is None and not io_thread.stopped
+    io_thread.stop_without_lock()
     if running:
         warnings.warn("a session was not closed", ResourceWarning, stacklevel=1)

@@ -114,7 +114,7 @@ def _fault(url: str, scheme: str, host: str, port: int | None) -> str | None:
     if "://" not in url:
         return "has no scheme"
     if scheme not in _SCHEMES:
-        return "has another scheme"
+        return "has an unsupported scheme"
     if not host:
         return "has no host"
     return "has the port 0" if port == 0 else None

@@ -285,7 +285,9 @@ class IOThread:
     def _run(self) -> None:
         if not self._claim.acquire(False):  # it was abandoned before it had begun
             return
-        error: HumeClientException = ConnectionLost("the session failed", close_code=CloseCode.ABNORMAL_CLOSURE)
+        error: HumeClientException = ConnectionLost(
+            "internal error in the I/O thread", close_code=CloseCode.ABNORMAL_CLOSURE
+        )
         try:
             error = self._loop(self._make_waker())
         except HumeClientException as exc:
@@ -377,7 +379,9 @@ class IOThread:
                 self._read_waits_for = select.POLLOUT if isinstance(exc, ssl.SSLWantWriteError) else select.POLLIN
                 return False
             if not data:
-                raise ConnectionLost("the connection was lost: the peer is gone", close_code=CloseCode.ABNORMAL_CLOSURE)
+                raise ConnectionLost(
+                    "the server closed the connection without a close frame", close_code=CloseCode.ABNORMAL_CLOSURE
+                )
             self._last_activity = monotonic()
             self._data_received(data)
         return True
@@ -490,7 +494,7 @@ def _closed() -> MisuseError:
 
 
 def _aborted() -> ConnectionLost:
-    return ConnectionLost("the session was ended", close_code=CloseCode.ABNORMAL_CLOSURE)
+    return ConnectionLost("the session was aborted", close_code=CloseCode.ABNORMAL_CLOSURE)
 
 
 def _weight(message: object) -> int:

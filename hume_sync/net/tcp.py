@@ -102,7 +102,7 @@ def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: R
     failures += [f"{address[0]}: no time left to try it" for _, address in waiting]
     reasons = "; ".join(failures)
     if deadline.expired():
-        raise Timeout(f"no connection to {host}:{port} in time ({reasons})", phase="connect")
+        raise Timeout(f"timed out connecting to {host}:{port} ({reasons})", phase="connect")
     raise ConnectError(f"cannot connect to {host}:{port} ({reasons})", phase="connect")
 
 

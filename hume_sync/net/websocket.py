@@ -272,8 +272,8 @@ class WebSocket:
                 raise exc
             if isinstance(exc, _TIMED_OUT):
                 waited = "a reply" if sent else "the server to take the request"
-                raise Timeout(f"no time left waiting for {waited}", phase=phase, maybe_processed=sent) from exc
-            why = (isinstance(exc, OSError) and exc.strerror) or "the peer is gone"
+                raise Timeout(f"timed out waiting for {waited}", phase=phase, maybe_processed=sent) from exc
+            why = (isinstance(exc, OSError) and exc.strerror) or "the server closed it without a close frame"
             raise ConnectionLost(f"the connection was lost: {why}", phase=phase, maybe_processed=sent) from exc
         finally:
             del exc  # an error and a frame that holds it keep each other, and the caller's media, until a collection
@@ -340,7 +340,7 @@ def _raise_idle_error(exc: Exception, what: str) -> NoReturn:
 
 
 def _no_message() -> ConnectionLost:
-    return ConnectionLost("the server sent frames that make no message", phase="idle")
+    return ConnectionLost("the server sent 32 frames without a complete message", phase="idle")
 
 
 def build_control_frame(opcode: int, payload: bytes) -> bytes:

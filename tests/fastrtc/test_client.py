@@ -27,7 +27,7 @@ PATHS = r"accepted: /path below the server's origin, or http\(s\)://host\[:port\
     [
         ({"url": "127.0.0.1:7860"}, rf"url has no scheme \(it has \d+ characters\); {URLS}"),
         ({"url": "localhost"}, rf"url has no scheme \(it has \d+ characters\); {URLS}"),
-        ({"url": "ftp://127.0.0.1"}, rf"url has another scheme \(.*\); {URLS}"),
+        ({"url": "ftp://127.0.0.1"}, rf"url has an unsupported scheme \(.*\); {URLS}"),
         ({"url": ""}, f"url is empty, or holds .*; {URLS}"),
         ({"url": "http://"}, rf"url has no host \(.*\); {URLS}"),
         ({"url": "http://x:99999"}, f"url has a host or port that cannot be read; {URLS}"),

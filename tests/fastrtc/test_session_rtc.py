@@ -158,6 +158,6 @@ def test_a_connection_that_was_lost_is_replaced_and_talks_on(rtc: RTCFake, begin
     transport_of(session).abort()
     events = iter(session)
     assert next(events) == Custom(None, "the last words")
-    assert next(events) == Reconnected(session.webrtc_id, "the session was ended")
+    assert next(events) == Reconnected(session.webrtc_id, "the session was aborted")
     assert session.webrtc_id != first
     assert next(events) == LogMessage("pause_detected")

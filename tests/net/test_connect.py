@@ -202,7 +202,7 @@ def test_a_key_is_not_sent_unencrypted_through_a_tunnel_to_an_unknown_end() -> N
     [
         (b"HTTP/1.1 407 Who\r\n\r\n", ConnectError, "refused the tunnel with HTTP 407"),
         (b"HTTP/1.1 200 OK\r\n\r\nhello", ProtocolError, "before the tunnel was used"),
-        (b"HTTP/1.1 200 OK\r\n", Timeout, "in time"),
+        (b"HTTP/1.1 200 OK\r\n", Timeout, "timed out connecting"),
     ],
 )
 def test_a_tunnel_that_does_not_open_is_explained(answer: bytes, error: type[Exception], text: str) -> None:

@@ -715,7 +715,7 @@ def test_an_unexpected_failure_leaves_no_caller_waiting(plain: Session, monkeypa
         monkeypatch.setattr(duplex._io_thread._parser, "feed", fail)
         duplex.send([b"go"], Deadline(SOON))
         messages, error = end_of(duplex)
-        assert (messages, str(error)) == ([], "the session failed")
+        assert (messages, str(error)) == ([], "internal error in the I/O thread")
         duplex._io_thread.thread.join(SOON)
     assert seen == [MemoryError]
 

@@ -214,7 +214,7 @@ def test_where_no_address_answers_in_time_the_error_names_each_and_its_reason(
         connected(port, timeout=0.3)
     assert caught.value.phase == "connect"
     assert str(caught.value) == (
-        f"no connection to many.example:{port} in time (127.0.0.3: Connection refused; 127.0.0.2: no answer)"
+        f"timed out connecting to many.example:{port} (127.0.0.3: Connection refused; 127.0.0.2: no answer)"
     )
     assert still_open(made) == []
 
