@@ -280,7 +280,7 @@ def test_pings_of_the_servers_own_are_answered_while_a_pong_is_waited_for() -> N
         (pinged(mistaken=b"!"), "no ping"),
         (says(frame(b"")[:1]), "no ping"),
         (pinged(frame(b"{}")), "not asked for"),
-        (pinged(frame(b"", PING) * 33), "make no message"),
+        (pinged(frame(b"", PING) * 33), "without a complete message"),
         (pinged(frame(b"\x03\xe8", CLOSE)), "1000"),
         (pinged(frame(b"x", reserved=1)), "ended"),
         (upgraded(lambda peer: None), "ended"),
