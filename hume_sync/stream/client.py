@@ -62,9 +62,9 @@ class HumeStreamClient:
         open_timeout: Seconds that connecting may take of that.
         close_timeout: Seconds that closing may take.
         check_after: Seconds of silence after which a connection is pinged before the next request, and replaced if no
-            pong comes within 2 seconds: Networks may drop idle connections without a close frame. Time in which the
-            machine is suspended counts. When one is found dead, others that were silent as long are pinged too. 0
-            pings before each request; math.inf never pings, for servers that do not answer pings.
+            pong comes within 2 seconds: networks may drop idle connections without a close frame. Time in which the
+            machine is suspended counts. When one is found dead, those that were idle as long are pinged before their
+            next use. 0 pings before each request; math.inf never pings, for servers that do not answer pings.
         max_message_size: Bytes of the largest reply accepted.
         max_payload_size: Bytes of the largest payload sent: media before encoding, text or landmarks.
         ssl_context: Custom TLS settings; default: the system's certificates, verified. No option disables
@@ -151,7 +151,7 @@ class HumeStreamClient:
         """Return a socket for these models. It connects on entering ``with``, or at the first call.
 
         Args:
-            configs: One configuration per model; of two for one model the last is used.
+            configs: One configuration per model; if a model occurs twice, the last one is used.
             stream_window_ms: The length of the server's sliding audio window, 500 to 10000 ms; None for the server's
                 default, 5000.
             preserve_window: Whether to keep the payloads inside that window, at most 8 MiB, and replay them after a
@@ -208,7 +208,7 @@ class HumeStreamClient:
                 stream that has been idle longest loses its window, and its next audio reply says "cold".
             check_after: Seconds; None for the client's.
             fail_fast: Whether calls fail at once with the cause while the server is known to be unavailable, rather
-                than wait, as web views need. One call at a time still tries, with back-off.
+                than wait, as web request handlers need. One call at a time still tries, with back-off.
             name: The name of the pool in the log; None for "pool-1" and so on.
 
         Raises:

@@ -268,7 +268,7 @@ class Connection:
         _log.debug("connection %d: skipped a message of %d bytes that is not a reply", self.epoch, len(message))
 
     def close(self, timeout: float) -> None:
-        """Close in order within ``timeout`` seconds, without waiting for a server that is suspected dead."""
+        """Close with the closing handshake, within ``timeout`` seconds; do not wait for a server suspected dead."""
         try:
             if self.last_received_at <= self.route.suspect_before:
                 self.close_nowait()

@@ -46,17 +46,18 @@ class PooledConnections:
         return len(self.idle) + len(self.in_use) + len(self.connecting)
 
     def checkout(
-        self, stream: Stream, thread: object, lease: object, *, unchecked: bool = False
+        self, stream: Stream, thread: object, lease: object, *, skip_if_ping_needed: bool = False
     ) -> tuple[Connection | None, ToClose]:
-        """Take the best connection for a stream: one that holds it, else this thread's last, else the last used.
+        """Take the best connection for a stream, or reserve the place of a new one.
 
-        Of the last two, one that needs no ping is preferred.
+        The best one holds the stream. Else one that needs no ping precedes one that does; then this thread's last
+        precedes others; then the most recently used one is taken.
 
         Args:
             stream: The stream to serve.
             thread: The calling thread.
             lease: The lease that gets the connection.
-            unchecked: Whether to pass over connections that have to be pinged first.
+            skip_if_ping_needed: Whether to pass over connections that have to be pinged first.
 
         Returns:
             The connection, now in use, and the connections to close. Without a connection, the caller has to open one,
@@ -64,7 +65,7 @@ class PooledConnections:
         """
         now = clock.boottime()
         closed = [] if now < self._next_expiry else self._pop_expired(now)
-        best = self._best(stream, thread, now, unchecked=unchecked)
+        best = self._best(stream, thread, now, skip_if_ping_needed=skip_if_ping_needed)
         if best is not None:
             del self.idle[best]
             self.in_use[best] = lease
@@ -79,11 +80,11 @@ class PooledConnections:
         self.connecting.add(lease)
         return None, closed
 
-    def _best(self, stream: Stream, thread: object, now: float, *, unchecked: bool) -> Connection | None:
+    def _best(self, stream: Stream, thread: object, now: float, *, skip_if_ping_needed: bool) -> Connection | None:
         best, best_rank, check_after = None, -1, self._limits.check_after
         for connection in reversed(self.idle):
             may_be_dead = connection.needs_ping(now, check_after)
-            if unchecked and may_be_dead:
+            if skip_if_ping_needed and may_be_dead:
                 continue
             if stream.connection is not None and connection.server_state.holds(stream.token):
                 return connection

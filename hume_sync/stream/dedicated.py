@@ -20,7 +20,7 @@ from .provider import ConnectionProvider
 __all__ = ["DedicatedProvider"]
 
 _MIN_CLOSE_TIMEOUT = 0.05
-"""Seconds to close in order when waiting for another thread has used up the time."""
+"""Seconds for the closing handshake when waiting for another thread has used up the time."""
 
 
 class DedicatedProvider(ConnectionProvider):
@@ -101,7 +101,7 @@ class DedicatedProvider(ConnectionProvider):
             raise _closed()
 
     def close(self, timeout: float) -> None:
-        """Close, from any thread: in order if the lock is free in time, else by aborting the call that holds it."""
+        """Close, from any thread: with the closing handshake, or by aborting the call that does not end in time."""
         if self._pid is not None and self._pid != os.getpid():
             self.release_after_fork(hooked=False)
             return

@@ -88,7 +88,7 @@ class LeaseReport:
             what = f"the stream {self._stream}"
         else:
             what = "the pool's only lease" if self.size == 1 else f"all {self.size} leases of the pool"
-        return self._error(PoolTimeout, f"this thread waits for itself: it holds {what}")
+        return self._error(PoolTimeout, f"deadlock: this thread already holds {what}")
 
     def full(self) -> PoolFull:
         """Return the error for a caller that may not wait."""

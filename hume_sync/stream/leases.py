@@ -83,7 +83,7 @@ class Lease:
         self.frame_id = id(frame)
         """Identifies the frame of the ``with`` block while that exists."""
         self.acquired_at = clock.monotonic()
-        """When it was asked for, then when it was granted."""
+        """The time of the request; once granted, that of the grant."""
         self.lock = CallLock()
         """Held by the call in progress; guards ``connection``. Lock order: this lock, then the pool's."""
 

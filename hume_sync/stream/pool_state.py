@@ -56,7 +56,7 @@ class PoolState:
         self.settings = settings
         self.pid = os.getpid()
         self.lock = make_lock()
-        self.changed = Condition(self.lock)  # notified when the pool closes, then each time a connection becomes idle
+        self.changed = Condition(self.lock)  # notified when closing starts, then each time a connection becomes idle
         self.closing = False
         self.accepts_connects = True  # False once `close` is over, or after `abort`
         self.breaker = CircuitBreaker(settings.policy, settings.name, fail_fast=settings.fail_fast)
@@ -109,7 +109,7 @@ class PoolState:
 
     def _wait_for_lease(self, waiter: WaitingClient, deadline: Deadline) -> None:
         began, pause = clock.monotonic(), _FIRST_CHECK
-        use: object = None
+        usage: object = None
         try:
             while not waiter.wait(min(deadline.remaining(), pause)):
                 pause = _CHECK_INTERVAL
@@ -120,16 +120,16 @@ class PoolState:
                         break
                     if self.closing:
                         raise closed_error()
-                    crowd = LeaseReport.create(waiter.lease, self.leases)
+                    report = LeaseReport.create(waiter.lease, self.leases)
                 self.close_connections(to_close)
-                before, use = use, crowd.usage
-                if crowd.is_deadlock and (crowd.entered_by_with or use == before):
-                    raise self._timed_out(crowd.deadlock())
+                last_usage, usage = usage, report.usage
+                if report.is_deadlock and (report.entered_by_with or usage == last_usage):
+                    raise self._timed_out(report.deadlock())
                 if cause := self.breaker.cause:
                     if self.settings.fail_fast or deadline.expired():
-                        raise cause from crowd.timeout()  # the reason why no lease is released
+                        raise cause from report.timeout()  # the reason why no lease is released
                 elif deadline.expired():
-                    raise self._timed_out(crowd.timeout())
+                    raise self._timed_out(report.timeout())
         finally:
             self.add_stats(wait_seconds=clock.monotonic() - began)
         if waiter.error is not None:
@@ -282,7 +282,7 @@ class PoolState:
 
     def connection_for(self, lease: Lease, caller: object, deadline: Deadline) -> Connection:
         """Return a checked connection: the lease's own, else an idle one, else a new one."""
-        connection, checked = lease.connection, False
+        connection, ping_failed = lease.connection, False
         if connection is not None:
             now = connection.checked_out_at = clock.boottime()
             why = self.settings.limits.expired(connection, now) if connection.usable else "error"
@@ -291,9 +291,9 @@ class PoolState:
             elif self._is_alive(lease, connection, deadline):
                 return connection
             else:
-                checked = connection.needs_ping(now, self.settings.limits.check_after)
+                ping_failed = connection.needs_ping(now, self.settings.limits.check_after)
         try:
-            found = self._checkout_or_connect(lease, caller, deadline, checked=checked)
+            found = self._checkout_or_connect(lease, caller, deadline, ping_failed=ping_failed)
         except BaseException:
             lease.interrupted = lease.has_pending = True  # a signal may have interrupted the hand-over
             raise
@@ -318,7 +318,9 @@ class PoolState:
             self.connections.remove(connection)
         self.close_connections([(connection, why)])
 
-    def _checkout_or_connect(self, lease: Lease, caller: object, deadline: Deadline, *, checked: bool) -> Connection:
+    def _checkout_or_connect(
+        self, lease: Lease, caller: object, deadline: Deadline, *, ping_failed: bool
+    ) -> Connection:
         """Check out or open a connection. After a failed ping no other is pinged: a call waits for one pong at most."""
         check_after, thread = self.settings.limits.check_after, self.thread()
         if thread is not lease.thread:
@@ -327,20 +329,22 @@ class PoolState:
             with self.lock:
                 if not lease.active:  # just released by another thread or a signal handler
                     self.check_lease(lease)
-                connection, to_close = self.connections.checkout(lease.stream, thread, lease, unchecked=checked)
+                connection, to_close = self.connections.checkout(
+                    lease.stream, thread, lease, skip_if_ping_needed=ping_failed
+                )
                 lease.connection = connection
             if connection is not None:
                 _log.debug("%s: reusing connection %d", self.settings.name, connection.epoch)
             if to_close:
                 self.close_connections(to_close)
-            if not self.accepts_connects:  # checked last: `abort` does not see a connection taken later
+            if not self.accepts_connects:  # checked after it is published: `abort` closes only what it can see
                 raise closed_error()
             if connection is None:
                 return self._connect_for(lease, thread, caller, deadline)
             suspect = connection.needs_ping(connection.checked_out_at, check_after)
             if (not suspect and connection.is_quiet()) or self._is_alive(lease, connection, deadline):
                 return connection
-            checked = checked or suspect
+            ping_failed = ping_failed or suspect
 
     def _connect_for(self, lease: Lease, thread: PoolThread, caller: object, deadline: Deadline) -> Connection:
         connection: Connection | None = None
@@ -369,7 +373,7 @@ class PoolState:
     def _connect(self, lease: Lease, deadline: Deadline) -> Connection:
         def watch(pending: Pending) -> None:
             lease.pending = pending
-            if not self.accepts_connects:  # checked last: `abort` does not see a connection taken later
+            if not self.accepts_connects:  # checked after it is published: `abort` closes only what it can see
                 raise closed_error()
 
         return self.settings.connect(deadline, watch)

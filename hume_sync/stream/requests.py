@@ -143,7 +143,7 @@ class RequestBuilder:
     stream_window_ms: int | float | None
     max_payload_size: int
     owner: str
-    """"Socket" or "Payload": who brought the configurations, for the official texts."""
+    """First word of the official SDK's error texts: "Socket" or "Payload"."""
     audio: bool
     """Whether an audio model is among them."""
     identifies: bool
@@ -189,7 +189,7 @@ class RequestBuilder:
             InputError: An audio model is configured, and this is a WAV file without samples.
         """
         length = self._length(media, name)  # first: it raises for files without audio
-        kept = self.audio  # for its window
+        kept = self.audio  # audio is kept for replay, so it is encoded once, now
         return self._media_request(pybase64.b64encode(media) if kept else _base64(media), length)
 
     def base64_media(self, bytes_data: object) -> Request:
@@ -221,7 +221,7 @@ class RequestBuilder:
             if from_handler(exc):
                 raise
         if written is None:  # (raised here, since the error of older versions of orjson keeps the text)
-            raise InputError("text holds lone surrogates, which UTF-8 cannot write")
+            raise InputError("text holds lone surrogates, which cannot be encoded as UTF-8")
         check_size("text", len(written) - 2, self.max_payload_size)
         return Request((b'"data":', written, self._suffix[True]))
 

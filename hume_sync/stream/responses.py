@@ -53,8 +53,8 @@ class StreamResponse(dict[str, Any]):
         emulated: True when the reply comes from the local server: its scores are invented.
         attempts: How often the request was sent, or tried to be; one more than ``max_attempts`` at most: see
             `RetryPolicy`.
-        window_state: What the server knew of the audio before this payload: "warm", what it should; "rebuilt", the
-            same, after its context was replayed on a new connection; "cold", nothing, for the context was lost.
+        window_state: What the server knew of the audio before this payload: "warm", the full context; "rebuilt", the
+            full context, which was replayed on a new connection; "cold", none, because the context was lost.
             None without an audio model.
         clock_offset: Seconds added to the times of burst and prosody, so that they count from the stream's
             beginning rather than the connection's; None where an unknown length of audio makes that impossible.

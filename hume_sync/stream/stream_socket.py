@@ -28,7 +28,7 @@ _Configs = Iterable[ModelConfigBase] | None
 
 @safe_repr
 class StreamSocket:
-    """A socket that sends media and returns what is measured in it: one request, one reply, in order.
+    """A socket that sends media and returns the measurements: one request, one reply, in order.
 
     Built by ``client.connect(...)``, or leased from a pool. The former connects when entered, or at the first call,
     and may be shared by threads: calls are then served one after another.
@@ -79,7 +79,7 @@ class StreamSocket:
     def send_file(
         self, filepath: Any, configs: _Configs = None, *, reset: bool = False, timeout: float | None = None
     ) -> StreamResponse:
-        """Send a media file and return what is measured in it.
+        """Send a media file and return the measurements.
 
         Audio is measured as the continuation of what this socket sent before: one socket is one recording. For an
         unrelated file pass ``reset=True``, or use another socket or lease.
@@ -147,8 +147,8 @@ class StreamSocket:
     def reset_stream(self, *, timeout: float | None = None) -> StreamResponse:
         """Empty the server's sliding window, so that no context is carried from one source to the next.
 
-        This sends a request, and times go on counting. ``send_*(..., reset=True)`` needs no extra request, and restarts
-        the times at zero.
+        This sends a request, and timestamps keep counting. ``send_*(..., reset=True)`` needs no extra request, and
+        restarts them at zero.
         """
         return self._request(RESET_STREAM, self._deadline(timeout))
 
@@ -170,8 +170,9 @@ class StreamSocket:
     def close(self) -> None:
         """Close the socket, or return a leased one to its pool. Idempotent; may be called from any thread.
 
-        A dedicated connection is closed in order within the client's ``close_timeout``. A call in progress in another
-        thread may end until then; after that it fails with `ConnectionLost`. Later calls raise `MisuseError`.
+        A dedicated connection is closed with the closing handshake within the client's ``close_timeout``. A call in
+        progress in another thread may end until then; after that it fails with `ConnectionLost`. Later calls raise
+        `MisuseError`.
         """
         self._closed = True
         self._provider.close(self._close_timeout)

@@ -65,7 +65,7 @@ class ReplayPlan:
     reset: bool
     """Whether the first request, of these or the next payload, must reset the server's window."""
     complete: bool
-    """False if part of the context is lost, so that none of it is replayed."""
+    """False if the context cannot be replayed in full; then none of it is."""
 
 
 @safe_repr
@@ -83,8 +83,8 @@ class StreamWindow:
         self._items: deque[WindowItem] = deque()
         self._bytes = 0
         self._origin = 0  # from this position on the items are the whole context
-        self._lost = False  # whether context since the last reset was dropped
-        self._context_lost = False  # whether the context could not be replayed
+        self._lost = False  # whether older audio since the last reset was dropped
+        self._context_lost = False  # whether the next reply to audio has to say "cold"
         self.position = 0
         """The number of the last accepted payload or reset."""
 

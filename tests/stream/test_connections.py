@@ -234,8 +234,8 @@ def test_those_that_have_to_be_checked_are_passed_over_where_none_may_be(clock: 
     silent = dial(connections, clock, holds=(mine.token, 3))
     clock.now += 15
     fresh = dial(connections, clock)
-    assert connections.checkout(mine, THREAD, THREAD, unchecked=True) == (fresh, [])
-    assert connections.checkout(mine, THREAD, THREAD, unchecked=True) == (None, [])
+    assert connections.checkout(mine, THREAD, THREAD, skip_if_ping_needed=True) == (fresh, [])
+    assert connections.checkout(mine, THREAD, THREAD, skip_if_ping_needed=True) == (None, [])
     assert list(connections.idle) == [silent]
 
 

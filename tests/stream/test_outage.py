@@ -224,7 +224,7 @@ def test_the_log_tells_of_reuse_expiry_eviction_and_replay(caplog: pytest.LogCap
             server.drop_connections()
             assert socket.send_media(audio).window_state == "cold"
     everything = "\n".join(lines(caplog, logging.DEBUG))
-    for text in ("reusing connection", "closing connection", "replaying 2 payloads", "a stream has gone cold"):
+    for text in ("reusing connection", "closing connection", "replaying 2 payloads", "audio context lost"):
         assert text in everything
     assert lines(caplog, logging.INFO) == []  # nothing of this is worth an operator's while: it was asked for
 
@@ -239,4 +239,4 @@ def test_a_stream_that_goes_cold_against_its_will_is_a_warning(caplog: pytest.Lo
             server.fail_next("E0200", "no")  # in answer to the payload that is replayed
             assert socket.send_media(audio).window_state == "cold"
     (line,) = lines(caplog, logging.WARNING)
-    assert "a stream has gone cold, its window cannot be replayed: the server refused a payload of it" in line
+    assert "audio context lost, its window cannot be replayed: the server refused a payload of it" in line
