@@ -34,10 +34,8 @@ class Session:
 
     One thread may send audio while another receives (`reply`, or a ``for`` loop over events). Any thread may call the
     other methods. An exception that a signal handler raises during a call propagates unchanged, and nothing is sent
-    again. The session stays usable, as after a timeout; only a stream of outputs ends.
-
-    A network that fails without an error is noticed after the client's ``patience`` (20 s), over WebRTC after at most
-    40 s.
+    again. The session stays usable, as after a timeout; only a stream of outputs ends. A network that fails without an
+    error is noticed after the client's ``patience`` (20 s), over WebRTC after at most 40 s.
     """
 
     def __init__(self, config: AppConfig, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
@@ -133,10 +131,9 @@ class Session:
 
         From handlers that report pauses (``ReplyOnPause``), it contains nothing that came before the pause after that
         audio: neither a greeting nor the rest of an earlier reply. From other handlers, it is what comes once the
-            server
-        has received all audio. A pause in a reply that is longer than ``idle`` is taken for its end; the next call then
-        returns the rest, unless it is discarded (`discard`). Without a new question another call returns the rest of a
-        reply that was cut off by ``timeout``, or the next turn.
+        server has received all audio. A pause in a reply that is longer than ``idle`` is taken for its end; the next
+        call then returns the rest, unless it is discarded (`discard`). Without a new question another call returns the
+        rest of a reply that was cut off by ``timeout``, or the next turn.
 
         Args:
             timeout: Seconds until the end of the reply, not counting those that the caller's ``inputs`` take. Default:
@@ -148,8 +145,6 @@ class Session:
             ReplyTimeout: No audio came in time. ``messages`` holds the events that came instead.
             ConnectionLost: The connection ended. With ``reconnect`` the session is connected again: ask again.
             ConnectError: With ``reconnect``: reconnecting failed.
-            ProtocolError: As ConnectError.
-            Timeout: As ConnectError.
             HookError: Inputs could not be delivered. The next call asks for them again.
             Exception: What ``inputs`` raises, likewise.
         """
