@@ -25,12 +25,7 @@ __all__ = ["Inputs", "Session"]
 
 @safe_repr
 class Session:
-    """A connection that the server has registered, made by ``client.connect(...)``.
-
-    ::
-
-        with client.connect() as session:
-            reply = session.ask("question.wav", timeout=10)
+    """A connection that the server has registered, made by ``with client.connect() as session:``.
 
     One thread may send audio while another receives (`reply`, or a ``for`` loop over events). Any thread may call the
     other methods. An exception that a signal handler raises during a call propagates unchanged, and nothing is sent
@@ -155,11 +150,7 @@ class Session:
 
     @hides_locals
     def greeting(self, *, timeout: float | None = None, idle: float = IDLE) -> Reply:
-        """Wait for what the handler says before any question. Replies never contain it.
-
-        Args:
-            timeout: As for `reply`.
-            idle: As for `reply`.
+        """Wait for what the handler says before any question. Replies never contain it. Arguments as for `reply`.
 
         Raises:
             ReplyTimeout: No audio came in time.

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from ..errors import CloseCode, TransportError
 from .events import AudioChunk, Event, Reconnected
 from .transport import Mark
-from .turn_states import TABLE, Action, EventClassifier, Kind, State
+from .turn_states import NO_AUDIO_AFTER, OF_A_REPLY, TABLE, Action, EventClassifier, Kind, State
 
 __all__ = ["Turn"]
 
-_NO_AUDIO_AFTER: Final = 2.0
-"""Seconds after which a reply that was announced and brought no audio is known to have none."""
-
-_OF_A_REPLY: Final = (Kind.PAUSE, Kind.ANNOUNCEMENT, Kind.AUDIO, Kind.STALE)
-
 
 class Turn:
-    """The current turn: `add` it every event, and `take` the reply when it is complete.
-
-    Args:
-        real_time: Whether the transport is in real time; then announcements do not count pieces of audio.
-
-    Attributes:
-        state: The state.
-        messages: Events of the turn that are not audio.
-    """
+    """The current turn: `add` it every event, and `take` the reply when it is complete."""
 
     def __init__(self, *, real_time: bool) -> None:
         self.state = State.IDLE
-        self.messages: list[Event] = []
-        self._real_time = real_time
+        self.messages: list[Event] = []  # all events that are not audio
+        self._real_time = real_time  # announcements then do not count pieces of audio
         self._classifier = EventClassifier(real_time=real_time)
         self._held: list[Event] = []
         self._held_before_quiet: float = math.inf  # held events that came before the last speech was received
@@ -89,7 +75,7 @@ class Turn:
 
     def _hold(self, kind: Kind, event: Event) -> None:
         if kind in (Kind.TALKING, Kind.PAUSE):
-            self._held = [other for other in self._held if self._kind(other) not in _OF_A_REPLY]
+            self._held = [other for other in self._held if self._kind(other) not in OF_A_REPLY]
             self._held_before_quiet = math.inf
         self._held.append(event)
 
@@ -122,19 +108,14 @@ class Turn:
             self.messages.append(event)
 
     def idle_timeout(self, idle: float, *, audio: bool = True) -> float | None:
-        """Return the seconds without an event after which the turn ends; None: it does not.
-
-        Args:
-            idle: See `Session.reply`.
-            audio: See `Session.reply`.
-        """
+        """Return the seconds without an event after which the turn ends; None: it does not. See `Session.reply`."""
         match self.state:
             case State.GREETING | State.ANSWERING if self.has_all_audio:
                 return idle
             case State.FAILED if self._chunks or self._real_time:
                 return idle
             case State.ANNOUNCED:
-                return max(idle, _NO_AUDIO_AFTER) if audio else 0.0
+                return max(idle, NO_AUDIO_AFTER) if audio else 0.0
             case State.ASKED if not audio and not self._classifier.reports_turns:
                 return idle
         return None
@@ -164,11 +145,7 @@ class Turn:
         return rest
 
     def take(self, *, idle: bool) -> tuple[bytes, tuple[Event, ...], bool]:
-        """Remove and return the audio, the messages, and whether they are complete.
-
-        Args:
-            idle: Whether the turn ended by being idle.
-        """
+        """Remove and return the audio, the messages, and whether they are complete: ended by being idle."""
         reply = b"".join(self._audio), tuple(self.messages), idle and self.state is not State.FAILED
         if idle or self.state is State.GREETING:
             self._end()

@@ -41,7 +41,7 @@ from typing import Final
 
 from .events import AudioChunk, EndStream, ErrorMessage, Event, LogMessage
 
-__all__ = ["TABLE", "Action", "EventClassifier", "Kind", "State"]
+__all__ = ["NO_AUDIO_AFTER", "OF_A_REPLY", "TABLE", "Action", "EventClassifier", "Kind", "State"]
 
 
 class State(enum.Enum):
@@ -94,6 +94,13 @@ _SIGNALS: Final = {
 _DELAYED_FRAMES: Final = 6
 """Frames of an interrupted reply that come after the next announcement: the five that aiortc keeps until later ones
 push them out (see `rtc_media.TrackFilter`), and one that was under way."""
+
+
+NO_AUDIO_AFTER: Final = 2.0
+"""Seconds after which a reply that was announced and brought no audio is known to have none."""
+
+OF_A_REPLY: Final = (Kind.PAUSE, Kind.ANNOUNCEMENT, Kind.AUDIO, Kind.STALE)
+"""The kinds of events that belong to one reply."""
 
 
 class EventClassifier:
