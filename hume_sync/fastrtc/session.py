@@ -26,19 +26,12 @@ __all__ = ["Inputs", "Session"]
 
 @safe_repr
 class Session:
-    """A connection that the server has registered, made by ``client.connect(...)``.
-
-    ::
-
-        with client.connect() as session:
-            reply = session.ask("question.wav", timeout=10)
+    """A connection that the server has registered, made by ``with client.connect() as session:``.
 
     One thread may send audio while another receives (`reply`, or a ``for`` loop over events). Any thread may call the
     other methods. An exception that a signal handler raises during a call propagates unchanged, and nothing is sent
-    again. The session stays usable, as after a timeout; only a stream of outputs ends.
-
-    A network that fails without an error is noticed after the client's ``patience`` (20 s), over WebRTC after at most
-    40 s.
+    again. The session stays usable, as after a timeout; only a stream of outputs ends. A network that fails without an
+    error is noticed after the client's ``patience`` (20 s), over WebRTC after at most 40 s.
     """
 
     def __init__(self, config: AppConfig, connect: Connect, inputs: Inputs | None, reconnect: bool) -> None:
@@ -148,8 +141,6 @@ class Session:
             ReplyTimeout: No audio came in time. ``messages`` holds the events that came instead.
             ConnectionLost: The connection ended. With ``reconnect`` the session is connected again: ask again.
             ConnectError: With ``reconnect``: reconnecting failed.
-            ProtocolError: As ConnectError.
-            Timeout: As ConnectError.
             HookError: Inputs could not be delivered. The next call asks for them again.
             Exception: What ``inputs`` raises, likewise.
         """
@@ -160,11 +151,7 @@ class Session:
 
     @clears_locals
     def greeting(self, *, timeout: float | None = None, idle: float = IDLE) -> Reply:
-        """Wait for what the handler says before any question. Replies never contain it.
-
-        Args:
-            timeout: As for `reply`.
-            idle: As for `reply`.
+        """Wait for what the handler says before any question. Replies never contain it. Arguments as for `reply`.
 
         Raises:
             ReplyTimeout: No audio came in time.

@@ -14,7 +14,8 @@ from .events import AudioChunk, EndStream, ErrorMessage, Event, LogMessage, Reco
 from .reply import Reply
 from .sender import AudioSender
 from .transport import Mark, ReconnectingTransport
-from .turn import State, Turn
+from .turn import Turn
+from .turn_states import State
 
 __all__ = ["IDLE", "TurnReader"]
 

@@ -9,7 +9,8 @@ import pytest
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Custom, EndStream, ErrorMessage, LogMessage, Reconnected
 from hume_sync.fastrtc.transport import Mark
-from hume_sync.fastrtc.turn import State, Turn
+from hume_sync.fastrtc.turn import Turn
+from hume_sync.fastrtc.turn_states import State
 
 RATE = 16000
 Q, S = Mark(1, begins=True), Mark(1)  # the first question is begun, and spoken
