@@ -226,7 +226,7 @@ def _restore_window(
 
 def _log_context_lost(stream: Stream, provider: ConnectionProvider, why: str) -> None:
     level = logging.WARNING if stream.preserves else logging.DEBUG
-    _log.log(level, "%s: audio context lost, its window cannot be replayed: %s", provider.name, why)
+    _log.log(level, "%s: audio context lost: the stream is cold, its window cannot be replayed: %s", provider.name, why)
 
 
 def _check_deadline(deadline: Deadline) -> None:
