@@ -87,7 +87,7 @@ class AdditionalData:
             self._post(connection, transport, fields, deadline)
             self._fields = fields
 
-        connection.exclusively(post, deadline)
+        connection.call_locked(post, deadline)
 
     def answer_input_request(
         self, connection: ReconnectingTransport, events: Sequence[Event], deadline: Deadline
@@ -107,7 +107,7 @@ class AdditionalData:
         if self._skipped:
             self._skipped -= 1
             return deadline
-        if connection.has_pending_reconnect():  # the connection that asked is gone
+        if connection.reconnect_is_queued():  # the connection that asked is gone
             return deadline
         asking = connection.transport
         try:
@@ -168,7 +168,7 @@ class AdditionalData:
             if transport is asking:
                 self._post(connection, transport, fields, deadline)
 
-        connection.exclusively(post, deadline)
+        connection.call_locked(post, deadline)
 
     def _post(
         self, connection: ReconnectingTransport, transport: Transport, fields: Mapping[str, Any], deadline: Deadline
@@ -181,7 +181,7 @@ class AdditionalData:
 
 def _request(connection: ReconnectingTransport, name: str, request: Callable[[Watch], _T]) -> _T:
     """Make a request to the application; closing the session interrupts it."""
-    return _as_hook_error(name, lambda: connection.interruptible(request))
+    return _as_hook_error(name, lambda: connection.run_cancellable(request))
 
 
 def _error_of(transport: Transport) -> Callable[[], HumeClientException | None]:

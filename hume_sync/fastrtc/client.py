@@ -107,7 +107,7 @@ class FastRTCClient:
     ) -> None:
         address, first = _without_query(url, "url")
         preload()
-        encrypted, host, port, prefix = Endpoint.split(address, name="url")
+        encrypted, host, port, prefix = Endpoint.parse_url(address, name="url")
         mounted, second = _without_query(path, "path")
         if not isinstance(mounted, str) or not _PATH.fullmatch(mounted):
             # Do not repeat what follows a #: it may be a token.

@@ -16,7 +16,7 @@ from ..net.tracebacks import clear_locals
 from .audio import pieces
 from .transport import Mark, ReconnectingTransport, Transport
 
-__all__ = ["MESSAGE_RATE", "AudioSender", "Pacing", "trailing_quiet"]
+__all__ = ["MESSAGE_RATE", "AudioSender", "SendSchedule", "trailing_quiet"]
 
 MESSAGE_RATE: Final = 50
 """Messages a second where audio is sent in real time."""
@@ -34,7 +34,7 @@ _BLOCK: Final = 320
 """Samples that are checked for quiet together."""
 
 
-class Pacing:
+class SendSchedule:
     """The deadlines and the pace of one call that sends audio.
 
     Args:
@@ -108,7 +108,7 @@ class AudioSender:
             pace: Whether to send it in real time.
         """
         paced = pace and not self._connection.transport.real_time
-        pacing = Pacing(self._connection, self._sample_rate, deadline, extend=extend, paced=paced)
+        pacing = SendSchedule(self._connection, self._sample_rate, deadline, extend=extend, paced=paced)
         limit = {"most": self._sample_rate // MESSAGE_RATE} if paced else {}
         try:
             messages = pieces(audio, self._sample_rate, silent=silence, check=pacing.check, **limit)

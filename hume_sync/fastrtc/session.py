@@ -19,7 +19,7 @@ from .outputs import OutputStream
 from .reply import Reply
 from .sender import AudioSender
 from .transport import Connect, ReconnectingTransport
-from .turn_reader import IDLE, TurnReader
+from .turn_reader import DEFAULT_IDLE, TurnReader
 
 __all__ = ["Inputs", "Session"]
 
@@ -103,7 +103,9 @@ class Session:
         self._connection.call(lambda transport: transport.send(data, deadline), deadline)
 
     @clears_locals
-    def ask(self, audio: Any, *, silence: float = PAUSE, timeout: float | None = None, idle: float = IDLE) -> Reply:
+    def ask(
+        self, audio: Any, *, silence: float = PAUSE, timeout: float | None = None, idle: float = DEFAULT_IDLE
+    ) -> Reply:
         """Ask a question and return the reply: ``session.ask("question.wav").save("answer.wav")``.
 
         Args:
@@ -122,7 +124,7 @@ class Session:
         return self._reader.reply(deadline, idle, audio=True)
 
     @clears_locals
-    def reply(self, *, timeout: float | None = None, idle: float = IDLE, audio: bool = True) -> Reply:
+    def reply(self, *, timeout: float | None = None, idle: float = DEFAULT_IDLE, audio: bool = True) -> Reply:
         """Wait for the reply to the audio sent last.
 
         From handlers that report pauses (``ReplyOnPause``), it contains nothing that came before the pause after that
@@ -150,7 +152,7 @@ class Session:
         return self._reader.reply(deadline, to_seconds("idle", idle), audio=audio)
 
     @clears_locals
-    def greeting(self, *, timeout: float | None = None, idle: float = IDLE) -> Reply:
+    def greeting(self, *, timeout: float | None = None, idle: float = DEFAULT_IDLE) -> Reply:
         """Wait for what the handler says before any question. Replies never contain it. Arguments as for `reply`.
 
         Raises:

@@ -288,15 +288,15 @@ class ReconnectingTransport:
         """Return these events to the front of the queue, in their order."""
         self._pending.extendleft(reversed([*events]))
 
-    def has_pending(self) -> bool:
+    def has_queued_events(self) -> bool:
         """Return whether an event can be received without asking the transport."""
         return bool(self._pending)
 
-    def has_pending_reconnect(self) -> bool:
+    def reconnect_is_queued(self) -> bool:
         """Return whether the event received last is from a transport that was replaced since."""
         return any(isinstance(event, Reconnected) for event in tuple(self._pending))
 
-    def interruptible(self, request: Callable[[Watch], _T]) -> _T:
+    def run_cancellable(self, request: Callable[[Watch], _T]) -> _T:
         """Make a request that `close` interrupts.
 
         Raises:
@@ -332,8 +332,8 @@ class ReconnectingTransport:
 
         return self.call(require_open, deadline)
 
-    def exclusively(self, function: Callable[[Transport], _T], deadline: Deadline) -> _T:
-        """Call a function with the transport while no other thread reconnects, or calls anything `exclusively`.
+    def call_locked(self, function: Callable[[Transport], _T], deadline: Deadline) -> _T:
+        """Call a function with the transport while no other thread reconnects, or calls anything `call_locked`.
 
         Raises:
             MisuseError: Called from inside such a call, by its callback or a signal handler.
@@ -348,7 +348,7 @@ class ReconnectingTransport:
         finally:
             self._reconnect_lock.release()
 
-    def interrupt(self) -> None:
+    def cancel_waits(self) -> None:
         """Mark it as closed, and interrupt every wait except those of the transport. For any thread."""
         with self._lock:
             self._closing = True
@@ -360,7 +360,7 @@ class ReconnectingTransport:
         """Interrupt all waits, call ``before``, and close the transport within ``timeout`` seconds. Idempotent."""
         if self.in_owner_process:
             try:
-                self.interrupt()
+                self.cancel_waits()
                 before()
                 self.transport.close(timeout)
             except BaseException:
@@ -370,7 +370,7 @@ class ReconnectingTransport:
     def abort(self) -> None:
         """Close it at once, without a close frame."""
         if self.in_owner_process:
-            self.interrupt()  # first, so that no thread reconnects
+            self.cancel_waits()  # first, so that no thread reconnects
             self.transport.abort()
 
     def sleep(self, seconds: float) -> None:
@@ -396,7 +396,7 @@ class ReconnectingTransport:
                     raise _reconnect_error(exc) from exc
                 raise
 
-        self.exclusively(reconnect, deadline)
+        self.call_locked(reconnect, deadline)
 
     def _swap(self, new: Transport, error: ConnectionLost, deadline: Deadline) -> None:
         try:
@@ -429,7 +429,7 @@ class ReconnectingTransport:
             return opened[0]
 
         try:
-            return self.interruptible(connect)
+            return self.run_cancellable(connect)
         except BaseException:
             for transport in opened:
                 transport.abort()

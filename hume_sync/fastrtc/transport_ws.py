@@ -38,7 +38,14 @@ from .events import AudioChunk, ConnectFields, Custom, Event, check_size, json_o
 from .rejections import rejection_from_message, rejection_from_response
 from .transport import Mark
 
-__all__ = ["TELEPHONE_RATE", "MakeRoute", "Route", "WebSocketTransport", "application_route", "telephone_route"]
+__all__ = [
+    "TELEPHONE_RATE",
+    "MakeFormat",
+    "MessageFormat",
+    "WebSocketTransport",
+    "application_route",
+    "telephone_route",
+]
 
 TELEPHONE_RATE: Final = 8000
 
@@ -69,7 +76,7 @@ _MAX_CHUNK: Final = 8 * 2**20
 
 @safe_repr
 @attrs.frozen
-class Route:
+class MessageFormat:
     """The messages of one connection.
 
     Attributes:
@@ -84,18 +91,18 @@ class Route:
     suffix: bytes
 
 
-MakeRoute = Callable[[ConnectFields], Route]
+MakeFormat = Callable[[ConnectFields], MessageFormat]
 """Makes the route of a new connection; the fields are sent in its first message."""
 
 
-def application_route(fields: ConnectFields) -> Route:
+def application_route(fields: ConnectFields) -> MessageFormat:
     """Make a route for ``/websocket/offer``."""
     websocket_id = str(uuid.uuid4())
     start = {"event": "start", "websocket_id": websocket_id}
-    return Route(websocket_id, orjson.dumps(fields.merged_into(start)), b"}")
+    return MessageFormat(websocket_id, orjson.dumps(fields.merged_into(start)), b"}")
 
 
-def telephone_route(fields: ConnectFields) -> Route:
+def telephone_route(fields: ConnectFields) -> MessageFormat:
     """Make a route for ``/telephone/handler``."""
     stream_sid = f"MZ{uuid.uuid4().hex}"
     call = {
@@ -104,7 +111,7 @@ def telephone_route(fields: ConnectFields) -> Route:
         "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": TELEPHONE_RATE, "channels": 1},
     }
     start = {"start": call} | fields.merged_into({"event": "start", "streamSid": stream_sid})
-    return Route(stream_sid, orjson.dumps(start), b',"streamSid":"%b"}' % stream_sid.encode())
+    return MessageFormat(stream_sid, orjson.dumps(start), b',"streamSid":"%b"}' % stream_sid.encode())
 
 
 class WebSocketTransport:
@@ -113,7 +120,7 @@ class WebSocketTransport:
     real_time = False
     queued_seconds = 0.0
 
-    def __init__(self, duplex: Duplex, route: Route, sample_rate: int, max_size: int) -> None:
+    def __init__(self, duplex: Duplex, route: MessageFormat, sample_rate: int, max_size: int) -> None:
         self.webrtc_id = route.id
         self._duplex = duplex
         self._route = route
@@ -131,7 +138,7 @@ class WebSocketTransport:
         watch: Watch,
         patience: float = 20.0,
         fields: ConnectFields | None = None,
-        route: MakeRoute = application_route,
+        route: MakeFormat = application_route,
     ) -> Self:
         """Connect and register. Messages are handled in order, so a pong proves that the first message was handled.
 
@@ -177,7 +184,7 @@ class WebSocketTransport:
     @property
     def error(self) -> HumeClientException | None:
         """The error that ended the connection; None while it is open."""
-        error = self._duplex.ended
+        error = self._duplex.error
         return _translate_close(error) if isinstance(error, ConnectionLost) else error
 
     def _register(self, deadline: Deadline, max_pending: int, redact: Callable[[str], str]) -> None:

@@ -30,13 +30,13 @@ class Turn:
         """Begin on a new connection, on which only audio after ``number`` was sent."""
         self.state = State.GREETING if self.state is State.GREETING else State.IDLE
         self._number = number  # of the question
-        self._forget()
+        self._clear_turn()
 
     def expect_reply(self, number: int) -> None:
         """Wait for the reply to this audio, and to all that was sent before it."""
         if number > self._number:
             self._number = number
-            self._forget()
+            self._clear_turn()
             self.state = State.ASKED if self._received >= number else State.ASKING
 
     def expect_greeting(self) -> None:
@@ -46,7 +46,7 @@ class Turn:
     def add(self, event: Event | Mark) -> bool:
         """Add an event. Return False if the turn has ended before it; the event is then part of the next turn."""
         if isinstance(event, Mark):
-            self._reach(event)
+            self._apply_mark(event)
             return True
         kind = self._kind(event)
         if self.state is State.ASKING:
@@ -58,11 +58,11 @@ class Turn:
             self._accept(kind, event)
         return True
 
-    def _reach(self, mark: Mark) -> None:
+    def _apply_mark(self, mark: Mark) -> None:
         """Note that the server has got to this mark."""
         if mark.begins:
             if TABLE[self.state].get(Kind.QUESTION) is State.ASKING:
-                self._forget()
+                self._clear_turn()
                 self.state, self._number = State.ASKING, max(self._number, mark.number)
         elif mark.quiet:
             self._held_before_quiet = len(self._held)
@@ -93,7 +93,7 @@ class Turn:
         if kind is Kind.STALE or not isinstance(next_state, State):
             return
         if kind is Kind.PAUSE:
-            self._restart()
+            self._clear_reply()
             self._number = max(self._number, self._received)  # the pause follows the newest question
         elif kind is Kind.ANNOUNCEMENT:
             self._announced += 1
@@ -129,7 +129,7 @@ class Turn:
         """Return whether a reply has come: audio or, if the turn ended by being idle, a reply without audio."""
         return self._chunks > 0 or (idle and self.state is not State.FAILED)
 
-    def survives(self, error: TransportError) -> bool:
+    def may_be_complete_after(self, error: TransportError) -> bool:
         """Return whether the reply may be complete although the connection has ended; the next call then raises."""
         if self.state is State.ASKING:  # the server will not receive the rest of the question
             self._accept_held()
@@ -150,7 +150,7 @@ class Turn:
         if idle or self.state is State.GREETING:
             self._end()
         self.messages = []
-        self._restart()
+        self._clear_reply()
         return reply
 
     def clear(self) -> None:
@@ -158,26 +158,26 @@ class Turn:
         self._audio.clear()
         self.messages.clear()
 
-    def abandon(self) -> None:
+    def stop_waiting(self) -> None:
         """Stop waiting for the rest of the reply."""
         if self.state is not State.ASKING:
             self._end()
-        self._forget()
+        self._clear_turn()
 
     def _kind(self, event: Event) -> Kind:
-        return self._classifier.classify(event, self.state, has_audio=self._chunks > 0)
+        return self._classifier.observe(event, self.state, has_audio=self._chunks > 0)
 
     def _end(self) -> None:
         self.state = State.IDLE if self.state in (State.IDLE, State.GREETING) else State.ASKED
 
-    def _forget(self) -> None:
+    def _clear_turn(self) -> None:
         """Forget all that was kept, except reports of new connections."""
         self.messages = [event for event in self.messages + self._held if isinstance(event, Reconnected)]
         self._held = []
         self._held_before_quiet = math.inf
-        self._restart()
+        self._clear_reply()
 
-    def _restart(self) -> None:
+    def _clear_reply(self) -> None:
         if self.state is State.ANNOUNCED and not self._chunks:
             self._classifier.reply_cut()
         self._audio: list[bytes] = []

@@ -17,9 +17,9 @@ from .transport import Mark, ReconnectingTransport
 from .turn import Turn
 from .turn_states import State
 
-__all__ = ["IDLE", "TurnReader"]
+__all__ = ["DEFAULT_IDLE", "TurnReader"]
 
-IDLE: Final = 1.0
+DEFAULT_IDLE: Final = 1.0
 """Seconds without audio after which a reply that may be complete is complete."""
 
 _MAX_EXCERPT: Final = 200
@@ -72,7 +72,7 @@ class TurnReader:
         """Discard what has come and was not received, and the rest of the current reply."""
         while self.event(Deadline(0.0)) is not None:
             pass
-        self._turn.abandon()
+        self._turn.stop_waiting()
 
     def _wait(self, deadline: Deadline, idle: float, *, audio: bool) -> Reply:
         """Wait for the end of the turn, and return its reply."""
@@ -99,7 +99,7 @@ class TurnReader:
             left = math.inf if timeout is None else idle_since + timeout - monotonic()
             if left <= 0:
                 return True
-            event = connection.receive(deadline.capped_at(left), deadline, ignore=turn.survives)
+            event = connection.receive(deadline.capped_at(left), deadline, ignore=turn.may_be_complete_after)
             if event is None:
                 return timeout is not None and idle_since + timeout <= monotonic()
             if isinstance(event, Reconnected) and not self._continues_after(event):
@@ -123,7 +123,7 @@ class TurnReader:
             ConnectionLost: The reply was lost with the old connection.
         """
         lost = ConnectionLost(event.error, phase="receive", maybe_processed=True)
-        if self._turn.survives(lost):
+        if self._turn.may_be_complete_after(lost):
             self._connection.push_back([event])
             return False
         asked_on = self._sender.transport
@@ -148,7 +148,7 @@ class TurnReader:
             try:
                 return self._connection.receive(deadline, deadline)
             except ConnectionLost as exc:
-                if not self._connection.has_pending() or from_outside(exc):
+                if not self._connection.has_queued_events() or from_outside(exc):
                     raise
                 # It has reconnected, and one of the pending events says so.
 

@@ -124,7 +124,7 @@ class EventClassifier:
         """Whether the handler has ever sent a signal."""
         return bool(self._signals)
 
-    def classify(self, event: Event, state: State, *, has_audio: bool) -> Kind:
+    def observe(self, event: Event, state: State, *, has_audio: bool) -> Kind:
         """Return the kind of an event.
 
         Args:

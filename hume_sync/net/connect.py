@@ -19,7 +19,7 @@ from .deadline import Deadline
 from .endpoint import Endpoint
 from .http1 import read_head
 from .interrupts import from_outside
-from .pending import Sockets, Watch, unwatched
+from .pending import DialSockets, Watch, unwatched
 from .proxies import Proxy, parse_ip
 from .readiness import check_green_threads
 from .sockets import SocketStream
@@ -42,7 +42,7 @@ def open_stream(endpoint: Endpoint, deadline: Deadline, watch: Watch = unwatched
     """
     check_green_threads()
     via, route = endpoint.proxy, endpoint.route
-    sockets = Sockets()
+    sockets = DialSockets()
     watch(sockets)
     host, port = (via.host, via.port) if via else (endpoint.host, endpoint.port)
     try:

@@ -80,9 +80,9 @@ class Duplex:
             raise
 
     @property
-    def ended(self) -> HumeClientException | None:
+    def error(self) -> HumeClientException | None:
         """What has ended the connection; None while it lives. What came before may still wait to be received."""
-        return self._io_thread.ended if self._pid == os.getpid() else _forked()
+        return self._io_thread.error if self._pid == os.getpid() else _forked()
 
     def send(self, parts: Sequence[bytes], deadline: Deadline, *, binary: bool = False) -> None:
         """Hand over one message, text (UTF-8) or binary, given in parts. It is on its way then, not there.
@@ -165,7 +165,7 @@ def _on_garbage_collected(io_thread: IOThread, pid: int) -> None:
     if pid != os.getpid():
         io_thread.release_after_fork(close=False)
         return
-    running = io_thread.ended is None and not io_thread.stopped
+    running = io_thread.error is None and not io_thread.stopped
     io_thread.stop_without_lock()
     if running:
         warnings.warn("a session was not closed", ResourceWarning, stacklevel=1)

@@ -58,7 +58,7 @@ class Endpoint:
     """What is learned on the way there; the one part of an endpoint that changes."""
 
     @classmethod
-    def split(cls, url: str, *, name: str = "base_url") -> tuple[bool, str, int, str]:
+    def parse_url(cls, url: str, *, name: str = "base_url") -> tuple[bool, str, int, str]:
         """Take a URL apart: (encrypted, host, port, path prefix without a trailing slash).
 
         Raises:

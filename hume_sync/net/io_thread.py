@@ -162,7 +162,7 @@ class IOThread:
         self._close_by = math.inf  # monotonic
         self.stopped = False
         """Whether it was asked to end at once."""
-        self.ended: HumeClientException | None = None
+        self.error: HumeClientException | None = None
 
     def start(self) -> None:
         """Start the thread. Where that fails nothing stays open."""
@@ -202,7 +202,7 @@ class IOThread:
     def _enqueue(self, item: bytes | memoryview | _QueuedHeartbeat, size: int, deadline: Deadline) -> None:
         def put() -> bool | None:
             if not self._check_open():
-                raise clone_error(self.ended) if self.ended else _closed() if self._closing else _aborted()
+                raise clone_error(self.error) if self.error else _closed() if self._closing else _aborted()
             if self._outbox_bytes > self._outbox_limit:
                 return None
             self._wake()
@@ -215,7 +215,7 @@ class IOThread:
             raise Timeout("timed out: the send queue is full", phase="send")
 
     def _check_open(self) -> bool:
-        return self.ended is None and not self._closing and not self.stopped
+        return self.error is None and not self._closing and not self.stopped
 
     def receive(self, deadline: Deadline) -> object:
         """Take the next message; see `Duplex.receive`."""
@@ -224,8 +224,8 @@ class IOThread:
             if self._inbox:
                 self._inbox_bytes -= _weight(self._inbox[0])
                 return self._inbox.popleft()
-            if self.ended is not None:
-                raise clone_error(self.ended)
+            if self.error is not None:
+                raise clone_error(self.error)
             return None
 
         return self._changed.wait_for(take, deadline)
@@ -273,7 +273,7 @@ class IOThread:
 
     def _wake(self) -> None:
         """Wake the thread; under the lock, so that the socket is not closed meanwhile. Does not block."""
-        if self.ended is None and self._wake_sender is not None:
+        if self.error is None and self._wake_sender is not None:
             try:
                 self._wake_sender.send(b"\0")
             except OSError as exc:  # full: it rings already; closed: that rings as well
@@ -301,7 +301,7 @@ class IOThread:
                 self._send_close_nowait(code.to_bytes(2, "big"))
             self._sock.close()
             with self._lock:
-                self.ended = _closed() if self._closing and isinstance(error, ConnectionLost) else error
+                self.error = _closed() if self._closing and isinstance(error, ConnectionLost) else error
                 self._outbox.clear()
                 self._outbox_bytes = 0
                 self._changed.notify_all()

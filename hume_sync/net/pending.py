@@ -7,7 +7,7 @@ is too late. So nothing here is made first and kept afterwards:
 - A `Pending` object is made while it holds nothing, and is passed to the caller that began the work (`Watch`). It
   acquires everything by methods of its own, so it is known before there is anything to release.
 - Who began the work closes it unless the work has succeeded. No step in between has to release anything.
-- A socket object exists, and is kept, before it has a descriptor (`Sockets.new`). A bare descriptor is kept by the very
+- A socket object exists, and is kept, before it has a descriptor (`DialSockets.new`). A bare descriptor is kept by the very
   call that makes it (`open_into`).
 
 The same holds for other resources of the package: a constructor acquires nothing that its caller could lose; a thread
@@ -27,7 +27,7 @@ from typing import Protocol
 from ..errors import ConnectError
 from .sockets import abort_socket
 
-__all__ = ["Pending", "Sockets", "Watch", "open_into", "unwatched"]
+__all__ = ["DialSockets", "Pending", "Watch", "open_into", "unwatched"]
 
 
 class Pending(Protocol):
@@ -55,7 +55,7 @@ def open_into(descriptors: list[int], path: str | os.PathLike[str], flags: int) 
     return descriptors[-1]
 
 
-class Sockets:
+class DialSockets:
     """The sockets made while dialling; see `Pending`."""
 
     def __init__(self) -> None:

@@ -18,21 +18,21 @@ class Route:
     costs a moment, not correctness.
     """
 
-    __slots__ = ("address", "suspect_before")
+    __slots__ = ("address", "maybe_dead_since")
 
     def __init__(self) -> None:
         self.address: SocketAddress | None = None
         """The one that was connected to last: tried first the next time."""
-        self.suspect_before = -math.inf
+        self.maybe_dead_since = -math.inf
         """Connections without data since this time (`clock.boottime`) may be dead, as others were found to be."""
 
-    def suspect(self, before: float) -> None:
+    def mark_maybe_dead(self, before: float) -> None:
         """Note that a connection was found dead by a request that was sent at this time.
 
         What made it vanish (a router that forgot it, a network that was left, a server that crashed) has happened to
         the others too, unless they received data since.
         """
-        self.suspect_before = max(self.suspect_before, before)
+        self.maybe_dead_since = max(self.maybe_dead_since, before)
 
     def forget(self, address: SocketAddress) -> None:
         """Try an address that failed no longer before the others."""

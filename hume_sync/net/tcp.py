@@ -24,7 +24,7 @@ from .clock import monotonic
 from .deadline import Deadline
 from .interrupts import from_outside, handlers_own
 from .keepalive import set_keepalive
-from .pending import Sockets
+from .pending import DialSockets
 from .readiness import waiting_poll
 from .route import Route, SocketAddress
 
@@ -47,7 +47,7 @@ class _Attempt:
     sock: socket.socket
 
 
-def connect(host: str, port: int, deadline: Deadline, sockets: Sockets, route: Route) -> socket.socket:
+def connect(host: str, port: int, deadline: Deadline, sockets: DialSockets, route: Route) -> socket.socket:
     """Connect to the first address of a host that answers. The socket is non-blocking.
 
     Args:
@@ -134,7 +134,7 @@ def _in_order(addresses: Iterable[SocketAddress], first: SocketAddress | None) -
     return order
 
 
-def _begin(address: SocketAddress, sockets: Sockets) -> socket.socket:
+def _begin(address: SocketAddress, sockets: DialSockets) -> socket.socket:
     """Begin to connect, without waiting."""
     sock = sockets.new(address[0])
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is one write, and its reply is waited for

@@ -114,7 +114,9 @@ class HumeStreamClient:
         elif key := os.environ.get("HUME_API_KEY"):  # an empty one counts as unset
             private = ((API_KEY, check_key(key, name="HUME_API_KEY")), *private)
         own = {name.lower() for name, _ in private}
-        encrypted, host, port, prefix = Endpoint.split(url, name="HUME_BASE_URL" if base_url is None else "base_url")
+        encrypted, host, port, prefix = Endpoint.parse_url(
+            url, name="HUME_BASE_URL" if base_url is None else "base_url"
+        )
         if not isinstance(allow_plaintext, bool):
             raise ConfigurationError(f"allow_plaintext must be True or False, got {short_repr(allow_plaintext)}")
         if not isinstance(retry, RetryPolicy):

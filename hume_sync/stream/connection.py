@@ -131,7 +131,7 @@ class Connection:
             now: The time, by `clock.boottime`.
             check_after: Seconds of silence after which to ping; ``math.inf`` for never.
         """
-        silent = now - self.last_received_at >= check_after or self.last_received_at <= self.route.suspect_before
+        silent = now - self.last_received_at >= check_after or self.last_received_at <= self.route.maybe_dead_since
         return silent and check_after != math.inf
 
     def ping(self, deadline: Deadline) -> None:
@@ -209,7 +209,7 @@ class Connection:
             cause = exc.__cause__
             if exc.phase == "idle" and not isinstance(cause, OSError):
                 return
-            self.route.suspect(self.checked_out_at)
+            self.route.mark_maybe_dead(self.checked_out_at)
 
     def _next_payload_id(self) -> str:
         self._payload_number += 1
@@ -270,7 +270,7 @@ class Connection:
     def close(self, timeout: float) -> None:
         """Close with the closing handshake, within ``timeout`` seconds; do not wait for a server suspected dead."""
         try:
-            if self.last_received_at <= self.route.suspect_before:
+            if self.last_received_at <= self.route.maybe_dead_since:
                 self.close_nowait()
             elif self.usable:
                 self.usable = False

@@ -30,7 +30,7 @@ class Limits:
         """Take a connection for use; return whether it needs no check."""
         now = connection.checked_out_at = clock.boottime()
         return (
-            connection.route.suspect_before < connection.last_received_at
+            connection.route.maybe_dead_since < connection.last_received_at
             and now - connection.last_received_at < self.check_after
             and now - connection.last_used_at <= self.max_idle
             and now - connection.created_at <= self.max_lifetime

@@ -15,7 +15,7 @@ import pytest
 from hume_sync import InputError, MisuseError, Timeout
 from hume_sync.errors import ConnectionLost
 from hume_sync.fastrtc import AudioChunk, Reconnected, Session, sender
-from hume_sync.fastrtc.sender import Pacing, trailing_quiet
+from hume_sync.fastrtc.sender import SendSchedule, trailing_quiet
 from hume_sync.fastrtc.transport import ReconnectingTransport
 from hume_sync.net.deadline import Deadline
 
@@ -87,7 +87,7 @@ class Clock:
 
     def times(self, messages: Any, deadline: Deadline, *, grows: bool = False) -> list[float]:
         line: Any = self
-        paced = Pacing(line, RATE, deadline, extend=grows, paced=True)
+        paced = SendSchedule(line, RATE, deadline, extend=grows, paced=True)
         return [round(self.now - 1000, 6) for _ in paced.schedule(messages)]
 
 

@@ -90,7 +90,7 @@ def test_a_question_that_was_lost_where_another_call_noticed_is_not_waited_for(f
         keep_sending(session)
         with pytest.raises(ConnectionLost):
             session.reply(timeout=25)
-        assert session._connection.has_pending()
+        assert session._connection.has_queued_events()
         with pytest.raises(ReplyTimeout) as caught:  # reported once
             session.reply(timeout=0.1)
         assert caught.value.messages == (Reconnected(session.webrtc_id, caught.value.messages[0].error),)

@@ -33,7 +33,7 @@ def test_inputs_that_a_hook_refuses_after_a_reconnect_are_given_by_the_next_call
         fake.drop(reset=True)
         with pytest.raises(HookError):
             session.reply()
-        assert not session._connection.has_pending()  # it was never whole
+        assert not session._connection.has_queued_events()  # it was never whole
         fake.knobs.hook_status = 200
         with pytest.raises(ConnectionLost):
             session.reply()

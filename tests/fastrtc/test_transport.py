@@ -15,7 +15,7 @@ from hume_sync.fastrtc import Custom, HookError, Reconnected
 from hume_sync.fastrtc.events import Event
 from hume_sync.fastrtc.transport import Mark, OnReconnect, ReconnectingTransport, Sleep, Transport
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.pending import Sockets, Watch
+from hume_sync.net.pending import DialSockets, Watch
 
 from .talk import SPEECH
 
@@ -104,7 +104,7 @@ def test_what_came_before_the_end_is_received_before_the_next_connection_begins(
     it = connection(Scripted("one", A, B), Scripted("two", C))
     with pytest.raises(ConnectionLost):  # noticed by who sends: the reader has seen nothing yet
         it.call(lambda transport: transport.send_audio(SPEECH, soon()), soon())
-    assert it.has_pending()
+    assert it.has_queued_events()
     assert all_of(it) == [A, B, Reconnected("two", "cut"), C]
 
 
@@ -190,7 +190,7 @@ def test_a_link_that_cannot_be_made_what_the_old_one_was_is_ended_and_another_ma
         with pytest.raises(HookError):
             received(it)
         assert it.transport is made[0]
-        assert not it.has_pending()
+        assert not it.has_queued_events()
     with pytest.raises(ConnectionLost):
         received(it)
     assert [transport.aborted for transport in made] == [False, True, True, False]
@@ -204,7 +204,7 @@ def test_what_was_cut_is_replaced_and_what_was_ended_is_not(code: int | None) ->
     with pytest.raises(ConnectionLost):
         received(it)
     assert it.transport.webrtc_id == ("two" if reconnects else "one")
-    assert it.has_pending() == reconnects
+    assert it.has_queued_events() == reconnects
 
 
 def test_a_connection_that_cannot_be_replaced_is_tried_again_by_the_next_call() -> None:
@@ -212,7 +212,7 @@ def test_a_connection_that_cannot_be_replaced_is_tried_again_by_the_next_call() 
     for _ in range(2):
         with pytest.raises(ConnectError, match="no server there"):
             received(it)
-    assert not it.has_pending()
+    assert not it.has_queued_events()
 
 
 def test_nothing_is_replaced_unless_asked() -> None:
@@ -239,7 +239,7 @@ def test_two_threads_that_lose_a_connection_reconnect_once() -> None:
         assert [type(each.exception(5)) for each in losing] == [ConnectionLost] * 2
     assert it.transport.webrtc_id == "two"
     assert received(it) == Reconnected("two", "cut")
-    assert not it.has_pending()
+    assert not it.has_queued_events()
 
 
 def test_what_is_done_exclusively_is_done_before_the_connection_is_replaced_or_after() -> None:
@@ -257,11 +257,11 @@ def test_what_is_done_exclusively_is_done_before_the_connection_is_replaced_or_a
         order.append(f"worked with {transport.webrtc_id}")
 
     with ThreadPoolExecutor(2) as threads:
-        working = threads.submit(it.exclusively, work, soon())
+        working = threads.submit(it.call_locked, work, soon())
         assert under_way.wait(5)
         losing = threads.submit(received, it)
         with pytest.raises(Timeout) as caught:
-            it.exclusively(work, Deadline(0.05))
+            it.call_locked(work, Deadline(0.05))
         assert caught.value.phase == "lock"
         may_end.set()
         working.result(5)
@@ -272,8 +272,8 @@ def test_what_is_done_exclusively_is_done_before_the_connection_is_replaced_or_a
 def test_what_is_done_exclusively_does_nothing_steadily() -> None:
     it = connection(Scripted("one"))
     with pytest.raises(MisuseError, match="inside its own call"):
-        it.exclusively(lambda _: it.exclusively(lambda _: None, soon()), soon())
-    assert it.exclusively(lambda transport: transport.webrtc_id, soon()) == "one"
+        it.call_locked(lambda _: it.call_locked(lambda _: None, soon()), soon())
+    assert it.call_locked(lambda transport: transport.webrtc_id, soon()) == "one"
 
 
 # --- interrupted
@@ -288,10 +288,10 @@ def test_what_waits_for_its_turn_is_not_done_once_it_is_closed() -> None:
         assert may_end.wait(5)
 
     with ThreadPoolExecutor(2) as threads:
-        holding = threads.submit(it.exclusively, hold, soon())
+        holding = threads.submit(it.call_locked, hold, soon())
         assert under_way.wait(5)
-        waiting = threads.submit(it.exclusively, hold, soon())
-        it.interrupt()
+        waiting = threads.submit(it.call_locked, hold, soon())
+        it.cancel_waits()
         may_end.set()
         holding.result(5)
         assert isinstance(waiting.exception(5), MisuseError)
@@ -299,22 +299,22 @@ def test_what_waits_for_its_turn_is_not_done_once_it_is_closed() -> None:
 
 def test_a_request_is_interrupted_whenever_it_begins() -> None:
     it = connection(Scripted("one"))
-    sockets = Sockets()
+    sockets = DialSockets()
 
     def hang(watch: Watch) -> None:
         watch(sockets)
-        it.interrupt()
+        it.cancel_waits()
         sockets.check()
 
     with pytest.raises(MisuseError, match="closed"):
-        it.interruptible(hang)
+        it.run_cancellable(hang)
 
     def begin(watch: Watch) -> None:
-        watch(Sockets())
+        watch(DialSockets())
         raise AssertionError("it was closed before")
 
     with pytest.raises(MisuseError, match="closed"):
-        it.interruptible(begin)
+        it.run_cancellable(begin)
 
 
 def test_a_connection_that_comes_after_the_end_is_never_leaked() -> None:
@@ -324,7 +324,7 @@ def test_a_connection_that_comes_after_the_end_is_never_leaked() -> None:
     def connect(deadline: Deadline, watch: Watch, sleep: Sleep) -> Transport:
         transport = next(transports)
         if transport is late:
-            it.interrupt()
+            it.cancel_waits()
         return transport
 
     it = ReconnectingTransport(connect, timeout=5.0, reconnect=True, on_reconnect=lambda *_: None)

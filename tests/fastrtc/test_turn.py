@@ -318,9 +318,9 @@ def test_the_end_of_a_connection_is_left_to_the_next_call_where_all_may_have_com
     events: list[Any], websocket: bool, code: int
 ) -> None:
     end = ConnectionLost("gone", close_code=code)
-    assert fed(*events).survives(end) is websocket
+    assert fed(*events).may_be_complete_after(end) is websocket
     has_come = NEW in events
-    assert fed(*events, real_time=True).survives(end) is (has_come and code == 1000)
+    assert fed(*events, real_time=True).may_be_complete_after(end) is (has_come and code == 1000)
 
 
 # --- who receives it otherwise
@@ -335,7 +335,7 @@ def test_what_was_given_out_as_events_is_not_kept() -> None:
 
 def test_an_abandoned_answer_is_not_waited_for() -> None:
     turn = fed(Q, T, S, P, R, OLD)
-    turn.abandon()
+    turn.stop_waiting()
     assert turn.add(OLD)
     assert turn.take(idle=False) == (b"", (), False)
     for event in (P, R, NEW):

@@ -220,7 +220,7 @@ def test_messages_of_any_size_go_both_ways_in_order(session: Session) -> None:
         for size in sizes:
             assert message_of(duplex) == b"a" * (size // 2) + b"b" * (size - size // 2)
         assert duplex.receive(Deadline(0)) is None
-        assert not duplex.ended
+        assert not duplex.error
 
 
 def test_what_comes_in_one_piece_with_the_upgrade_is_received_and_then_the_close_frame(session: Session) -> None:
@@ -234,7 +234,7 @@ def test_what_comes_in_one_piece_with_the_upgrade_is_received_and_then_the_close
         assert messages == [b"one", b"two"]
         assert isinstance(error, ConnectionLost)
         assert (error.close_code, error.close_reason) == (1008, "too \ufffd many")
-        assert duplex.ended
+        assert duplex.error
         with pytest.raises(ConnectionLost) as caught:
             duplex.send([b"x"], Deadline(SOON))
         assert caught.value.close_code == 1008
@@ -543,7 +543,7 @@ def test_close_sends_the_close_frame_after_all_that_waits_and_nothing_after_it(s
         duplex.close(SOON)
         assert time.monotonic() - start < SOON
         gone(duplex._io_thread)
-        assert duplex.ended
+        assert duplex.error
         duplex.close(SOON)
         duplex.abort()
         with pytest.raises(MisuseError, match="this session is closed"):
@@ -769,7 +769,7 @@ def test_a_forked_child_is_refused_and_does_the_parent_s_session_no_harm(session
                 duplex.send([b"x"], Deadline(1))
             with pytest.raises(MisuseError, match="forked"):
                 duplex.receive(Deadline(1))
-            assert duplex.ended
+            assert duplex.error
             duplex.close(5)
             duplex.abort()
             assert duplex._io_thread._sock.fileno() == -1
@@ -870,7 +870,7 @@ def test_time_in_which_this_process_did_not_run_is_no_fault_of_the_server_s(
             assert message_of(duplex) == b"beat"
             assert message_of(duplex) == b"beat"
         assert polls.skew >= 1000
-        assert not duplex.ended
+        assert not duplex.error
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux alone has the limit")

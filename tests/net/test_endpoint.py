@@ -21,7 +21,7 @@ from hume_sync.reprs import Secret
     ],
 )
 def test_urls_of_four_schemes_are_taken_apart(url: str, parts: tuple[object, ...]) -> None:
-    assert Endpoint.split(url) == parts
+    assert Endpoint.parse_url(url) == parts
 
 
 @pytest.mark.parametrize(
@@ -44,19 +44,19 @@ def test_urls_of_four_schemes_are_taken_apart(url: str, parts: tuple[object, ...
 )
 def test_an_unusable_url_is_refused_with_what_is_accepted(url: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape("ws://host[:port][/prefix]")):
-        Endpoint.split(url)
+        Endpoint.parse_url(url)
 
 
 @pytest.mark.parametrize("url", ["ws://user:hush@host", "ws://hush@host", "ws://host?apikey=hush", "ws://host/#hush"])
 def test_a_url_with_a_secret_in_it_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ConfigurationError, match="must not hold") as caught:
-        Endpoint.split(url)
+        Endpoint.parse_url(url)
     assert "hush" not in str(caught.value)
 
 
 def test_a_url_that_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="base_url must be a str, got bytes"):
-        Endpoint.split(b"ws://host")  # type: ignore[arg-type]
+        Endpoint.parse_url(b"ws://host")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "key\n", "k\r\nX: y", "ключ", "k\0", b"bytes", 7])

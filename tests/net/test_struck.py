@@ -71,7 +71,7 @@ class Struck:
 
 
 def endpoint_of(url: str) -> Endpoint:
-    encrypted, host, port, prefix = Endpoint.split(url)
+    encrypted, host, port, prefix = Endpoint.parse_url(url)
     assert not encrypted
     return Endpoint(host, port, prefix + "/v0/stream/models", secret_headers=((API_KEY, check_key("k")),))
 

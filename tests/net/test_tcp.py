@@ -25,7 +25,7 @@ from hume_sync.net import tcp as module
 from hume_sync.net.connect import open_stream
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.endpoint import Endpoint
-from hume_sync.net.pending import Pending, Sockets
+from hume_sync.net.pending import DialSockets, Pending
 from hume_sync.net.route import Route
 from hume_sync.net.tcp import connect
 
@@ -62,7 +62,7 @@ class Made(socket.socket):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        if sys._getframe(1).f_globals["__name__"] == Sockets.__module__:  # not those of the test
+        if sys._getframe(1).f_globals["__name__"] == DialSockets.__module__:  # not those of the test
             self.all.append(self)
 
     def connect_ex(self, address: Any) -> int:
@@ -91,7 +91,7 @@ def port() -> Iterator[int]:
 
 def connected(port: int, route: Route | None = None, timeout: float = 10.0) -> str:
     """Connect; return the address that answered."""
-    sockets = Sockets()
+    sockets = DialSockets()
     try:
         return str(connect("many.example", port, Deadline(timeout), sockets, route or Route()).getpeername()[0])
     finally:
@@ -132,7 +132,7 @@ def test_an_address_that_drops_packets_costs_no_more_than_a_moment(names: Names,
 def test_the_attempts_that_lost_are_closed_at_once(names: Names, made: type[Made], port: int) -> None:
     names.addresses = ("127.0.0.2", "127.0.0.1")
     with deaf("127.0.0.2", port):
-        sockets = Sockets()
+        sockets = DialSockets()
         winner = connect("many.example", port, Deadline(10), sockets, Route())
         assert still_open(made) == [winner]
         sockets.release()
@@ -238,7 +238,7 @@ def test_without_time_nothing_is_tried(names: Names, made: type[Made], port: int
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
 def test_a_name_that_cannot_be_encoded_is_named(host: str) -> None:
     with pytest.raises(ConnectError, match="cannot look up the host"):
-        connect(host, 1, Deadline(1), Sockets(), Route())
+        connect(host, 1, Deadline(1), DialSockets(), Route())
 
 
 def test_where_there_is_no_poll_select_does(names: Names, port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,7 +172,7 @@ def test_a_connection_may_be_dead_when_it_was_silent_for_long_or_since_another_o
 ) -> None:
     with server(answers()) as port:
         connection = aged(opened(port), last_received_at=100.0)
-        connection.route.suspect_before = suspect_before
+        connection.route.maybe_dead_since = suspect_before
         assert connection.needs_ping(now, check_after) is wanted
         connection.discard()
 
@@ -236,7 +236,7 @@ def test_a_request_that_finds_its_connection_dead_makes_those_suspect_that_were_
             connection.checked_out_at = connection.created_at + 100.0
         with pytest.raises(TransportError):
             connection.request([b'"a":1'], Deadline(0.2))
-        assert connection.route.suspect_before == (connection.created_at + 100.0 if suspect else -math.inf)
+        assert connection.route.maybe_dead_since == (connection.created_at + 100.0 if suspect else -math.inf)
 
 
 @pytest.mark.parametrize("by", ["check", "poll"])
@@ -254,14 +254,14 @@ def test_so_does_one_that_the_network_ended_while_it_was_idle(
     with pytest.raises(ConnectionLost) as caught:
         connection.ping(Deadline(5)) if by == "check" else connection.drain_idle_messages()
     assert caught.value.phase == "idle"
-    assert (connection.route.suspect_before > 0) is suspect
+    assert (connection.route.maybe_dead_since > 0) is suspect
 
 
 def test_a_report_that_comes_late_makes_nothing_less_suspect() -> None:
     route = Route()
     for before in (5.0, 7.0, 6.0):
-        route.suspect(before)
-    assert route.suspect_before == 7.0
+        route.mark_maybe_dead(before)
+    assert route.maybe_dead_since == 7.0
 
 
 def test_all_connections_of_an_endpoint_share_what_is_known_of_the_way_there() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hume_sync import HumeStreamClient, MisuseError, RetryPolicy
 from hume_sync.emulator import Emulator
 from hume_sync.net.deadline import Deadline
-from hume_sync.net.pending import Sockets, Watch
+from hume_sync.net.pending import DialSockets, Watch
 from hume_sync.stream.connection import Connection
 from hume_sync.stream.dedicated import DedicatedProvider
 from hume_sync.stream.limits import Limits
@@ -114,7 +114,7 @@ def test_a_connection_made_while_it_is_closed_is_released(hume_client: HumeStrea
 def test_a_socket_that_begins_to_dial_after_the_close_is_refused(stream: Stream) -> None:
     def dial(deadline: Deadline, watch: Watch) -> Connection:
         sole._closing.set()
-        watch(Sockets())
+        watch(DialSockets())
         raise AssertionError("watch did not raise")
 
     sole = DedicatedProvider(dial, RetryPolicy(), Limits())

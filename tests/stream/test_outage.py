@@ -239,4 +239,7 @@ def test_a_stream_that_goes_cold_against_its_will_is_a_warning(caplog: pytest.Lo
             server.fail_next("E0200", "no")  # in answer to the payload that is replayed
             assert socket.send_media(audio).window_state == "cold"
     (line,) = lines(caplog, logging.WARNING)
-    assert "audio context lost: the stream is cold, its window cannot be replayed: the server refused a payload of it" in line
+    assert (
+        "audio context lost: the stream is cold, its window cannot be replayed: the server refused a payload of it"
+        in line
+    )
