@@ -7,8 +7,8 @@ is too late. So nothing here is made first and kept afterwards:
 - A `Pending` object is made while it holds nothing, and is passed to the caller that began the work (`Watch`). It
   acquires everything by methods of its own, so it is known before there is anything to release.
 - Who began the work closes it unless the work has succeeded. No step in between has to release anything.
-- A socket object exists, and is kept, before it has a descriptor (`DialSockets.new`). A bare descriptor is kept by the very
-  call that makes it (`open_into`).
+- A socket object exists, and is kept, before it has a descriptor (`DialSockets.new`). A bare descriptor is kept by the
+  very call that makes it (`open_into`).
 
 The same holds for other resources of the package: a constructor acquires nothing that its caller could lose; a thread
 makes what it owns by itself, since handlers run in the main thread alone; and a lock is taken by ``with lock:`` on the
