@@ -251,7 +251,7 @@ def main() -> None:
         sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}\n")
         sys.stdout.flush()
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-        uvicorn.AppConfig(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
