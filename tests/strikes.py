@@ -40,6 +40,7 @@ from typing import Any, NoReturn
 import hume_sync
 from hume_sync import HumeStreamClient, LanguageConfig, RetryPolicy, StreamSocket
 from hume_sync.emulator import Emulator
+from hume_sync.emulator.script import Script
 from hume_sync.fastrtc import FastRTCClient
 
 PACKAGE = str(Path(hume_sync.__file__).parent) + os.sep
@@ -326,9 +327,25 @@ class Server(Scenario):
             self.server.drop_connections()
 
 
+class Locked(Scenario):
+    """Enter a ``with`` statement of a lock."""
+
+    def before(self) -> None:
+        self.faults = Script()
+
+    def work(self) -> None:
+        self.faults.fail("I0100", "text", 1)
+
+    def after(self) -> None:
+        other = threading.Thread(target=self.work, daemon=True)
+        other.start()
+        other.join(PATIENCE)
+        assert not other.is_alive(), "the lock is still held"
+
+
 SCENARIOS = {
     scenario.__name__: scenario
-    for scenario in (Socket, Request, Reconnect, File, Lease, LeaseAgain, PoolClose, Session, Hooks, Server)
+    for scenario in (Socket, Request, Reconnect, File, Lease, LeaseAgain, PoolClose, Session, Hooks, Server, Locked)
 }
 
 

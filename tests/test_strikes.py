@@ -46,6 +46,10 @@ def test_ctrl_c_at_any_instruction_leaves_nothing_and_the_next_call_right(
     assert struck(scenario, hume_emulator.url) > 15
 
 
+def test_ctrl_c_at_any_instruction_leaves_no_lock_held(hume_emulator: Emulator) -> None:
+    assert struck("Locked", hume_emulator.url) > 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["Session", "Hooks"])
 def test_so_it_does_with_fastrtc(scenario: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
+from ..locks import make_lock
 from ..reprs import safe_repr
 
 
@@ -79,7 +80,7 @@ class Journal:
         self._ends: deque[ConnectionEnded] = deque(maxlen=size)
         self._counts = dict.fromkeys(("handshakes", "refused", "requests", "ended", "open", "peak"), 0)
         # Taken by itself, and not by way of the condition, whose Python code a signal handler may interrupt.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = threading.Condition(self._lock)
 
     @property

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 
 from attrs import frozen
 
+from ..locks import make_lock
 from ..reprs import safe_repr
 from .faults import PayloadError
 
@@ -25,7 +25,7 @@ class Script:
     """Refusals and errors waiting for the next handshakes and requests, first come first; thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._refusals: deque[Refusal] = deque()
         self._failures: deque[tuple[str, str]] = deque()
 

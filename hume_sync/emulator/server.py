@@ -18,6 +18,7 @@ from typing import Any, Self
 from attrs import fields
 from websockets.asyncio.server import Server
 
+from ..locks import make_lock
 from ..reprs import safe_repr
 from .journal import Journal
 from .knobs import Knobs, is_close_code
@@ -59,7 +60,7 @@ class Emulator:
         self._knobs = Knobs(**knobs)
         self._journal = Journal(self._knobs.journal_size, self._knobs.journal_data)
         self._script = Script()
-        self._lifecycle = threading.Lock()
+        self._lifecycle = make_lock()
         self._running: _Running | None = None
 
     @property

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..errors import HumeClientException, InputError, MisuseError, described
+from ..locks import make_lock
 from ..net.clock import monotonic
 from ..net.deadline import Deadline
 from ..net.pending import Watch
@@ -40,7 +40,7 @@ class Additional:
         self._fields: dict[str, Any] | None = None  # of the last `give`; changed `steadily`
         self._skipped = 0  # requests for inputs that come again though they were answered
         self._streams: weakref.WeakSet[OutputStream] = weakref.WeakSet()  # one that its caller forgets is to end
-        self._streams_lock = threading.RLock()  # a signal's handler may close the session that its thread is using
+        self._streams_lock = make_lock()  # a signal's handler may close the session that its thread is using
 
     def give(self, line: Line, fields: dict[str, Any], deadline: Deadline) -> None:
         """Give inputs; see `Session.set_input`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from ..errors import ConnectError, ConnectionLost, HumeClientException, MisuseError, Timeout, TransportError, copy_of
+from ..locks import make_lock
 from ..net.condition import Condition
 from ..net.deadline import Deadline
 from ..net.interrupts import from_outside
@@ -49,7 +49,7 @@ class Line:
         self._renewed = renewed
         self._pid = os.getpid()
         self._closing = False
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._woken = Condition(self._lock)  # who waits between two attempts, once it is closed
         self._pending: set[Pending] = set()  # what requests that are under way have acquired
         self._waiting: deque[Event | Spoken] = deque()  # to be received before what the link has

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from ..locks import make_lock
 from ..net.condition import TICK, Condition
 from ..net.deadline import Deadline
 from ..net.pending import Pending, Watch
@@ -33,7 +34,7 @@ class Opening:
         self._open = open_response
         self._thread: threading.Thread | None = None
         # A signal's handler may close what its own thread is waiting for.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = Condition(self._lock)
         self._pending: list[Pending] = []  # what the thread has acquired
         self._response: OpenResponse | None = None

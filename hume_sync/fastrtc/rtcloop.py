@@ -27,6 +27,7 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from ..locks import make_lock
 from ..net.clock import monotonic
 from ..net.condition import TICK, Condition
 from ..net.deadline import Deadline
@@ -91,7 +92,7 @@ class RTCLoop:
         self._due = -math.inf  # when the next frame is to be sent, on the loop's clock
         # Between the callers and the thread. The lock guards all below, and nobody holds it for longer than it takes to
         # move a few bytes. It is reentrant: a signal's handler may use the session that its own thread is just using.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = Condition(self._lock)
         self._inbox: deque[tuple[AudioChunk | Spoken | str | bytes, int]] = (
             deque()

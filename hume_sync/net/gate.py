@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
 from ..errors import ConnectError, HumeClientException, Timeout, copy_of
+from ..locks import make_lock
 from . import clock
 from .condition import Condition
 from .deadline import Deadline
@@ -57,7 +57,7 @@ class Gate:
         self.fail_fast = fail_fast
         self._policy = policy
         # Guards everything below; never held over I/O. Re-entrant: a signal handler may call `end` anywhere.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = Condition(self._lock)
         self._version = 0  # of all below
         self._failures = 0  # in a row, since the last good reply; above zero the gate is closed

@@ -23,6 +23,7 @@ from ..errors import (
     Timeout,
     copy_of,
 )
+from ..locks import make_lock
 from ..reprs import safe_repr
 from .clock import monotonic
 from .condition import TICK, Condition
@@ -147,7 +148,7 @@ class Owner:
         self._write_waits_for = select.POLLOUT
         # Between the callers and the thread. The lock guards all below and the button; it is never held over anything
         # that waits. Reentrant: a signal's handler may close the session that its own thread is just using.
-        self._lock = threading.RLock()
+        self._lock = make_lock()
         self._changed = Condition(self._lock)  # a message is there, or it is over
         self._room = Condition(self._lock)  # in the outbox, or nothing more is taken
         self._inbox: deque[object] = deque()  # messages, and the notes of pings

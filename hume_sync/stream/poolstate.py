@@ -12,6 +12,7 @@ from collections.abc import Hashable
 from types import FrameType
 
 from ..errors import ConnectionLost, MisuseError, PoolClosed, PoolTimeout
+from ..locks import make_lock
 from ..net import clock, fork
 from ..net.condition import Condition
 from ..net.connection import Connection
@@ -47,7 +48,7 @@ class PoolState:
     def __init__(self, settings: PoolSettings) -> None:
         self.settings = settings
         self.pid = os.getpid()
-        self.lock = threading.RLock()
+        self.lock = make_lock()
         self.changed = Condition(self.lock)  # told of the pool's end, and then when a connection stops being busy
         self.closing = False
         self.patient = True  # False once closing has run out of time: no new socket is begun

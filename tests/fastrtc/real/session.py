@@ -8,6 +8,7 @@ import contextlib
 import json
 import socket
 import struct
+import time
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -226,7 +227,14 @@ class Session:
             if step.late:
                 self._over = True
             else:
+                await self._until_all_is_sent()
                 await self.end(Ended(step.code))
+
+    async def _until_all_is_sent(self) -> None:
+        """Wait until the client has sent the ping behind its audio: it may still be sending the silence."""
+        deadline = time.monotonic() + 2
+        while "ping" in self.seen.events and self.seen.events[-1] != "ping" and time.monotonic() < deadline:
+            await asyncio.sleep(0.001)
 
     async def _play(self) -> None:
         """Media and outputs leave through a queue, at a pace of their own; everything else overtakes them."""
