@@ -81,7 +81,7 @@ def count_seconds(media: Media) -> Fraction | None:
         return None
     file = _Bounded(media)
     try:
-        with av.open(file, "r", container_options=_OPTIONS, **lenient(av)) as container:
+        with av.open(file, "r", container_options=_OPTIONS, **_lenient(av)) as container:
             count = _count(container)
     except Exception as exc:
         if not isinstance(exc, av.FFmpegError) and _of_a_handler(exc):
@@ -92,7 +92,7 @@ def count_seconds(media: Media) -> Fraction | None:
     return count.seconds()
 
 
-def lenient(av: Any) -> dict[str, str]:
+def _lenient(av: Any) -> dict[str, str]:
     """Return the arguments with which PyAV opens media whose tags are no UTF-8: from version 19 on, it needs none."""
     return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 

@@ -22,7 +22,7 @@ from hume_sync import HumeStreamClient, ProsodyConfig
 from hume_sync.emulator import Emulator
 from hume_sync.stream import packets
 from hume_sync.stream.duration import Length, measure, media_seconds
-from tests.audiofiles import chunk, decoded_seconds, encoded, fmt, noise, riff
+from tests.audiofiles import NOT_UTF_8, chunk, decoded_seconds, encoded, fmt, noise, riff
 from tests.emulator.support import tone, wav
 
 WHOLE = wav(tone(1.5))
@@ -252,3 +252,8 @@ def test_times_of_audio_of_unknown_length_are_left_as_received_and_a_lost_window
         reply = socket.send_media(WHOLE)
         assert (reply.window_state, reply.clock_offset) == ("rebuilt", None)
         assert len(server.journal.requests) == 7  # all three again, and this one
+
+
+def test_tags_that_are_not_utf_8_do_not_matter() -> None:
+    data = encoded("mp3", "libmp3lame", 1.0)
+    assert media_seconds(NOT_UTF_8 + data) == media_seconds(data) is not None
