@@ -33,6 +33,6 @@ class _SignalSafeRLock(_RLock):  # type: ignore[misc]  # typeshed knows no `_is_
 def make_lock() -> threading.RLock:
     """Return a reentrant lock for ``with`` statements."""
     lock = threading.RLock()
-    if sys.version_info >= (3, 14) and type(lock) is _RLock:  # not a green thread's
-        return _SignalSafeRLock()  # type: ignore[no-any-return]  # likewise
+    if sys.version_info >= (3, 14) and type(lock) is _RLock:  # gevent puts another class in its place
+        return _SignalSafeRLock()  # type: ignore[no-any-return]  # for mypy its base is Any
     return lock

@@ -13,6 +13,9 @@ import numpy as np
 
 RATE = 16_000
 
+NOT_UTF_8 = b"ID3\x03\0\0\0\0\0\x0eTIT2\0\0\0\x04\0\0\x03\xff\xfe\xfd"
+"""An ID3 tag whose title says that it is UTF-8, and is not."""
+
 
 class Pipe:
     """A file object that cannot seek or read."""

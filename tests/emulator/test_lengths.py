@@ -8,7 +8,7 @@ import pytest
 
 from hume_sync.emulator import lengths
 from hume_sync.emulator.lengths import Lengths, read_lengths
-from tests.audiofiles import decoded_seconds, encoded, noise
+from tests.audiofiles import NOT_UTF_8, decoded_seconds, encoded, noise
 
 
 def mp3(*, pipe: bool = False) -> bytes:
@@ -57,8 +57,13 @@ def test_what_cannot_be_decoded_is_of_unknown_length(content: bytes) -> None:
 
 
 def test_without_pyav_lengths_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = mp3()  # made with PyAV
     monkeypatch.setitem(sys.modules, "av", None)
-    assert read_lengths(mp3()) == Lengths()
+    assert read_lengths(data) == Lengths()
+
+
+def test_tags_that_are_not_utf_8_do_not_matter() -> None:
+    assert read_lengths(NOT_UTF_8 + mp3()) == read_lengths(mp3()) != Lengths()
 
 
 def test_decoding_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from hume_sync import HumeStreamClient, ProsodyConfig
 from hume_sync.emulator import Emulator
 from hume_sync.stream import duration
 from hume_sync.stream.duration import Length, audio_duration, measure
-from tests.audiofiles import chunk, decoded_seconds, encoded, fmt, noise, riff
+from tests.audiofiles import NOT_UTF_8, chunk, decoded_seconds, encoded, fmt, noise, riff
 from tests.emulator.support import tone, wav
 
 WHOLE = wav(tone(1.5))
@@ -149,8 +149,9 @@ def test_wav_is_exact_and_other_audio_is_not() -> None:
 
 
 def test_without_pyav_lengths_but_those_of_wav_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = mp3()  # made with PyAV
     monkeypatch.setitem(sys.modules, "av", None)
-    assert audio_duration(mp3()) is None
+    assert audio_duration(data) is None
     assert audio_duration(WHOLE) == Fraction(3, 2)
 
 
@@ -252,3 +253,8 @@ def test_times_of_audio_of_unknown_length_are_left_as_received_and_a_lost_window
         reply = socket.send_media(WHOLE)
         assert (reply.window_state, reply.clock_offset) == ("rebuilt", None)
         assert len(server.journal.requests) == 7  # all three again, and this one
+
+
+def test_tags_that_are_not_utf_8_do_not_matter() -> None:
+    data = encoded("mp3", "libmp3lame", 1.0)
+    assert audio_duration(NOT_UTF_8 + data) == audio_duration(data) is not None
