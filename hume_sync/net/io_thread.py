@@ -48,8 +48,7 @@ _MAX_POLL: Final = 3600.0
 """Seconds of one sleep at most: `poll` counts milliseconds in 32 bits."""
 
 _MAX_POLL_WHEN_BLOCKED: Final = 5.0
-"""Longest sleep in seconds while the server takes nothing; the system's own limit is put off each time, since
-`Heartbeat.timeout` is the limit."""
+"""Longest sleep in seconds while the server takes nothing. The system's own limit is put off each time."""
 
 _CLOSE_CODES: Final = (
     (MessageTooLarge, CloseCode.MESSAGE_TOO_BIG),

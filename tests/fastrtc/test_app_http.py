@@ -154,7 +154,7 @@ def test_a_caller_cannot_change_what_a_request_needs() -> None:
 
     private = (("accept-encoding", Secret("gzip")), ("Content-Type", Secret("text/x")), ("User-Agent", Secret("me")))
     with server(view) as port:
-        http(port, private=private, headers=(("User-Agent", "us"),)).post_json("/", {}, Deadline(5))
+        http(port, secret_headers=private, headers=(("User-Agent", "us"),)).post_json("/", {}, Deadline(5))
     assert seen[0]["accept-encoding"] == "identity"
     assert seen[0]["content-type"] == "application/json"
     assert seen[0]["user-agent"] == "me"
@@ -166,7 +166,7 @@ def test_a_redirect_is_never_followed(status: int) -> None:
         location = f"Location: http://127.0.0.1:{target.getsockname()[1]}/"
         with server(says(answer(b"", f"{status} Elsewhere", location))) as port:
             with pytest.raises(HookError, match="redirect") as caught:
-                get(port, private=PRIVATE)
+                get(port, secret_headers=PRIVATE)
         assert caught.value.status == status
         target.setblocking(False)
         with pytest.raises(BlockingIOError):

@@ -52,7 +52,7 @@ from .webtalk import PRIVATE, answer, elapsed, get, http, request, says, stays
 def test_what_is_no_answer_is_an_error_that_says_so(data: bytes, error: type[HumeClientException]) -> None:
     with server(says(data)) as port:
         with pytest.raises(error) as caught:
-            get(port, private=PRIVATE)
+            get(port, secret_headers=PRIVATE)
     assert type(caught.value) is error
     assert len(str(caught.value)) < 200
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

@@ -26,7 +26,7 @@ def test_private_headers_go_to_the_servers_own_origin_and_nowhere_else() -> None
         peer.send(answer())
 
     with server(view, view, view) as own, server(view) as foreign:
-        client = http(own, private=PRIVATE, headers=(("User-Agent", "me"),))
+        client = http(own, secret_headers=PRIVATE, headers=(("User-Agent", "me"),))
         client.get("/", None, Deadline(5))
         client.get(f"http://127.0.0.1:{own}/", None, Deadline(5))
         client.post_json(f"http://localhost:{own}/", {}, Deadline(5))  # the same machine, but who knows that
@@ -54,7 +54,7 @@ def test_headers_never_go_unencrypted_to_another_machine(
     with server(lambda peer: seen.append(peer.sock.recv(100))) as port:
         monkeypatch.setattr(socket, "socket", Elsewhere)  # by its address: its name is localhost
         with pytest.raises(ConfigurationError, match="unencrypted"):
-            get(port, host="localhost", private=private)
+            get(port, host="localhost", secret_headers=private)
     assert seen == [b""]
 
 
@@ -62,7 +62,7 @@ def test_headers_go_unencrypted_where_that_is_allowed(monkeypatch: pytest.Monkey
     with server(says(answer())) as port:
         monkeypatch.setattr(socket, "socket", Elsewhere)
         with pytest.warns(UserWarning, match="unencrypted"):
-            assert get(port, private=PRIVATE, allow_plaintext=True).status == 200
+            assert get(port, secret_headers=PRIVATE, allow_plaintext=True).status == 200
 
 
 def test_without_headers_any_machine_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_requests_are_encrypted_and_the_certificate_is_checked() -> None:
             inner.file.close()
 
     with server(secure, secure) as port:
-        assert get(port, host="localhost", tls=trusting, private=PRIVATE).json == [1]
+        assert get(port, host="localhost", tls=trusting, secret_headers=PRIVATE).json == [1]
         with pytest.raises(ConnectError, match="certificate"):
             http(1).get(f"https://localhost:{port}/", None, Deadline(5))  # another origin: the system's certificates
 
@@ -121,7 +121,7 @@ def test_a_proxy_of_the_environment_is_looked_for_by_origin(monkeypatch: pytest.
 def test_no_error_shows_a_header_that_the_server_repeats() -> None:
     body = b'{"detail": "open-sesame-7 is not known, nor is Bearer open-sesame-7 or 4711"}'
     with server(says(answer(body, "403 Forbidden"))) as port:
-        reply = get(port, private=PRIVATE)
+        reply = get(port, secret_headers=PRIVATE)
     assert reply.error_excerpt == '{"detail": "*** is not known, nor is *** or ***"}'
     assert "sesame" not in repr(reply)
 
@@ -129,7 +129,7 @@ def test_no_error_shows_a_header_that_the_server_repeats() -> None:
 def test_no_error_shows_a_header_that_the_server_calls_a_type_of_content() -> None:
     odd = b"HTTP/1.1 200 OK\r\nContent-Type: text/Open-Sesame-7\r\n\r\n"
     with server(says(odd)) as port, pytest.raises(HookError, match=re.escape("/updates answered with 'text/***'")):
-        stream(http(port, private=PRIVATE)).receive()
+        stream(http(port, secret_headers=PRIVATE)).receive()
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_a_malformed_head_that_repeats_a_header_shows_in_no_log(caplog: pytest.L
     caplog.set_level(0)
     with server(says(answer(b"", "200 OK", "what is open-sesame-7?"))) as port:
         with pytest.raises(ProtocolError) as caught:
-            get(port, private=PRIVATE)
+            get(port, secret_headers=PRIVATE)
     assert "sesame" not in caplog.text + str(caught.value)
 
 
 def test_nothing_shows_headers(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("http.client.HTTPConnection.debuglevel", 9)
     with server(says(answer())) as port:
-        client = http(port, private=PRIVATE)
+        client = http(port, secret_headers=PRIVATE)
         client.get("/", None, Deadline(5))
         assert repr(client) == f"<AppClient http://127.0.0.1:{port}/>"
     assert capsys.readouterr() == ("", "")

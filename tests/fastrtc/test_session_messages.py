@@ -79,7 +79,7 @@ def test_limits_hold_for_every_kind_of_message(opcode: int, monkeypatch: pytest.
     monkeypatch.setattr("hume_sync.fastrtc.transport_ws._INBOX", 100_000)
     with server(tells(frame(bytes(900), opcode) * 200)) as port:
         with FastRTCClient(f"http://127.0.0.1:{port}", max_message_size=1000).connect() as session:
-            session._connection.transport._duplex._owner.thread.join(5)  # type: ignore[attr-defined]  # it is over
+            session._connection.transport._duplex._io_thread.thread.join(5)  # type: ignore[attr-defined]  # it is over
             with pytest.raises(InboxOverflow, match="more than 100000 bytes"):
                 list(session)
 
@@ -232,7 +232,7 @@ def test_audio_has_the_time_at_which_it_came_and_not_at_which_it_was_fetched(fak
     with client(fake, "/multi").connect() as session:
         before = monotonic()
         session.send_audio(SPEECH, end=True)
-        owner = session._connection.transport._duplex._owner  # type: ignore[attr-defined]  # it has all before anybody asks
+        owner = session._connection.transport._duplex._io_thread  # type: ignore[attr-defined]  # it has all before anybody asks
 
         def has_all() -> bool | None:
             came = [message for message in owner._inbox if isinstance(message, Message)]

@@ -104,7 +104,7 @@ def test_a_key_may_go_unencrypted_to_this_machine(host: str) -> None:
     family = socket.AF_INET6 if host == "::1" else socket.AF_INET
     address = "::1" if host == "::1" else "127.0.0.1"
     with socket.create_server((address, 0), family=family) as listener:
-        open_stream(endpoint(listener.getsockname()[1], host=host, private=CREDENTIALS), Deadline(5)).close()
+        open_stream(endpoint(listener.getsockname()[1], host=host, secret_headers=CREDENTIALS), Deadline(5)).close()
 
 
 class Elsewhere(socket.socket):
@@ -119,7 +119,7 @@ def test_a_key_never_goes_unencrypted_to_another_machine(monkeypatch: pytest.Mon
     monkeypatch.setattr(socket, "socket", Elsewhere)
     with server(lambda peer: received.append(peer.sock.recv(1))) as port:
         with pytest.raises(ConfigurationError, match=r"unencrypted.*allow_plaintext"):
-            open_stream(endpoint(port, private=CREDENTIALS), Deadline(5))
+            open_stream(endpoint(port, secret_headers=CREDENTIALS), Deadline(5))
     assert received == [b""]
 
 
@@ -133,7 +133,7 @@ def test_a_caller_who_allows_it_is_warned(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(socket, "socket", Elsewhere)
     with server(lambda peer: peer.wait_gone()) as port:
         with pytest.warns(UserWarning, match="a key is sent unencrypted"):
-            open_stream(endpoint(port, private=CREDENTIALS, allow_plaintext=True), Deadline(5)).close()
+            open_stream(endpoint(port, secret_headers=CREDENTIALS, allow_plaintext=True), Deadline(5)).close()
 
 
 # --- TLS
@@ -192,7 +192,7 @@ def test_a_proxy_is_asked_for_a_tunnel_with_its_own_credentials() -> None:
 
 def test_a_key_is_not_sent_unencrypted_through_a_tunnel_to_an_unknown_end() -> None:
     with server(tunnel(b"HTTP/1.1 200 OK\r\n\r\n", [])) as port:
-        proxied = endpoint(1, host="127.0.0.1", proxy=Proxy("127.0.0.1", port), private=CREDENTIALS)
+        proxied = endpoint(1, host="127.0.0.1", proxy=Proxy("127.0.0.1", port), secret_headers=CREDENTIALS)
         with pytest.raises(ConfigurationError, match="unencrypted"):
             open_stream(proxied, Deadline(5))
 

@@ -46,7 +46,8 @@ def test_the_upgrade_is_what_a_server_expects_and_nothing_else() -> None:
 
     with server(script) as port, pytest.raises(Exception, match="upgrade"):
         WebSocket.open(
-            endpoint(port, headers=(("User-Agent", "x/1"),), private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5)
+            endpoint(port, headers=(("User-Agent", "x/1"),), secret_headers=(("X-Hume-Api-Key", Secret("hush")),)),
+            Deadline(5),
         )
     lines = [line for line in seen if not line.startswith(b"Sec-WebSocket-Key: ")]
     assert lines == [
@@ -68,7 +69,7 @@ def test_neither_websocket_clients_trace_nor_its_log_ever_shows_a_key(caplog: py
     websocket.enableTrace(True, handler, "DEBUG")
     try:
         with server(says()) as port:
-            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5)).close(0.1)
+            WebSocket.open(endpoint(port, secret_headers=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5)).close(0.1)
     finally:
         websocket.enableTrace(False)
         logging.getLogger("websocket").removeHandler(handler)
@@ -88,7 +89,9 @@ def test_a_key_that_the_server_repeats_is_shown_to_no_one(caplog: pytest.LogCapt
 
     try:
         with server(script) as port:
-            transport = WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
+            transport = WebSocket.open(
+                endpoint(port, secret_headers=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5)
+            )
             with pytest.raises(ConnectionLost) as caught:
                 transport.receive(Deadline(5))
             transport.discard()
@@ -130,7 +133,7 @@ def test_a_redirect_is_refused_and_its_target_never_called(status: int) -> None:
 def test_a_401_has_the_official_text_word_for_word() -> None:
     with server(refuse("HTTP/1.1 401 Unauthorized\r\n\r\n")) as port:
         with pytest.raises(AuthenticationError) as caught:
-            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
+            WebSocket.open(endpoint(port, secret_headers=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
     assert str(caught.value) == "HumeStreamClient initialized with invalid API key."
 
 
@@ -140,7 +143,7 @@ def test_a_refusal_where_no_key_was_sent_says_so(status: int, error: type[Except
     for private in ((), other):
         with server(refuse(f"HTTP/1.1 {status} No\r\n\r\nwho are you?")) as port:
             with pytest.raises(error, match="no API key was sent: set HUME_API_KEY, or pass api_key$") as caught:
-                WebSocket.open(endpoint(port, private=private), Deadline(5))
+                WebSocket.open(endpoint(port, secret_headers=private), Deadline(5))
         assert f"HTTP {status}" in str(caught.value)
 
 
@@ -155,7 +158,7 @@ def test_another_refusal_says_nothing_of_keys(status: int) -> None:
 def test_another_refusal_begins_with_the_official_text_and_says_what_the_server_said() -> None:
     with server(refuse("HTTP/1.1 403 Forbidden\r\n\r\n  plan: \x1b[31m none for\n hush ")) as port:
         with pytest.raises(HandshakeRejected) as caught:
-            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
+            WebSocket.open(endpoint(port, secret_headers=(("X-Hume-Api-Key", Secret("hush")),)), Deadline(5))
     said = f"HTTP 403 from 127.0.0.1:{port}: plan: ?[31m none for ***"
     assert str(caught.value) == f"Unexpected error when creating streaming connection ({said})"
 
@@ -164,7 +167,7 @@ def test_half_a_key_at_the_end_of_what_is_read_is_not_shown() -> None:
     body = "no key" + " " * (8192 - len("no key") - len("hush")) + "hush-hush"
     with server(refuse(f"HTTP/1.1 403 Forbidden\r\n\r\n{body}")) as port:
         with pytest.raises(HandshakeRejected, match="no key") as caught:
-            WebSocket.open(endpoint(port, private=(("X-Hume-Api-Key", Secret("hush-hush")),)), Deadline(5))
+            WebSocket.open(endpoint(port, secret_headers=(("X-Hume-Api-Key", Secret("hush-hush")),)), Deadline(5))
     assert caught.value.body == "no key"
     assert "hush" not in str(caught.value)
 

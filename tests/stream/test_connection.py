@@ -393,7 +393,7 @@ def test_any_other_message_ends_an_idle_connection(unasked: bytes) -> None:
     with server(answers(greeting=BEAT_FRAME + frame(unasked))) as port:
         connection = opened(port)
         wait_for_message(connection)
-        with pytest.raises(ConnectionLost, match="unsolicited message") as caught:
+        with pytest.raises(ConnectionLost, match="unexpected message on an idle connection") as caught:
             connection.drain_idle_messages()
         assert (caught.value.phase, caught.value.maybe_processed) == ("idle", False)
         assert not connection.usable
