@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Literal
 
 import pytest
@@ -25,6 +26,6 @@ class Later:
 
     offset = 0.0
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: Name = "boottime") -> None:
-        real = getattr(clocks, name)
-        monkeypatch.setattr(clocks, name, lambda: real() + self.offset)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: Name = "boottime", module: ModuleType = clocks) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda: real() + self.offset)

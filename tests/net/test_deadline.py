@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import threading
 
 import pytest
 
@@ -13,13 +12,11 @@ def test_a_deadline_without_limit_never_expires() -> None:
     assert deadline.remaining() == math.inf
     assert not deadline.expired()
     assert deadline.socket_timeout() is None
-    assert deadline.lock_timeout() == -1
 
 
 def test_a_deadline_that_has_passed_never_gives_a_socket_zero() -> None:
     deadline = Deadline(0.0)
     assert deadline.expired()
-    assert deadline.lock_timeout() == 0
     with pytest.raises(TimeoutError):
         deadline.socket_timeout()
 
@@ -37,8 +34,3 @@ def test_a_deadline_can_be_put_off_also_once_it_has_passed() -> None:
     assert 0 < passed.extended_by(10.0).remaining() <= 5
     assert passed.expired()
     assert Deadline(math.inf).extended_by(1.0).remaining() == math.inf
-
-
-def test_what_is_left_is_never_more_than_a_condition_can_wait() -> None:
-    assert Deadline(math.inf).wait_timeout() == threading.TIMEOUT_MAX
-    assert 0 < Deadline(5.0).wait_timeout() <= 5
