@@ -22,10 +22,17 @@ class Clock:
 
 
 class Later:
-    """The real clock, which a test puts forward by `offset` seconds."""
+    """The real clock, which a test puts forward by `offset` seconds.
+
+    Args:
+        monkeypatch: Restores the clock.
+        name: The clock.
+        modules: Those that have bound it to a name of their own; by default that of the clocks alone.
+    """
 
     offset = 0.0
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: Name = "boottime", module: ModuleType = clocks) -> None:
-        real = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda: real() + self.offset)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: Name = "boottime", *modules: ModuleType) -> None:
+        real = getattr(clocks, name)
+        for module in modules or (clocks,):
+            monkeypatch.setattr(module, name, lambda: real() + self.offset)

@@ -16,7 +16,7 @@ from hume_sync import (
     Timeout,
 )
 from hume_sync.errors import HookError
-from hume_sync.net import deadline
+from hume_sync.net import deadline, sockets
 from hume_sync.net.deadline import Deadline
 from hume_sync.net.pending import Pending
 from tests.clocks import Later
@@ -71,7 +71,7 @@ def test_what_is_no_answer_is_an_error_that_says_so(data: bytes, error: type[Hum
     ],
 )
 def test_a_dripping_server_ends_with_the_deadline(drip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Later(monkeypatch, "monotonic", deadline)
+    clock = Later(monkeypatch, "monotonic", deadline, sockets)
 
     def run(peer: Peer) -> None:
         request(peer)
