@@ -19,6 +19,9 @@ __all__ = ["Item", "ItemError", "Kind", "Result"]
 Kind = Literal["file", "media", "text", "landmarks", "rejected"]
 """How the content of an item is held."""
 
+_OBJECT = b"{"
+"""How JSON that is not compressed begins."""
+
 _COMPRESSION = 1
 """Level of zlib: scores are nearly random digits, and higher levels gain almost nothing."""
 
@@ -94,7 +97,8 @@ class ItemError:
 class Result:
     """The result of one item.
 
-    The reply is held as compressed JSON, so that thousands of results fit into memory; `reply` decodes it each time.
+    The reply is held as JSON, compressed by `compact` so that thousands of results fit into memory; `reply` decodes it
+    each time.
 
     Attributes:
         key: The key of the item.
@@ -128,8 +132,14 @@ class Result:
             requests=requests,
             emulated=reply.emulated,
             window_state=reply.window_state,
-            reply=zlib.compress(orjson.dumps(reply), _COMPRESSION),
+            reply=orjson.dumps(reply),
         )
+
+    def compact(self) -> Self:
+        """Return the same result with its reply compressed."""
+        if self._reply is None or not self._reply.startswith(_OBJECT):
+            return self
+        return attrs.evolve(self, reply=zlib.compress(self._reply, _COMPRESSION))
 
     @property
     def ok(self) -> bool:
@@ -141,7 +151,7 @@ class Result:
         """The reply, its parts merged; None if the item failed."""
         if self._reply is None:
             return None
-        reply = StreamResponse(orjson.loads(zlib.decompress(self._reply)), emulated=self.emulated)
+        reply = StreamResponse(orjson.loads(self._json()), emulated=self.emulated)
         reply.attempts, reply.window_state = self.attempts, self.window_state
         return reply
 
@@ -150,13 +160,17 @@ class Result:
         reply = self.reply
         return [] if reply is None else reply.top(n, model)
 
+    def _json(self) -> bytes:
+        assert self._reply is not None
+        return self._reply if self._reply.startswith(_OBJECT) else zlib.decompress(self._reply)
+
     def to_line(self) -> bytes:
         """Return the result as a line of JSON, with its line end."""
         head: dict[str, Any] = {"key": self.key, "hash": self.hash, "ok": self.ok}
         if self.error is not None:
             head["error"] = attrs.asdict(self.error)
         if self._reply is not None:
-            head["reply"] = orjson.Fragment(zlib.decompress(self._reply))
+            head["reply"] = orjson.Fragment(self._json())
         head |= {
             "attempts": self.attempts,
             "seconds": round(self.seconds, 6),
@@ -186,7 +200,7 @@ class Result:
                 requests=held.get("requests", 1),
                 emulated=held["emulated"],
                 window_state=held.get("window_state"),
-                reply=None if reply is None else zlib.compress(orjson.dumps(reply), _COMPRESSION),
-            )
+                reply=None if reply is None else orjson.dumps(reply),
+            ).compact()
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise InputError(f"the line holds no result of a batch ({type(exc).__name__})") from None

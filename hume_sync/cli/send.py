@@ -28,7 +28,7 @@ from .exit_codes import exit_status, format_error
 from .inputs import MODELS, Configs, Input, Payload, file_input, piped_input, text_input
 from .report import JsonLines, Report, Table
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "parse_models", "run"]
 
 _PARTIAL_FAILURE = 3
 
@@ -62,7 +62,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.epilog = _EPILOG
     command.add_argument("inputs", nargs="*", metavar="INPUT", help="file, or - for standard input")
     command.add_argument("--text", action="append", default=[], metavar="TEXT", help="send this text; may be repeated")
-    command.add_argument("--models", type=_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type")
+    command.add_argument("--models", type=parse_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type")
     command.add_argument("--url", help="the server; default: HUME_BASE_URL")
     command.add_argument("--window", type=float, metavar="MS", help="sliding audio window, 500 to 10000")
     command.add_argument(
@@ -74,7 +74,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _models(names: str) -> list[str]:
+def parse_models(names: str) -> list[str]:
+    """Return the models of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: There is no such model.
+    """
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     for name in chosen:
         if name not in MODELS:

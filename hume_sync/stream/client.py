@@ -10,6 +10,8 @@ import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn, Self
 
+import attrs
+
 from .._version import __version__
 from ..errors import ConfigurationError, InputError, short_repr
 from ..net.deadline import Deadline
@@ -22,6 +24,7 @@ from ..net.retry import RetryPolicy
 from ..net.tracebacks import clears_locals
 from ..net.validation import to_bool, to_byte_limit, to_count, to_seconds
 from ..reprs import safe_repr
+from .client_spec import ClientSpec
 from .configs import ModelConfigBase
 from .connection import Connection
 from .dedicated import DedicatedProvider
@@ -140,6 +143,67 @@ class HumeStreamClient:
         self._close_timeout = to_seconds("close_timeout", close_timeout)
         self._check_after = to_seconds("check_after", check_after, zero=True)
         self._retry = retry
+        self._url = url
+        self._proxy = proxy
+        self._takes_any_key = False
+        # What another process cannot be told, with the way on.
+        self._not_shared = {
+            "api_key": api_key is not None and "set HUME_API_KEY instead, or pass key_variable to spec()",
+            "headers": bool(headers) and "they may be secret",
+            "ssl_context": ssl_context is not None and "set SSL_CERT_FILE instead",
+            "proxy": isinstance(proxy, str) and "@" in proxy and "its password is secret: set https_proxy instead",
+        }
+
+    @classmethod
+    def from_spec(cls, spec: ClientSpec) -> Self:
+        """Build a client in this process.
+
+        Args:
+            spec: What `spec` of another client has returned, perhaps in another process.
+
+        Raises:
+            ConfigurationError: The variable with the key is not set in this process, or as for the constructor.
+        """
+        key = os.environ.get(spec.key_variable) if spec.key_variable else None
+        if spec.key_variable and not key:
+            raise ConfigurationError(f"the environment variable {spec.key_variable} is not set in this process")
+        options = {field.name: getattr(spec, field.name) for field in attrs.fields(ClientSpec)}
+        del options["key_variable"], options["emulated"]
+        client = cls("emulated" if spec.emulated else key, **options)
+        if spec.emulated or spec.key_variable == "HUME_API_KEY":
+            client._not_shared.pop("api_key")
+        client._takes_any_key = spec.emulated
+        return client
+
+    def spec(self, *, key_variable: str | None = None) -> ClientSpec:
+        """Return the address and settings of this client, for other processes.
+
+        Args:
+            key_variable: The environment variable that holds the key there; None for ``HUME_API_KEY`` if this client
+                has its key from that, or for none if it has no key.
+
+        Raises:
+            ConfigurationError: The client has something that other processes cannot be told: a key that was passed as
+                an argument, headers, TLS settings, a proxy with a password.
+        """
+        for name, why in self._not_shared.items():
+            if why and not (name == "api_key" and (key_variable or self._takes_any_key)):
+                raise ConfigurationError(f"other processes cannot be told the {name} of this client: {why}")
+        return ClientSpec(
+            base_url=self._url,
+            key_variable=key_variable
+            or ("HUME_API_KEY" if self._endpoint.has_key and not self._takes_any_key else None),
+            timeout=self._timeout,
+            open_timeout=self._open_timeout,
+            close_timeout=self._close_timeout,
+            check_after=self._check_after,
+            max_message_size=self._endpoint.max_message_size,
+            max_payload_size=self._max_payload_size,
+            proxy=self._proxy,
+            retry=self._retry,
+            allow_plaintext=self._endpoint.allow_plaintext,
+            emulated=self._takes_any_key,
+        )
 
     def connect(
         self,
@@ -188,6 +252,7 @@ class HumeStreamClient:
         max_stream_bytes: int | None = 64 * 2**20,
         check_after: float | None = None,
         fail_fast: bool = False,
+        retry: RetryPolicy | None = None,
         name: str | None = None,
     ) -> StreamPool:
         """Return a connection pool for any number of threads. It connects at the first request.
@@ -211,6 +276,7 @@ class HumeStreamClient:
             check_after: Seconds; None for the client's.
             fail_fast: Whether calls fail at once with the cause while the server is known to be unavailable, rather
                 than wait, as web request handlers need. One call at a time still tries, with back-off.
+            retry: The policy for retries; None for the client's.
             name: The name of the pool in the log; None for "pool-1" and so on.
 
         Raises:
@@ -219,11 +285,13 @@ class HumeStreamClient:
         models = RequestBuilder.create(configs, stream_window_ms, self._max_payload_size)
         if name is not None and not isinstance(name, str):
             raise InputError(f"name must be a str or None, got {short_repr(name)}")
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise InputError(f"retry must be a RetryPolicy or None, got {short_repr(retry)}")
         settings = PoolSettings(
             name=f"{name or f'pool-{next(self._pools)}'} to {self._endpoint.authority}",
             fail_fast=to_bool("fail_fast", fail_fast),
             connect=self._connect,
-            policy=self._retry,
+            policy=retry or self._retry,
             call_timeout=self._timeout,
             max_size=to_count("max_size", max_size, 1),
             max_waiting=None if max_waiting is None else to_count("max_waiting", max_waiting, 0),
@@ -257,7 +325,19 @@ class HumeStreamClient:
             from ..emulator import Emulator  # noqa: PLC0415 - an extra; the one import of a higher layer
         with Emulator(**emulator_options) as server:
             key = next(iter(emulator_options.get("api_keys") or ["emulated"]))
-            yield cls(key, base_url=server.url, proxy=False)
+            client = cls(key, base_url=server.url, proxy=False)
+            client._takes_any_key = not emulator_options.get("api_keys")
+            yield client
+
+    @property
+    def url(self) -> str:
+        """The URL of the server; it holds nothing secret."""
+        return self._endpoint.url
+
+    @property
+    def has_key(self) -> bool:
+        """Whether a key is sent."""
+        return self._endpoint.has_key
 
     def __repr__(self) -> str:
         return f"<HumeStreamClient {self._endpoint.url}>"

@@ -1,0 +1,161 @@
+"""The ``hume-sync batch`` command: measure many files, rows or texts, and write a file that a second run goes on with."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from ..batch import Batch, Item, Summary, csv_rows, files, json_rows, landmark_files, path_list, read_results
+from ..errors import ConfigurationError, InputError
+from ..net.extras import NeedsExtra
+from ..stream import HumeStreamClient
+from .inputs import MODELS
+from .send import parse_models
+
+__all__ = ["add_arguments", "run"]
+
+_PARTIAL_FAILURE: Final = 3
+
+_EPILOG = """\
+inputs:
+  Folders are walked, patterns such as "clips/*.wav" are expanded, and each file is measured as a stream of its own.
+  What is too long for one request is split: audio into five seconds, texts between sentences. Audio that is not WAV,
+  and videos, need the extra "media" for that. Alternatives to paths: --csv or --jsonl with the columns --id and --text,
+  or --list with one path a line (- for standard input).
+
+output:
+  A line of JSON for each input. If FILE exists, what it has already is skipped: run the same command again after
+  Ctrl-C, a crash or an outage. FILE.parquet and FILE.csv (extra "arrow" for the former) are written at the end, from
+  FILE.parquet.jsonl or FILE.csv.jsonl beside them.
+
+environment:
+  HUME_BASE_URL, HUME_API_KEY, proxies and certificates, as for hume-sync send
+
+exit status:
+  0 all inputs were measured; 1 the server cannot be reached, or failed; 2 invalid usage, configuration or key;
+  3 some inputs failed; 130 Ctrl-C
+"""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command to its parser."""
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = _EPILOG
+    command.add_argument("paths", nargs="*", metavar="PATH", help="file, folder or pattern; - for a list on standard input")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--csv", metavar="FILE", help="measure the texts of a CSV file's rows")
+    source.add_argument("--jsonl", metavar="FILE", help="measure the texts of a file with one JSON object a line")
+    source.add_argument("--list", metavar="FILE", help="measure the files that are listed, one path a line")
+    command.add_argument("--id", metavar="COLUMN", help="the column that names each row; default: the line number")
+    command.add_argument("--text", metavar="COLUMN", default="text", help="the column with the text (default text)")
+    command.add_argument("--landmarks", action="store_true", help="the files hold facemesh landmarks (JSON or .npy)")
+    command.add_argument("--models", type=parse_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type")
+    command.add_argument("--out", required=True, metavar="FILE", help="FILE.jsonl, FILE.parquet or FILE.csv")
+    command.add_argument("--wide", action="store_true", help="a column for each name in .parquet and .csv")
+    command.add_argument("--workers", type=int, default=8, metavar="N", help="inputs measured at one time (default 8)")
+    command.add_argument("--rate", type=float, metavar="N", help="at most this many requests a second")
+    command.add_argument("--retry-failed", action="store_true", help="measure again what has failed before")
+    command.add_argument("--scale-images", action="store_true", help="scale down images that are too large")
+    command.add_argument("--window", type=float, metavar="MS", help="sliding audio window, 500 to 10000")
+    command.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="timeout of each request")
+    command.add_argument(
+        "--patience", type=float, default=600.0, metavar="SECONDS", help="wait out an outage of this length (default 600)"
+    )
+    command.add_argument("--dask", metavar="ADDRESS", help="run on this Dask cluster (tcp://host:8786)")
+    command.add_argument("--url", help="the server; default: HUME_BASE_URL")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
+    """Measure all inputs.
+
+    Args:
+        arguments: The parsed arguments of the command.
+
+    Yields:
+        The lines to print.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        InputError: There is nothing to measure, or an argument is not usable.
+        ConfigurationError: No server is configured, or an extra is missing.
+    """
+    out = Path(arguments.out)
+    if out.suffix not in (".jsonl", ".parquet", ".csv"):
+        raise InputError(f"--out must end in .jsonl, .parquet or .csv, got {arguments.out!r}")
+    items = _items(arguments)
+    log = out if out.suffix == ".jsonl" else out.with_name(out.name + ".jsonl")
+    try:
+        with _Executor(arguments.dask) as executor:
+            batch = Batch(
+                HumeStreamClient(base_url=arguments.url, timeout=arguments.timeout),
+                [MODELS[name] for name in arguments.models] if arguments.models else None,
+                stream_window_ms=arguments.window,
+                workers=arguments.workers,
+                executor=executor,
+                timeout=arguments.timeout,
+                patience=arguments.patience,
+                rate_limit=arguments.rate,
+                scale_images=arguments.scale_images,
+            )
+            summary = batch.run(items, out=log, retry_failed=arguments.retry_failed, progress=not arguments.quiet)
+    except KeyboardInterrupt:
+        print(f"hume-sync: interrupted; to go on: {shlex.join(sys.argv)}", file=sys.stderr)
+        raise
+    if out.suffix == ".parquet":
+        read_results(log).to_parquet(out, wide=arguments.wide)
+    elif out.suffix == ".csv":
+        read_results(log).to_csv(out, wide=arguments.wide)
+    yield from _report(summary, out)
+    return 0 if summary.ok else _PARTIAL_FAILURE
+
+
+def _report(summary: Summary, out: Path) -> Generator[str]:
+    yield from str(summary).splitlines()
+    yield f"written to {out}"
+
+
+def _items(arguments: argparse.Namespace) -> Iterable[Item]:
+    rows = arguments.csv or arguments.jsonl
+    named = [arguments.list] if arguments.list else []
+    paths = list(arguments.paths)
+    if paths == ["-"] and not rows and not named:
+        paths, named = [], ["-"]
+    if sum(map(bool, (rows, named, paths))) != 1:
+        raise InputError("name either paths, or one of --csv, --jsonl and --list")
+    if rows:
+        read = csv_rows if arguments.csv else json_rows
+        return read(rows, id=arguments.id, text=arguments.text)
+    items = path_list(named[0]) if named else files(*paths)
+    return landmark_files(items) if arguments.landmarks else items
+
+
+class _Executor:
+    """The executor of a run: None without a cluster; else one on the cluster, whose connection is closed at the end."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._cluster: Any = None
+
+    def __enter__(self) -> Any:
+        if self._address is None:
+            return None
+        with NeedsExtra("dask", "--dask"):
+            from distributed import Client  # noqa: PLC0415 - an extra
+
+            from ..batch.dask import DaskExecutor  # noqa: PLC0415 - needs the extra
+        try:
+            self._cluster = Client(self._address, timeout=10)
+        except (OSError, ValueError) as exc:
+            raise ConfigurationError(f"no Dask cluster at {self._address}: {exc}") from None
+        return DaskExecutor(self._cluster)
+
+    def __exit__(self, *_: object) -> None:
+        if self._cluster is not None:
+            self._cluster.close()
