@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import attrs
 
@@ -22,13 +22,14 @@ from ..stream import (
     ProsodyConfig,
     StreamResponse,
 )
-from ..stream.filenames import check_named_media, named_kind
+from ..stream.documents import detect_non_prose, looks_like_json, normalize_newlines, read_landmarks
+from ..stream.filenames import check_named_media, named_kind, named_otherwise
 from ..stream.media import open_file, read_media
 from ..stream.media_types import MediaType, identify
+from ..stream.payload_limits import PAYLOAD_LIMIT, PAYLOAD_SECONDS
 from ..stream.requests import RequestBuilder
 from ..stream.texts import decode_text, refusal_of_text
 from ..stream.wav import Rereadable, Wav, WavStream
-from .documents import detect_non_prose, looks_like_json, normalize_newlines, read_landmarks
 
 __all__ = [
     "MODELS",
@@ -41,12 +42,6 @@ __all__ = [
     "piped_input",
     "text_input",
 ]
-
-PAYLOAD_LIMIT: Final = 64 * 2**20
-"""Bytes of a payload. WAV audio is split while it is read and may be of any size."""
-
-PAYLOAD_SECONDS: Final = 5.0
-"""The longest audio in seconds that a v0 server accepts in one payload."""
 
 MODELS: dict[str, ModelConfigBase] = {
     config.get_model_type().value: config
@@ -61,15 +56,6 @@ _IMAGE: Configs = (FaceConfig(),)
 _VIDEO: Configs = (FaceConfig(), ProsodyConfig(), BurstConfig())
 _LANDMARKS: Configs = (FacemeshConfig(),)
 _TEXT: Configs = (LanguageConfig(),)
-
-_ALLOWED_KINDS: Final = {
-    "audio": {"audio"},
-    "audio or video": {"audio", "video", "container"},
-    "image": {"image"},
-    "text": set[str](),
-    "JSON": set[str](),
-}
-"""The kinds of media that a file may hold, by the kind that its name suggests."""
 
 
 class Sender(Protocol):
@@ -272,9 +258,7 @@ def _default_configs(source: str, found: MediaType) -> Configs:
 
 
 def _check_name(source: str, found: MediaType) -> None:
-    named = named_kind(source)
-    if named is not None and found.kind not in _ALLOWED_KINDS[named]:
-        kind = "an image" if named == "image" else "a text" if named == "text" else named
+    if kind := named_otherwise(source, found.kind):
         raise InputError(
             f"{source} is {found}, although its name is that of {kind}; name the models (--models) to send it still"
         )

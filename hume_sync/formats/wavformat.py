@@ -96,6 +96,13 @@ class WavFormat:
         return cls(order, tag, channels, rate, size, 1, chunk[:8] + fixed + chunk[16:])
 
     @classmethod
+    def s16(cls, sample_rate: int, channels: int) -> Self:
+        """Return the format of 16-bit PCM in little-endian byte order."""
+        size = 2 * channels
+        chunk = _LAYOUTS["<"].pack(PCM, channels, sample_rate, sample_rate * size, size, 16)
+        return cls("<", PCM, channels, sample_rate, size, 1, chunk)
+
+    @classmethod
     def _of_blocks(cls, tag: int, chunk: bytes) -> Self | None:
         _, channels, rate, _, align, bits = _LAYOUTS["<"].unpack_from(chunk)
         if tag == _GSM:

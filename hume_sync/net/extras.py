@@ -11,6 +11,7 @@ from ..errors import ConfigurationError
 __all__ = ["NeedsExtra", "loaded_numpy"]
 
 _MODULES = {
+    "media": {"av"},
     "emulator": {"websockets", "tinytag", "av"},
     "webrtc": {"aiortc", "av"},
 }
@@ -23,14 +24,16 @@ class NeedsExtra:
     Args:
         extra: Its name.
         what: What needs it, as the error says.
+        advice: What to do, at the end of the error.
 
     Raises:
         ConfigurationError: A module of that extra is not installed. Any other failure of an import stays what it is.
     """
 
-    def __init__(self, extra: str, what: str) -> None:
+    def __init__(self, extra: str, what: str, *, advice: str = "") -> None:
         self._extra = extra
         self._what = what
+        self._advice = f"; {advice}" if advice else ""
 
     def __enter__(self) -> None:
         pass
@@ -45,6 +48,7 @@ class NeedsExtra:
             missing = exc.name if sys.modules.get(package) else package  # (a part of it: another version is installed)
             raise ConfigurationError(
                 f'{self._what} needs hume_sync with the extra "{self._extra}": the module {missing} is not installed'
+                + self._advice
             ) from None
 
 

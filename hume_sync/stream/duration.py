@@ -23,7 +23,7 @@ from .wav import Wav
 if TYPE_CHECKING:
     from av.container import InputContainer
 
-__all__ = ["Length", "audio_duration", "count_seconds", "measure"]
+__all__ = ["STAMPED", "Length", "audio_duration", "count_seconds", "measure", "open_container"]
 
 _DOUBT = Fraction(1, 4)
 """Seconds by which a length that is not exact may be too long; where that is most of it, half of it."""
@@ -86,7 +86,7 @@ _WHOLE_FRAMES = frozenset({"aac", "ac3", "eac3", "mp2", "mp3", "opus"})
 _STEADY = _WHOLE_FRAMES | {"alac", "flac"}
 """Codecs whose packets are all of one length, the last perhaps excepted."""
 
-_STAMPED = frozenset({"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts"})
+STAMPED = frozenset({"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts"})
 """Containers with a time stamp of its own for every packet: their audio may have gaps."""
 
 _OF_WAV = frozenset({"adpcm_ima_wav", "adpcm_ms", "adpcm_yamaha", "gsm_ms"})
@@ -127,7 +127,7 @@ def count_seconds(media: Media) -> Fraction | None:
         return None
     file = _BoundedReader(media)
     try:
-        with av.open(file, "r", container_options=_OPTIONS, **lenient(av)) as container:
+        with open_container(av, file) as container:
             count = _count(container)
     except Exception as exc:
         if not isinstance(exc, av.FFmpegError) and _of_a_handler(exc):
@@ -136,6 +136,17 @@ def count_seconds(media: Media) -> Fraction | None:
     if count is None or file.exhausted or (count.container == "ogg" and len(set(_LINK.findall(media))) > 1):
         return None
     return count.seconds()
+
+
+def open_container(av: Any, file: Any) -> InputContainer:
+    """Open media with PyAV, by the demultiplexers that open no other files and no addresses.
+
+    Args:
+        av: The module.
+        file: A binary file object that can seek.
+    """
+    container: InputContainer = av.open(file, "r", container_options=_OPTIONS, **lenient(av))
+    return container
 
 
 def lenient(av: Any) -> dict[str, str]:
@@ -281,7 +292,7 @@ class _Count:
         begin = (self.begin or 0) * self.time_base
         if self.stated is not None and _differ(self.stated, length) and _differ(self.stated, begin + length):
             return None
-        if self.container not in _STAMPED or self.begin is None:
+        if self.container not in STAMPED or self.begin is None:
             return length
         # Where audio is missing, the time stamps leap; or the packet before lasts until the next, in MP4.
         by_stamps = self.end * self.time_base - begin

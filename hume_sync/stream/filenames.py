@@ -8,7 +8,7 @@ from typing import Final, Literal
 from ..errors import InputError
 from .texts import decode_text, pointer_to
 
-__all__ = ["check_named_media", "named_kind"]
+__all__ = ["check_named_media", "named_kind", "named_otherwise"]
 
 NamedKind = Literal["audio", "audio or video", "image", "text", "JSON"]
 
@@ -32,10 +32,25 @@ _MEDIA: Final[dict[NamedKind | None, str]] = {
     "image": "an image",
 }
 
+_HELD: Final[dict[NamedKind, tuple[str, ...]]] = {
+    "audio": ("audio",),
+    "audio or video": ("audio", "video", "container"),
+    "image": ("image",),
+}
+"""The kinds of media that files may hold, by what their names say; texts and JSON hold none."""
+
 
 def named_kind(name: str) -> NamedKind | None:
     """Tell what a file of this name should hold; None where the name does not say."""
     return _SUFFIXES.get(PurePath(name).suffix.lower())
+
+
+def named_otherwise(name: str, kind: str) -> str | None:
+    """Return what a file should be by its name ("an image") if that contradicts the kind of media it holds."""
+    named = named_kind(name)
+    if named is None or kind in _HELD.get(named, ()):
+        return None
+    return {"image": "an image", "text": "a text"}.get(named, named)
 
 
 def check_named_media(name: str, data: bytes | bytearray | memoryview, *, shown: str) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from hume_sync import InputError
-from hume_sync.cli.documents import detect_non_prose, looks_like_json, normalize_newlines, read_landmarks
+from hume_sync.stream.documents import detect_non_prose, looks_like_json, normalize_newlines, read_landmarks
 from hume_sync.stream.landmarks import serialize_landmarks
 
-from .stream.support import SPEECH
+from .support import SPEECH
 
 FACE = [[index / 1000, index / 2000, -index / 3000] for index in range(478)]
 POINTS = [dict(zip("xyz", point, strict=True), visibility=0.5) for point in FACE]

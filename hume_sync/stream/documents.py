@@ -1,4 +1,4 @@
-"""Detect and read the text files that the command accepts: prose, or facemesh landmarks as JSON."""
+"""Text files by their content: prose, facemesh landmarks as JSON, and formats that are neither."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from ..errors import InputError
-from ..stream.media_types import identify
+from .media_types import identify
 
 __all__ = ["detect_non_prose", "looks_like_json", "normalize_newlines", "read_landmarks"]
 

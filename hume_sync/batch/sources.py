@@ -1,0 +1,173 @@
+"""Sources of items: lists of paths, texts, landmarks, and pairs of key and payload; each is read as it is used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import attrs
+
+from ..errors import InputError, short_repr
+from ..stream.media import open_file
+from .item import Item
+from .keys import UniqueKeys, printable_key
+
+__all__ = ["items", "landmarks", "path_list", "text_item", "texts"]
+
+_StrPath = str | os.PathLike[str]
+
+_MOST_OF_A_PATH: Final = 2**16
+"""Bytes of a path in a list."""
+
+
+def path_list(path: _StrPath) -> Iterator[Item]:
+    """Yield the files that a list names: one path a line, or ended by NUL characters as ``find -print0`` writes them.
+
+    The key of a file is its path as the list has it, written as `files` writes keys. Relative paths are taken from the
+    current folder. A path that comes twice is taken once. Files are opened when they are measured: one that is missing,
+    or a folder, is an item that fails.
+
+    Args:
+        path: The file with the list; "-" for standard input.
+
+    Returns:
+        The items.
+
+    Raises:
+        OSError: The list cannot be read; raised at once.
+        InputError: The list is empty or no regular file, or standard input is closed; raised at once. A path is longer
+            than any can be; raised when it is reached.
+    """
+    if path == "-":
+        if sys.stdin is None:
+            raise InputError("standard input is closed")
+        return _listed(sys.stdin.buffer, "standard input")
+    with open_file(path, sys.maxsize):
+        pass
+    return _listed_in(path)
+
+
+def _listed_in(path: _StrPath) -> Iterator[Item]:
+    with open_file(path, sys.maxsize) as file:
+        yield from _listed(file, f"the list {os.fspath(path)!r}")
+
+
+def _listed(file: BinaryIO, name: str) -> Iterator[Item]:
+    keys = UniqueKeys()
+    for line in _lines(file, name):
+        path = os.fsdecode(line)
+        key = printable_key(path)
+        if keys.is_new(key):
+            yield Item(key, "file", Path(path))
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the paths of a list, by NUL characters if its first block has any."""
+    end = b""
+    rest = b""
+    while block := file.read(_MOST_OF_A_PATH):
+        if not end:
+            end = b"\0" if b"\0" in block else b"\n"
+            block = block.removeprefix(b"\xef\xbb\xbf")
+        *lines, rest = (rest + block).split(end)
+        for line in lines:
+            if path := _path(line, end):
+                yield path
+        if len(rest) > _MOST_OF_A_PATH:
+            raise InputError(f"{name} has a path of more than {_MOST_OF_A_PATH} bytes: one path a line is accepted")
+    if path := _path(rest, end):
+        yield path
+
+
+def _path(line: bytes, end: bytes) -> bytes:
+    return line.removesuffix(b"\r") if end == b"\n" else line
+
+
+def items(pairs: Iterable[tuple[object, object]] | Mapping[Any, object]) -> Iterator[Item]:
+    """Yield pairs of a key and a payload as items.
+
+    Args:
+        pairs: Keys (str that are not empty, or int) and payloads: paths as `pathlib.Path`, bytes, texts as str, or
+            landmarks. A key that comes twice is followed by its place: "7 (item 12)". A mapping is taken by its items.
+
+    Raises:
+        InputError: This is no iterable of pairs, or a key is neither.
+    """
+    return _items(_iterable("items", pairs))
+
+
+def _items(pairs: Iterable[Any]) -> Iterator[Item]:
+    keys = UniqueKeys()
+    for place, pair in enumerate(pairs, 1):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InputError(f"items must be pairs of a key and a payload; item {place} is {short_repr(pair)}")
+        key, payload = pair
+        if isinstance(payload, os.PathLike):
+            payload = Path(payload)
+        item = Item.of(key, payload)
+        yield attrs.evolve(item, key=keys.of(item.key, f"item {place}"))
+
+
+def texts(source: Iterable[Any]) -> Iterator[Item]:
+    """Yield texts as items.
+
+    Args:
+        source: Each a str, with its number from "1" as the key, or a tuple of a key and a str; or a mapping of these.
+            What is no str, or is blank, is an item of kind "rejected".
+
+    Raises:
+        InputError: This is no iterable, or a single str.
+    """
+    return _texts(_iterable("texts", source))
+
+
+def _texts(source: Iterable[Any]) -> Iterator[Item]:
+    for key, text in _numbered(source):
+        yield text_item(key, text, "the text")
+
+
+def text_item(key: str, text: object, name: str) -> Item:
+    """Return a text as an item; one of kind "rejected" for what is no text, or blank."""
+    if not isinstance(text, str):
+        kind = "missing" if text is None else f"a {type(text).__name__}, not a str"
+        return Item(key, "rejected", InputError(f"{name} is {kind}"))
+    if not text.strip():
+        return Item(key, "rejected", InputError(f"{name} is blank: there is nothing to measure"))
+    return Item(key, "text", text)
+
+
+def landmarks(source: Iterable[Any]) -> Iterator[Item]:
+    """Yield landmarks as items.
+
+    Args:
+        source: Each as `StreamSocket.send_facemesh` takes them, with its number from "1" as the key, or a tuple of a
+            key and landmarks; or a mapping of these.
+
+    Raises:
+        InputError: This is no iterable.
+    """
+    return _landmarks(_iterable("landmarks", source))
+
+
+def _landmarks(source: Iterable[Any]) -> Iterator[Item]:
+    for key, points in _numbered(source):
+        yield Item(key, "landmarks", points)
+
+
+def _numbered(source: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    keys = UniqueKeys()
+    for place, value in enumerate(source, 1):
+        given = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str | int)
+        key, content = value if given else (place, value)
+        yield keys.of(Item.of(key, "").key, f"item {place}"), content
+
+
+def _iterable(name: str, source: Any) -> Iterable[Any]:
+    if isinstance(source, Mapping):
+        return source.items()
+    if isinstance(source, str | bytes) or not isinstance(source, Iterable):
+        raise InputError(f"{name} needs an iterable, such as a list or a generator; got {short_repr(source)}")
+    return source
