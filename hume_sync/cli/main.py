@@ -1,4 +1,4 @@
-"""The ``hume-sync`` command: demo, serve, send, fastrtc.
+"""The ``hume-sync`` command: demo, serve, send, report, fastrtc.
 
 Exit status:
 
@@ -27,7 +27,7 @@ from .._version import __version__
 from ..errors import HumeClientException, InputError
 from ..net.extras import NeedsExtra
 from ..reprs import safe_repr
-from . import fastrtc, send
+from . import fastrtc, report_page, send
 from .exit_codes import exit_status, format_error
 
 __all__ = ["main"]
@@ -109,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("send", help="send files or text to a v0 server, print what it measures")
     send.add_arguments(command)
     command.set_defaults(run=send.run)
+
+    command = commands.add_parser("report", help="write the results of a batch as one HTML page")
+    report_page.add_arguments(command)
+    command.set_defaults(run=report_page.run)
 
     command = commands.add_parser("fastrtc", help="do one turn with a FastRTC handler")
     command.set_defaults(run=fastrtc.run)
