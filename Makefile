@@ -8,7 +8,7 @@ CODE = hume_sync tests benchmarks scripts setup.py
 
 SEED ?=
 
-.PHONY: demo test coverage test-clocks test-fastrtc test-peers test-slow test-lowest test-pythons bench dist docs lint clean
+.PHONY: demo test coverage test-clocks test-browser test-fastrtc test-peers test-slow test-lowest test-pythons bench dist docs lint clean
 
 demo: $(VENV)/.with-emulator
 	$(BIN)/hume-sync demo
@@ -45,6 +45,11 @@ test-fastrtc: $(VENV)/.with-test-fastrtc $(FASTRTC:%=.peers/fastrtc-%/.installed
 .peers/fastrtc-%/.installed: tests/fastrtc/real/%.txt
 	sh scripts/install.sh "$(PYTHON)" "$(@D)" "-r $<"
 	touch $@
+
+# Reports in a headless Chromium: Debian's is installed if there is none.
+test-browser: $(VENV)/.with-test
+	sh scripts/chromium.sh
+	REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser tests/batch
 
 # Tests of web servers, and long runs.
 test-slow: $(VENV)/.with-slow

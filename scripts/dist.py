@@ -17,7 +17,13 @@ from zipfile import ZipFile
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
-REQUIRED = ("hume_sync/py.typed", "hume_sync/data/speech.wav", "hume_sync/testing.py", "hume_sync/cli/main.py")
+REQUIRED = (
+    "hume_sync/py.typed",
+    "hume_sync/data/speech.wav",
+    "hume_sync/batch/page/report.html",
+    "hume_sync/testing.py",
+    "hume_sync/cli/main.py",
+)
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> str:

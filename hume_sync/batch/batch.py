@@ -11,11 +11,11 @@ from ..errors import InputError
 from ..net.validation import to_bool, to_count, to_seconds
 from ..stream import HumeStreamClient, ModelConfigBase
 from ..stream.client_spec import ClientSpec
-from ..stream.requests import RequestBuilder
+from ..stream.requests import check_window
 from .execution import Execution, is_local
 from .item import Item, ItemError, Result
 from .pace import Pace, RateUnit
-from .payloads import PayloadOptions, content_hash
+from .reader import ItemReader
 from .progress import Progress
 from .result_log import ResultLog
 from .summary import Summary
@@ -81,7 +81,7 @@ class Batch:
         if not (executor is None or isinstance(executor, Executor) or callable(executor)):
             raise InputError(f"executor must be an Executor, a function that returns one, or None; got {executor!r}")
         configs = None if configs is None else tuple(configs)
-        RequestBuilder.create(configs, stream_window_ms, 1)  # raises what is wrong with them
+        check_window(stream_window_ms)
         Pace(rate_limit, rate_unit)
         self._client = client
         self._executor = executor
@@ -89,12 +89,11 @@ class Batch:
         self._rate = (rate_limit, rate_unit)
         self._job = Job(
             spec=None if is_local(executor) else client.spec(),
-            configs=configs,
             stream_window_ms=stream_window_ms,
             connections=self._workers,
             timeout=to_seconds("timeout", timeout),
             patience=to_seconds("patience", patience, zero=True),
-            options=PayloadOptions(split=to_bool("split", split), scale_images=to_bool("scale_images", scale_images)),
+            reader=ItemReader(configs, split=split, scale_images=scale_images),
         )
 
     def stream(self, items: Iterable[Item], *, progress: bool = False) -> Iterator[Result]:
@@ -156,7 +155,7 @@ class Batch:
             ResultLog.open(out, resume=to_bool("resume", resume), retry_failed=retry_failed) as log,
             Progress(items, shown=to_bool("progress", progress)) as shown,
         ):
-            for result in self._measure(shown.watch(_unfinished(items, log, summary), summary)):
+            for result in self._measure(shown.watch(_unfinished(items, log, self._job.reader, summary), summary)):
                 log.append(result)
                 summary.add(result)
                 shown.add(result)
@@ -182,13 +181,13 @@ def _counted(results: Iterable[Result], pace: Pace) -> Iterator[Result]:
         yield result
 
 
-def _unfinished(items: Iterable[Item], log: ResultLog, summary: Summary) -> Iterator[Item]:
+def _unfinished(items: Iterable[Item], log: ResultLog, reader: ItemReader, summary: Summary) -> Iterator[Item]:
     """Yield the items that the file does not have yet; a second one with the same key fails."""
     keys = set()
     for item in items:
         if item.key in keys:
             summary.add(Result(item.key, "", error=_DUPLICATE))
-        elif log.is_done(item.key) and log.hash_of(item.key) == content_hash(item):
+        elif log.is_done(item.key) and log.hash_of(item.key) == reader.hash_of(item):
             keys.add(item.key)
             summary.skipped += 1
         else:

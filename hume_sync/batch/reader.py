@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 import attrs
 
 from ..errors import InputError, short_repr
+from ..net.interrupts import from_handler
 from ..net.validation import to_bool
 from ..reprs import safe_repr
 from ..stream.configs import check_configs
@@ -68,6 +69,16 @@ class ItemReader:
     configs: Configs | None = attrs.field(default=None, converter=_checked_configs)
     split: bool = attrs.field(default=True, kw_only=True, validator=_checked_bool)
     scale_images: bool = attrs.field(default=False, kw_only=True, validator=_checked_bool)
+
+    def hash_of(self, item: Item) -> str:
+        """Return the hash of an item, as `OpenItem.hash`; empty if the item cannot be read."""
+        try:
+            with self.open(item) as content:
+                return content.hash
+        except Exception as exc:  # noqa: BLE001 - what a rejected item holds
+            if from_handler(exc):
+                raise
+            return ""
 
     @contextlib.contextmanager
     def open(self, item: Item) -> Iterator[OpenItem]:

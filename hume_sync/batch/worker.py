@@ -24,11 +24,11 @@ from ..net.condition import Latch
 from ..net.interrupts import from_handler
 from ..net.retry import RetryPolicy
 from ..reprs import safe_repr
-from ..stream import HumeStreamClient, LanguageConfig, ModelConfigBase, StreamResponse
+from ..stream import HumeStreamClient, LanguageConfig, StreamResponse
 from ..stream.client_spec import ClientSpec
 from .item import Item, ItemError, Result
 from .merge import merge
-from .payloads import PayloadOptions, PayloadReader
+from .reader import ItemReader, OpenItem
 
 __all__ = ["Job", "Worker", "measure_in_process"]
 
@@ -56,8 +56,6 @@ class Job:
 
     spec: ClientSpec | None
     """How other processes build the client; None if only this process measures."""
-    configs: tuple[ModelConfigBase, ...] | None
-    """None for those that suit each item."""
     stream_window_ms: float | None
     connections: int
     """The most connections of a process."""
@@ -65,7 +63,8 @@ class Job:
     """Seconds that a request may take."""
     patience: float
     """Seconds for which an outage of the server is waited out."""
-    options: PayloadOptions
+    reader: ItemReader
+    """What reads the items, and chooses the models for each."""
 
 
 class Worker:
@@ -79,7 +78,7 @@ class Worker:
     def __init__(self, client: HumeStreamClient, job: Job) -> None:
         self._job = job
         self._pool = client.pool(
-            job.configs or _ANY, job.stream_window_ms, max_size=job.connections, timeout=max(30.0, job.timeout), name="batch"
+            job.reader.configs or _ANY, job.stream_window_ms, max_size=job.connections, timeout=max(30.0, job.timeout), name="batch"
         )
         self._stopped = Latch()
         self._answered_at = clock.boottime()  # the last reply, or the beginning
@@ -101,37 +100,39 @@ class Worker:
             TransportError: It does not answer.
             PoolClosed: The worker was stopped.
         """
-        reader = PayloadReader(item, self._job.configs, self._job.options)
+        content_hash = ""
         tries = failures = 0
         began = time.perf_counter()
         while True:
             self._check_running()
             try:
-                reply, requests = self._send(reader)
+                with self._job.reader.open(item) as content:
+                    content_hash = content.hash
+                    reply, requests = self._send(content)
             except (TransportError, PoolTimeout) as exc:
                 if not exc.retryable:
                     if isinstance(exc, _REFUSALS):
                         raise
-                    return self._failed(item, reader, exc, began)
+                    return _failure(item, content_hash, exc, began)
                 failures += 1
                 if self._answers():
                     tries += 1
                     if tries >= _MAX_TRIES:
-                        return self._failed(item, reader, exc, began)
+                        return _failure(item, content_hash, exc, began)
                 elif not (known_server or self._has_answered) or self._is_out_of_patience():
                     raise
                 _log.warning("%s: %s; trying again", item.key, type(exc).__name__)
                 self._stopped.wait(_BACK_OFF.delay(failures, exc))
             except PoolClosed:
                 raise
-            except (HumeClientException, OSError, ValueError) as exc:
+            except Exception as exc:
                 if from_handler(exc):
                     raise
-                return self._failed(item, reader, exc, began)
+                return _failure(item, content_hash, exc, began)
             else:
                 self._note_answer()
                 seconds = time.perf_counter() - began
-                return Result.measured(item.key, reader.content_hash, reply, seconds=seconds, requests=requests)
+                return Result.measured(item.key, content_hash, reply, seconds=seconds, requests=requests)
 
     def stop(self) -> None:
         """End all calls under way; from any thread, or a signal handler."""
@@ -143,28 +144,15 @@ class Worker:
         self._stopped.set()
         self._pool.close()
 
-    def _send(self, reader: PayloadReader) -> tuple[StreamResponse, int]:
+    def _send(self, content: OpenItem) -> tuple[StreamResponse, int]:
         parts, replies = [], []
         with self._pool.socket() as socket:
-            for part in reader.parts():
+            for part in content.parts():
                 self._check_running()
                 replies.append(part.send(socket, timeout=self._job.timeout))
                 parts.append(attrs.evolve(part, data=None))
                 self._note_answer()
         return merge(replies, parts), len(replies)
-
-    def _failed(self, item: Item, reader: PayloadReader, error: Exception, began: float) -> Result:
-        if isinstance(error, HumeClientException) and error.phase is not None:
-            attempts = error.attempts
-        else:
-            attempts = 1
-        return Result(
-            item.key,
-            reader.content_hash,
-            error=ItemError.of(error),
-            attempts=attempts,
-            seconds=time.perf_counter() - began,
-        )
 
     def _note_answer(self) -> None:
         self._answered_at = clock.boottime()
@@ -191,6 +179,16 @@ class Worker:
     def _check_running(self) -> None:
         if self._stopped.is_set():
             raise PoolClosed("the batch was stopped")
+
+
+def _failure(item: Item, content_hash: str, error: Exception, began: float) -> Result:
+    return Result(
+        item.key,
+        content_hash,
+        error=ItemError.of(error),
+        attempts=error.attempts if isinstance(error, HumeClientException) else 1,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def measure_in_process(job: Job, item: Item, *, known_server: bool = False) -> Result:

@@ -27,7 +27,7 @@ from .._version import __version__
 from ..errors import HumeClientException, InputError
 from ..net.extras import NeedsExtra
 from ..reprs import safe_repr
-from . import batch, check, fastrtc, send
+from . import batch, check, fastrtc, report_page, send
 from .exit_codes import exit_status, format_error
 
 __all__ = ["main"]
@@ -117,6 +117,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("check", help="ask a v0 server whether it can be used")
     check.add_arguments(command)
     command.set_defaults(run=check.run)
+
+    command = commands.add_parser("report", help="write the results of a batch as one HTML page")
+    report_page.add_arguments(command)
+    command.set_defaults(run=report_page.run)
 
     command = commands.add_parser("fastrtc", help="do one turn with a FastRTC handler")
     command.set_defaults(run=fastrtc.run)
