@@ -15,8 +15,8 @@ from ..stream.requests import check_window
 from .execution import Execution, is_local
 from .item import Item, ItemError, Result
 from .pace import Pace, RateUnit
-from .reader import ItemReader
 from .progress import Progress
+from .reader import ItemReader
 from .result_log import ResultLog
 from .summary import Summary
 from .worker import Job

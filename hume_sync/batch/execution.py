@@ -61,9 +61,7 @@ class Execution:
         if self._worker is not None:
             future = self._executor.submit(self._worker.measure, item)
         else:
-            future = self._executor.submit(
-                measure_in_process, self._job, item, known_server=self._server_has_answered
-            )
+            future = self._executor.submit(measure_in_process, self._job, item, known_server=self._server_has_answered)
         self.pending[future] = item
         future.add_done_callback(self._done.put)
 

@@ -16,7 +16,7 @@ import attrs
 from ..errors import InputError, short_repr
 from ..net.interrupts import from_outside
 from ..reprs import safe_repr
-from .item import Item
+from .item import Item, Source
 from .keys import printable_key
 
 __all__ = ["files"]
@@ -26,8 +26,8 @@ _StrPath = str | os.PathLike[str]
 _ANY_FOLDERS: Final = "**"
 
 
-def files(*paths: _StrPath, pattern: str | None = None) -> Iterator[Item]:
-    r"""Yield files as items: folders are walked, glob patterns expanded.
+def files(*paths: _StrPath, pattern: str | None = None) -> Source:
+    r"""Return files as items: folders are walked, glob patterns expanded.
 
     The key of a file is its POSIX path relative to the folder it was found in: the one that is given, the one in front
     of the first wildcard, or that of a single file. If the arguments have different folders, each key begins with as
@@ -58,7 +58,7 @@ def files(*paths: _StrPath, pattern: str | None = None) -> Iterator[Item]:
         example = "such as '*.wav'; patterns of paths are given as paths: files('clips/**/*.wav')"
         raise InputError(f"pattern must be one of names, {example}; got {short_repr(pattern)}")
     roots = [_Root.of(path, pattern) for path in paths]
-    return _items(roots, _prefixes(roots))
+    return Source(lambda: _items(roots, _prefixes(roots)))
 
 
 @safe_repr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,7 +14,7 @@ from ..errors import HumeClientException, InputError
 from ..reprs import safe_repr
 from ..stream import StreamResponse
 
-__all__ = ["Item", "ItemError", "Kind", "Result"]
+__all__ = ["Item", "ItemError", "Kind", "Result", "Source"]
 
 Kind = Literal["file", "media", "text", "landmarks", "rejected"]
 """How the content of an item is held."""
@@ -62,6 +62,20 @@ class Item:
         if isinstance(content, bytes | bytearray | memoryview):
             return cls(name, "media", bytes(content))
         return cls(name, "landmarks", content)
+
+
+class Source(Iterable[Item]):
+    """Items that are read each time they are iterated; so they can be counted before they are measured.
+
+    Args:
+        read: Begins to read them.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[Item]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[Item]:
+        return self._read()
 
 
 @safe_repr

@@ -75,7 +75,7 @@ class ItemReader:
         try:
             with self.open(item) as content:
                 return content.hash
-        except Exception as exc:  # noqa: BLE001 - what a rejected item holds
+        except Exception as exc:
             if from_handler(exc):
                 raise
             return ""

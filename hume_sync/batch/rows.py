@@ -21,7 +21,7 @@ from ..net.interrupts import from_outside
 from ..reprs import safe_repr
 from ..stream.media import name_of, open_file
 from ..stream.payload_limits import PAYLOAD_LIMIT
-from .item import Item
+from .item import Item, Source
 from .keys import UniqueKeys
 from .sources import text_item
 
@@ -45,8 +45,8 @@ _FIRST_LINES: Final = 100
 
 def csv_rows(
     path: _StrPath, *, id: str | None = None, text: str, encoding: str | None = None, delimiter: str | None = None
-) -> Iterator[Item]:
-    """Yield the texts of a CSV file as items.
+) -> Source:
+    """Return the texts of a CSV file as items.
 
     The first row names the columns. The key of a row is its cell in the column ``id``; without one, or where it is
     blank, "line 12" by the first line of the row. An id that comes again is followed by the line: "7 (line 12)". A row
@@ -75,11 +75,12 @@ def csv_rows(
     if id is not None:
         _check_name("id", id)
     source = _Source.of(path, encoding)
-    return _csv_items(source, _Table.of(source, id, text, delimiter))
+    table = _Table.of(source, id, text, delimiter)
+    return Source(lambda: _csv_items(source, table))
 
 
-def json_rows(path: _StrPath, *, id: str | None = None, text: str, encoding: str | None = None) -> Iterator[Item]:
-    """Yield the texts of a file of JSON lines as items.
+def json_rows(path: _StrPath, *, id: str | None = None, text: str, encoding: str | None = None) -> Source:
+    """Return the texts of a file of JSON lines as items.
 
     Each line is an object. Keys are made as by `csv_rows`. A line that is no JSON object, or has no text, is an item of
     kind "rejected". Empty lines are skipped.
@@ -104,7 +105,7 @@ def json_rows(path: _StrPath, *, id: str | None = None, text: str, encoding: str
     source = _Source.of(path, encoding)
     with source.open() as file:
         _check_members(file, source, [text] if id is None else [id, text])
-    return _json_items(source, id, text)
+    return Source(lambda: _json_items(source, id, text))
 
 
 @safe_repr

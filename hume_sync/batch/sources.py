@@ -12,7 +12,7 @@ import attrs
 
 from ..errors import InputError, short_repr
 from ..stream.media import open_file
-from .item import Item
+from .item import Item, Source
 from .keys import UniqueKeys, printable_key
 
 __all__ = ["items", "landmarks", "path_list", "text_item", "texts"]
@@ -23,8 +23,8 @@ _MOST_OF_A_PATH: Final = 2**16
 """Bytes of a path in a list."""
 
 
-def path_list(path: _StrPath) -> Iterator[Item]:
-    """Yield the files that a list names: one path a line, or ended by NUL characters as ``find -print0`` writes them.
+def path_list(path: _StrPath) -> Iterable[Item]:
+    """Return the files that a list names: one path a line, or ended by NUL characters as ``find -print0`` writes them.
 
     The key of a file is its path as the list has it, written as `files` writes keys. Relative paths are taken from the
     current folder. A path that comes twice is taken once. Files are opened when they are measured: one that is missing,
@@ -47,7 +47,7 @@ def path_list(path: _StrPath) -> Iterator[Item]:
         return _listed(sys.stdin.buffer, "standard input")
     with open_file(path, sys.maxsize):
         pass
-    return _listed_in(path)
+    return Source(lambda: _listed_in(path))
 
 
 def _listed_in(path: _StrPath) -> Iterator[Item]:

@@ -78,7 +78,11 @@ class Worker:
     def __init__(self, client: HumeStreamClient, job: Job) -> None:
         self._job = job
         self._pool = client.pool(
-            job.reader.configs or _ANY, job.stream_window_ms, max_size=job.connections, timeout=max(30.0, job.timeout), name="batch"
+            job.reader.configs or _ANY,
+            job.stream_window_ms,
+            max_size=job.connections,
+            timeout=max(30.0, job.timeout),
+            name="batch",
         )
         self._stopped = Latch()
         self._answered_at = clock.boottime()  # the last reply, or the beginning

@@ -45,7 +45,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command to its parser."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = _EPILOG
-    command.add_argument("paths", nargs="*", metavar="PATH", help="file, folder or pattern; - for a list on standard input")
+    command.add_argument(
+        "paths", nargs="*", metavar="PATH", help="file, folder or pattern; - for a list on standard input"
+    )
     source = command.add_mutually_exclusive_group()
     source.add_argument("--csv", metavar="FILE", help="measure the texts of a CSV file's rows")
     source.add_argument("--jsonl", metavar="FILE", help="measure the texts of a file with one JSON object a line")
@@ -53,7 +55,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--id", metavar="COLUMN", help="the column that names each row; default: the line number")
     command.add_argument("--text", metavar="COLUMN", default="text", help="the column with the text (default text)")
     command.add_argument("--landmarks", action="store_true", help="the files hold facemesh landmarks (JSON or .npy)")
-    command.add_argument("--models", type=parse_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type")
+    command.add_argument(
+        "--models", type=parse_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type"
+    )
     command.add_argument("--out", required=True, metavar="FILE", help="FILE.jsonl, FILE.parquet or FILE.csv")
     command.add_argument("--wide", action="store_true", help="a column for each name in .parquet and .csv")
     command.add_argument("--workers", type=int, default=8, metavar="N", help="inputs measured at one time (default 8)")
@@ -63,7 +67,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--window", type=float, metavar="MS", help="sliding audio window, 500 to 10000")
     command.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="timeout of each request")
     command.add_argument(
-        "--patience", type=float, default=600.0, metavar="SECONDS", help="wait out an outage of this length (default 600)"
+        "--patience",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="wait out an outage of this length (default 600)",
     )
     command.add_argument("--dask", metavar="ADDRESS", help="run on this Dask cluster (tcp://host:8786)")
     command.add_argument("--url", help="the server; default: HUME_BASE_URL")

@@ -62,7 +62,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.epilog = _EPILOG
     command.add_argument("inputs", nargs="*", metavar="INPUT", help="file, or - for standard input")
     command.add_argument("--text", action="append", default=[], metavar="TEXT", help="send this text; may be repeated")
-    command.add_argument("--models", type=parse_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type")
+    command.add_argument(
+        "--models", type=parse_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type"
+    )
     command.add_argument("--url", help="the server; default: HUME_BASE_URL")
     command.add_argument("--window", type=float, metavar="MS", help="sliding audio window, 500 to 10000")
     command.add_argument(

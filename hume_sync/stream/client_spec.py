@@ -42,6 +42,6 @@ class ClientSpec:
     max_message_size: int = 64 * 2**20
     max_payload_size: int = 64 * 2**20
     proxy: str | bool | None = None
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     allow_plaintext: bool = False
     emulated: bool = False

@@ -150,7 +150,7 @@ def test_a_rate_limit_counts_requests(hume_client: HumeStreamClient, monkeypatch
     waits: list[float] = []
 
     monkeypatch.setattr("hume_sync.batch.pace.monotonic", lambda: now)
-    from hume_sync.batch.pace import Pace  # noqa: PLC0415
+    from hume_sync.batch.pace import Pace
 
     pace = Pace(10.0, "requests")
     for requests in (1, 3, 1):
