@@ -39,11 +39,11 @@ class PoolPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed has no type
         self._lock: threading.RLock | None = None
         self._workers: dict[Job, Worker] = {}
 
-    def setup(self, worker: Any) -> None:
+    def setup(self, worker: Any) -> None:  # noqa: ARG002 - of the interface
         """Prepare a worker process."""
         self._lock = make_lock()
 
-    def teardown(self, worker: Any) -> None:
+    def teardown(self, worker: Any) -> None:  # noqa: ARG002 - of the interface
         """Close the pools of a worker process."""
         for each in list(self._workers.values()):
             each.stop()
@@ -109,7 +109,7 @@ class DaskExecutor(Executor):
             return self._executor.submit(_measure_on_worker, job, *rest, **kwargs)  # type: ignore[no-any-return]
         return self._executor.submit(fn, *args, **kwargs)  # type: ignore[no-any-return]
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - it always cancels
         """End the tasks; the cluster itself goes on."""
         self._executor.shutdown(wait=wait)
 

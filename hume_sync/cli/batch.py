@@ -1,4 +1,4 @@
-"""The ``hume-sync batch`` command: measure many files, rows or texts, and write a file that a second run goes on with."""
+"""The ``hume-sync batch`` command: measure many files, rows or texts into a file; a second run goes on."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
             )
             summary = batch.run(items, out=log, retry_failed=arguments.retry_failed, progress=not arguments.quiet)
     except KeyboardInterrupt:
-        print(f"hume-sync: interrupted; to go on: {shlex.join(sys.argv)}", file=sys.stderr)
+        sys.stderr.write(f"hume-sync: interrupted; to go on: {shlex.join(sys.argv)}\n")
         raise
     if out.suffix == ".parquet":
         read_results(log).to_parquet(out, wide=arguments.wide)
