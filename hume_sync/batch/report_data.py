@@ -147,6 +147,7 @@ class ReportData:
         """
         reply = result.reply
         series = [] if reply is None else self._catalog.read(reply)
+        emotions = {} if reply is None else reply.emotions()
         key = str(result.key)
         if key in self._rows:
             self.replaced += 1
@@ -161,8 +162,8 @@ class ReportData:
             window_state=str(result.window_state or ""),
             warning=str(reply.warning or "")[:_MESSAGE] if reply is not None else "",
             models=tuple(dict.fromkeys(self._catalog.tracks[one.track].model for one in series)),
-            means=array("d") if reply is None else self._catalog.means(reply),
-            top=[] if reply is None else reply.top(_TOP),
+            means=self._catalog.means(emotions) if emotions else array("d"),
+            top=heapq.nsmallest(_TOP, emotions.items(), key=lambda item: (math.isnan(item[1]), -item[1])),
             series=series,
         )
         self._size += _size(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import string
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby, product
 from operator import itemgetter
@@ -173,10 +173,10 @@ class Catalog:
             series.shrink(COLUMNS, len(self.tracks[series.track].names))
         return list(found.values())
 
-    def means(self, reply: StreamResponse) -> array[float]:
-        """Return the mean score of each emotion over all models, in the order of `emotions`."""
+    def means(self, emotions: Mapping[str, float]) -> array[float]:
+        """Return the mean scores of `StreamResponse.emotions` in the order of ``self.emotions``."""
         row = array("d", [math.nan] * len(self.emotions))
-        for name, score in reply.emotions().items():
+        for name, score in emotions.items():
             _put(row, self._emotion(name), score)
         return row
 

@@ -110,7 +110,7 @@ def test_a_report_has_landmarks_headings_a_language_and_a_way_past_them(tmp_path
     assert "They are no read-outs of what a person feels." in page.words
 
 
-def test_names_and_texts_from_outside_are_data_whatever_they_hold(tmp_path: Path) -> None:
+def test_names_and_texts_from_outside_are_never_parsed_as_html(tmp_path: Path) -> None:
     prediction = {"text": HOSTILE, "emotions": emotions(**{HOSTILE: 0.5})}
     plain = report(tmp_path, measured("a", face(Joy=1.0)), title="t")
     page = report(

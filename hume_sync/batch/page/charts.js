@@ -53,7 +53,7 @@ function columnAt(columns, position) {
 }
 
 function rangeLabel(column, timed) {
-  if (!timed) return column.count > 1 ? `${column.begin + 1} (of ${column.count} segments)` : `segment ${column.begin + 1}`;
+  if (!timed) return column.count > 1 ? `Segment ${column.begin + 1} (mean of ${column.count} segments)` : `Segment ${column.begin + 1}`;
   return column.end > column.begin ? `${clock(column.begin)} to ${clock(column.end)}` : clock(column.begin);
 }
 
@@ -240,7 +240,7 @@ function heatMap(frame, names, means, rows, highest) {
       if (Number.isNaN(score)) continue;
       const x = frame.x(column.left);
       const width = frame.x(column.right) - x;
-      const space = width > 6 ? 1 : 0;
+      const space = width > 14 ? 1 : 0;
       paths[level(score, highest)] += `M${x.toFixed(2)} ${top + at * size}h${(width - space).toFixed(2)}v${size - 1}h${(space - width).toFixed(2)}z`;
     }
   }

@@ -81,7 +81,7 @@ class Detail {
     this.columns = columnsOf(this.item, this.series);
     this.means = meansOf(this.columns, this.names.length);
     this.timed = Boolean(this.series.times);
-    this.position = this.media && this.timed ? this.media.currentTime : 0;
+    this.position = !this.timed ? 0.5 : this.media ? this.media.currentTime : 0;
     this.drawCharts();
   }
 
