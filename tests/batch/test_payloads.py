@@ -202,10 +202,11 @@ def test_other_items_that_cannot_be_measured_say_why(kind: Any, content: object,
 
 def test_options_are_checked() -> None:
     for name in ("split", "scale_images"):
+        options: dict[str, Any] = {name: 1}
         with pytest.raises(InputError, match=f"{name} must be True or False, got 1"):
-            ItemReader(**{name: 1})
+            ItemReader(**options)
     with pytest.raises(InputError, match="configs must be a list"):
-        ItemReader(ProsodyConfig())  # type: ignore[arg-type]
+        ItemReader(ProsodyConfig())
     reader = ItemReader([ProsodyConfig()], split=False)
     assert pickle.loads(pickle.dumps(reader)) == reader
 

@@ -63,8 +63,8 @@ def test_rows_without_an_id_are_named_by_their_lines(tmp_path: Path) -> None:
         ("7", ("7", "! line 2 has 1 cells, and no text among them")),
         ("7,Well, yes", ("7", "! line 2 has 3 cells for 2 columns: is a cell with ',' not quoted?")),
         ("7,a\0b", ("7", "! the text in line 2 holds NUL characters")),
-        ('7,"a" b', ("line 2", "! line 2: the quotation marks do not fit (',' expected after '\"'); within a cell they are"
-         " doubled")),
+        ('7,"a" b', ("line 2", "! line 2: the quotation marks do not fit (',' expected after '\"'); within a cell they"
+         " are doubled")),
         (",", ("line 2", "! the text in line 2 is blank: there is nothing to measure")),
     ],
 )  # fmt: skip
