@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from ..errors import InputError, short_repr
-from ..net.interrupts import from_outside
+from ..net.interrupts import from_handler
 from ..reprs import safe_repr
 from .item import Item, Source
 from .keys import printable_key
@@ -84,11 +84,11 @@ class _Root:
         try:
             is_folder = stat.S_ISDIR(Path(text).stat().st_mode)
         except ValueError as exc:  # a NUL
-            if from_outside(exc):
+            if from_handler(exc):
                 raise
             raise InputError(f"the path {text!r:.200} cannot exist: {exc}") from None
         except OSError as exc:
-            if from_outside(exc):
+            if from_handler(exc):
                 raise
             if isinstance(path, str) and isinstance(exc, FileNotFoundError) and glob.has_magic(path):
                 return cls._of_pattern(path, names)
@@ -107,7 +107,7 @@ class _Root:
         count = next(count for count, part in enumerate(parts) if glob.has_magic(part))
         folder = "/".join(parts[:count]) or ("/" if path.startswith("/") else os.curdir)
         root = cls(folder, os.path.realpath(folder), "", tuple(part for part in parts[count:] if part), names)
-        if next(_walk(root), None) is None:
+        if not Path(folder).is_dir() or next(_walk(root), None) is None:
             raise FileNotFoundError(errno.ENOENT, "no file matches this pattern", path)
         return root
 
@@ -229,7 +229,7 @@ def _walk(root: _Root) -> Iterator[tuple[str, Path | OSError]]:
         try:
             status = path.stat()
         except OSError as exc:
-            if from_outside(exc):
+            if from_handler(exc):
                 raise
             if root.takes(folder.states, name):
                 yield relative, exc.with_traceback(None)
@@ -253,7 +253,7 @@ def _enter(path: Path, relative: str, states: frozenset[int]) -> _Folder | OSErr
         with os.scandir(path) as entries:
             names = sorted(entry.name for entry in entries)
     except OSError as exc:
-        if from_outside(exc):
+        if from_handler(exc):
             raise
         return exc.with_traceback(None)
     return _Folder(relative, (status.st_dev, status.st_ino), states, iter(names))

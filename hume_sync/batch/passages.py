@@ -61,8 +61,9 @@ def _last_cut(text: str, begin: int, end: int) -> int:
     paragraph = max((match.end() for match in _PARAGRAPH.finditer(text, half, end)), default=0)
     if paragraph:
         return paragraph
-    sentence = max((match.end() for match in _SENTENCE.finditer(text, begin, end) if _ends(text, match)), default=0)
-    if sentence:
+    sentences = list(_SENTENCE.finditer(text, begin, end))
+    sentence = next((match.end() for match in reversed(sentences) if _ends(text, match)), None)
+    if sentence is not None:
         return sentence
     if text[end].isspace() and not text[end - 1].isspace():
         return end
@@ -72,12 +73,13 @@ def _last_cut(text: str, begin: int, end: int) -> int:
 
 def _ends(text: str, match: re.Match[str]) -> bool:
     """Return whether a sentence ends here: not behind an abbreviation or initial, nor before a small letter."""
+    if text[match.end() : match.end() + 1].islower():
+        return False
     begin = match.start()
     if match[0][0] == "." and match[0][1] != ".":
         word = re.split(r"\s", text[max(0, begin - _LONGEST) : begin])[-1].lstrip(_OPENING)
-        if _ABBREVIATION.fullmatch(word):
-            return False
-    return not text[match.end() : match.end() + 1].islower()
+        return not _ABBREVIATION.fullmatch(word)
+    return True
 
 
 def _between_characters(text: str, begin: int, end: int) -> int:

@@ -17,7 +17,7 @@ import attrs
 import orjson
 
 from ..errors import InputError, short_repr
-from ..net.interrupts import from_outside
+from ..net.interrupts import from_handler
 from ..reprs import safe_repr
 from ..stream.media import name_of, open_file
 from ..stream.payload_limits import PAYLOAD_LIMIT
@@ -153,7 +153,7 @@ class _Source:
         try:
             line = file.readline(PAYLOAD_LIMIT + 1)
         except UnicodeDecodeError as exc:
-            if from_outside(exc):
+            if from_handler(exc):
                 raise
             raise InputError(f"{self.name} was changed while it was read: it is not {self.encoding} any more") from None
         if len(line) > PAYLOAD_LIMIT:
@@ -167,7 +167,7 @@ def _known(encoding: object) -> str:
         info = codecs.lookup(encoding)  # type: ignore[arg-type]  # what is no str raises
         "".encode(info.name)
     except (LookupError, TypeError, ValueError) as exc:
-        if from_outside(exc):
+        if from_handler(exc):
             raise
         raise InputError(
             f"encoding must be the name of an encoding, such as 'utf-8' or 'cp1252'; got {short_repr(encoding)}"
@@ -184,7 +184,7 @@ def _check_encoding(file: BinaryIO, name: str, encoding: str) -> None:
         try:
             lines += decoder.decode(block, final=not block).count("\n")
         except UnicodeDecodeError as exc:
-            if from_outside(exc):
+            if from_handler(exc):
                 raise
             lines += exc.object[: exc.start].decode(encoding, "ignore").count("\n")
             bad = exc.object[exc.start : exc.start + 1].hex()
@@ -245,7 +245,7 @@ def _first_row(source: _Source, delimiter: str) -> list[str]:
         try:
             return next((row for row in reader.reader(source.lines(file), delimiter=delimiter, strict=True) if row), [])
         except reader.Error as exc:
-            if from_outside(exc):
+            if from_handler(exc):
                 raise
             return []
 
@@ -275,11 +275,12 @@ def _csv_items(source: _Source, table: _Table) -> Iterator[Item]:
             try:
                 row = next(reader, None)
             except own.Error as exc:
-                if from_outside(exc):
+                if from_handler(exc):
                     raise
                 if "limit" in str(exc):
                     raise InputError(
-                        f"{source.name} has a cell of more than {PAYLOAD_LIMIT} characters, line {line}"
+                        f"{source.name} has a cell of more than {PAYLOAD_LIMIT} characters, line {line}:"
+                        " is a quotation mark missing?"
                     ) from None
                 yield Item(keys.of(f"line {line}", "again"), "rejected", _bad_row(line, reader.line_num, str(exc)))
                 continue

@@ -73,13 +73,11 @@ def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
             end = b"\0" if b"\0" in block else b"\n"
             block = block.removeprefix(b"\xef\xbb\xbf")
         *lines, rest = (rest + block).split(end)
-        for line in lines:
-            if path := _path(line, end):
-                yield path
-        if len(rest) > _MOST_OF_A_PATH:
-            raise InputError(f"{name} has a path of more than {_MOST_OF_A_PATH} bytes: one path a line is accepted")
-    if path := _path(rest, end):
-        yield path
+        for line in (*lines, rest):
+            if len(line) > _MOST_OF_A_PATH:
+                raise InputError(f"{name} has a path of more than {_MOST_OF_A_PATH} bytes: one path a line is accepted")
+        yield from filter(None, (_path(line, end) for line in lines))
+    yield from filter(None, (_path(rest, end),))
 
 
 def _path(line: bytes, end: bytes) -> bytes:
