@@ -12,7 +12,7 @@ def main() -> None:
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[1] / "setup.cfg")
     extras = config["options.extras_require"]
-    named = [extras[name] for name in ("emulator", "media", "speed", "test")]
+    named = [extras[name] for name in ("emulator", "media", "speed", "arrow", "pandas", "test")]
     lines = "\n".join([config["options"]["install_requires"], *named])
     for name, lowest in sorted(set(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[\w+\])?>=([0-9.]+)", lines, re.MULTILINE))):
         print(f"{name}=={lowest}")

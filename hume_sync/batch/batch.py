@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from os import PathLike
 
+import attrs
+
 from ..errors import InputError
 from ..net.validation import to_bool, to_count, to_seconds
 from ..stream import HumeStreamClient, ModelConfigBase
@@ -18,7 +20,7 @@ from .pace import Pace, RateUnit
 from .progress import Progress
 from .reader import ItemReader
 from .result_log import ResultLog
-from .summary import Summary
+from .summary import Summary, Tally
 from .worker import Job
 
 __all__ = ["Batch"]
@@ -45,7 +47,7 @@ class Batch:
         stream_window_ms: The length of the server's sliding audio window, as for `HumeStreamClient.connect`.
         workers: Items measured at one time, and connections, of each process.
         executor: What runs the work: None for threads of its own; any `concurrent.futures.Executor`, which is left
-            open; or a function that returns one, which is shut down, and made anew if its processes are killed. Other
+            open; or a function that returns one, which is shut down, and recreated if its processes are killed. Other
             processes build clients of their own from `HumeStreamClient.spec`.
         timeout: Seconds that a request may take, retries included.
         patience: Seconds for which an outage in mid-run is waited out.
@@ -56,7 +58,7 @@ class Batch:
 
     Raises:
         InputError: A configuration, number or flag is not usable.
-        ConfigurationError: Other processes cannot be told how to build the client.
+        ConfigurationError: Other processes cannot know how to build the client.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class Batch:
                 the others fail.
             out: The file, which `read_results` reads.
             resume: Whether items are skipped that the file has already, with the same content. If False, the file is
-                begun anew.
+                emptied first.
             retry_failed: Whether those that failed are measured again.
             progress: Whether to show the progress on standard error.
 
@@ -142,25 +144,24 @@ class Batch:
             The counts of the run.
 
         Raises:
-            InputError: The file holds something else than results.
-            OSError: The file cannot be written, or another run is writing it.
+            InputError: The file holds something else than results, or another run is writing it.
+            OSError: The file cannot be written.
             AuthenticationError: The server refuses the key.
             ConnectError: It refuses connections, or cannot be reached.
             TransportError: It does not answer.
         """
-        to_bool("retry_failed", retry_failed)
         began = time.perf_counter()
-        summary = Summary()
+        tally = Tally()
         with (
-            ResultLog.open(out, resume=to_bool("resume", resume), retry_failed=retry_failed) as log,
+            ResultLog.open(out, resume=resume, retry_failed=retry_failed) as log,
             Progress(items, shown=to_bool("progress", progress)) as shown,
         ):
-            for result in self._measure(shown.watch(_unfinished(items, log, self._job.reader, summary), summary)):
+            todo = _Unfinished(items, log, self._job.reader, tally, shown)
+            for result in self._measure(todo):
                 log.append(result)
-                summary.add(result)
+                tally.add(result)
                 shown.add(result)
-        summary.seconds = time.perf_counter() - began
-        return summary
+        return attrs.evolve(tally.summary(), skipped=todo.skipped, elapsed=time.perf_counter() - began)
 
     def _measure(self, items: Iterable[Item]) -> Iterator[Result]:
         pace = Pace(*self._rate)
@@ -181,15 +182,28 @@ def _counted(results: Iterable[Result], pace: Pace) -> Iterator[Result]:
         yield result
 
 
-def _unfinished(items: Iterable[Item], log: ResultLog, reader: ItemReader, summary: Summary) -> Iterator[Item]:
-    """Yield the items that the file does not have yet; a second one with the same key fails."""
-    keys = set()
-    for item in items:
-        if item.key in keys:
-            summary.add(Result(item.key, "", error=_DUPLICATE))
-        elif log.is_done(item.key) and log.hash_of(item.key) == reader.hash_of(item):
-            keys.add(item.key)
-            summary.skipped += 1
-        else:
-            keys.add(item.key)
-            yield item
+class _Unfinished:
+    """The items that a file does not have yet. A second one with the same key fails, and is not written."""
+
+    def __init__(
+        self, items: Iterable[Item], log: ResultLog, reader: ItemReader, tally: Tally, shown: Progress
+    ) -> None:
+        self.skipped = 0
+        self._items = items
+        self._log = log
+        self._reader = reader
+        self._tally = tally
+        self._shown = shown
+
+    def __iter__(self) -> Iterator[Item]:
+        log = self._log
+        for item in self._items:
+            if log.seen(item.key):
+                duplicate = Result(item.key, "", error=_DUPLICATE)
+                self._tally.add(duplicate)
+                self._shown.add(duplicate)
+            elif log.is_done(item.key) and log.hash_of(item.key) == self._reader.hash_of(item):
+                self.skipped += 1
+                self._shown.skip()
+            else:
+                yield item

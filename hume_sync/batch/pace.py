@@ -1,4 +1,4 @@
-"""The rate limit of a run: how fast items are handed out, whatever measures them."""
+"""The rate limit of a run: how fast items are handed out, on any executor."""
 
 from __future__ import annotations
 

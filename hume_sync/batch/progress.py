@@ -9,7 +9,6 @@ from typing import Any, Final, Self, TextIO
 
 from ..net.clock import monotonic
 from .item import Item, Result
-from .summary import Summary
 
 __all__ = ["Progress"]
 
@@ -34,7 +33,7 @@ class Progress:
         self._shown = shown
         self._total = sum(1 for _ in items) if shown and not isinstance(items, Iterator) else None
         self._done = self._failed = self._skipped = 0
-        self._began = self._told = monotonic()
+        self._began = self._written_at = monotonic()
         self._bar = self._make_bar() if shown and self._file.isatty() else None
 
     def _make_bar(self) -> Any:
@@ -44,19 +43,12 @@ class Progress:
             return None
         return tqdm(total=self._total, unit=" items", file=self._file, dynamic_ncols=True, smoothing=0.1)
 
-    def watch(self, items: Iterable[Item], summary: Summary) -> Iterator[Item]:
-        """Yield the items, and count those that were skipped on the way to them."""
-        for item in items:
-            self._skip(summary)
-            yield item
-        self._skip(summary)
-
-    def _skip(self, summary: Summary) -> None:
-        count = summary.skipped - self._skipped
-        self._skipped = summary.skipped
-        if count and self._bar is not None:
-            self._bar.update(count)
-            self._bar.initial += count  # they say nothing about the rate
+    def skip(self) -> None:
+        """Count an item that was done before."""
+        self._skipped += 1
+        if self._bar is not None:
+            self._bar.initial += 1  # it says nothing about the rate
+            self._bar.update()
 
     def add(self, result: Result) -> None:
         """Count a result."""
@@ -66,8 +58,8 @@ class Progress:
             if self._failed:
                 self._bar.set_postfix(failed=self._failed, refresh=False)
             self._bar.update()
-        elif self._shown and monotonic() - self._told >= _INTERVAL:
-            self._told = monotonic()
+        elif self._shown and monotonic() - self._written_at >= _INTERVAL:
+            self._written_at = monotonic()
             self._file.write(self._line() + "\n")
             self._file.flush()
 

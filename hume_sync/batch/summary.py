@@ -1,6 +1,9 @@
-"""The counts of a run."""
+"""What became of the items of a batch, in a few figures."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
 
 import attrs
 
@@ -8,63 +11,122 @@ from ..reprs import safe_repr
 from ..stream.responses import printable
 from .item import Result
 
-__all__ = ["Summary"]
+__all__ = ["FailureGroup", "Summary", "Tally"]
 
-_FIRST = 5
-"""Failed inputs that are named for each code."""
+_KEYS = 5
+"""Keys that a group of failures names."""
 
 
 @safe_repr
-@attrs.define
-class Summary:
-    """What a run has done. Printing it shows a few lines.
+@attrs.frozen
+class FailureGroup:
+    """Items that failed with the same code, or the same class of error where there is no code.
 
     Attributes:
-        measured: Items measured in this run.
-        failed: Items that failed in this run.
-        skipped: Items that an earlier run has done.
-        requests: Requests sent for the items measured.
-        seconds: Length of the run.
-        emulated: Whether any score was invented by the local server.
-        failures: How many items failed, by the server's code or the class of the error.
-        first_failures: The keys of the first items that failed, at most five for each of these.
+        code: The server's error code, such as "E0200", or the class, such as "FileNotFoundError".
+        text: The message of the first of these errors.
+        retryable: Whether any of the items may succeed if it is measured again.
+        count: How many items.
+        keys: The first five of them.
     """
 
-    measured: int = 0
+    code: str
+    text: str
+    retryable: bool
+    count: int
+    keys: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.keys) else ""
+        named = ", ".join(printable(key) for key in self.keys)
+        return f"{printable(self.code)} ({self.count}): {printable(self.text)}: {named}{more}"
+
+
+@safe_repr
+@attrs.frozen
+class Summary:
+    """What became of the items of a batch.
+
+    Attributes:
+        items: How many there are.
+        failed: How many of them failed.
+        requests: Requests that their content was split into.
+        seconds: The sum of the times that each of them took.
+        skipped: How many more an earlier run had done, for a run that went on.
+        elapsed: Seconds that the run took; 0 for the summary of a file.
+        emulated: How many were measured by the local server, with invented scores.
+        failures: The failures by code, the most frequent first.
+    """
+
+    items: int = 0
     failed: int = 0
-    skipped: int = 0
     requests: int = 0
     seconds: float = 0.0
-    emulated: bool = False
-    failures: dict[str, int] = attrs.Factory(dict)
-    first_failures: dict[str, list[str]] = attrs.Factory(dict)
+    skipped: int = 0
+    elapsed: float = 0.0
+    emulated: int = 0
+    failures: tuple[FailureGroup, ...] = ()
+
+    @classmethod
+    def of(cls, results: Iterable[Result]) -> Self:
+        """Count results."""
+        tally = Tally()
+        for result in results:
+            tally.add(result)
+        return cls(**attrs.asdict(tally.summary(), recurse=False))
 
     @property
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self.failed
 
-    def add(self, result: Result) -> None:
-        """Count a result of this run."""
-        self.emulated = self.emulated or result.emulated
-        if result.error is None:
-            self.measured += 1
-            self.requests += result.requests
-            return
-        self.failed += 1
-        code = result.error.code or result.error.type
-        self.failures[code] = self.failures.get(code, 0) + 1
-        first = self.first_failures.setdefault(code, [])
-        if len(first) < _FIRST:
-            first.append(result.key)
+    @property
+    def measured(self) -> int:
+        """How many items were measured."""
+        return self.items - self.failed
 
     def __str__(self) -> str:
-        counts = f"{self.measured:,} measured, {self.failed:,} failed, {self.skipped:,} skipped"
-        lines = [f"{counts} in {self.seconds:.1f} s"]
-        for code, count in sorted(self.failures.items(), key=lambda entry: -entry[1]):
-            first = ", ".join(map(printable, self.first_failures[code]))
-            more = ", ..." if count > len(self.first_failures[code]) else ""
-            lines.append(f"  {count:,} x {printable(code)}: {first}{more}")
-        if self.emulated:
-            lines.append("(emulated: invented scores, not measurements)")
-        return "\n".join(lines)
+        """Return a line of figures, and one for each code of the failures."""
+        figures = f"{self.items} items: {self.measured} measured, {self.failed} failed"
+        if self.skipped:
+            figures += f"; {self.skipped} were done before"
+        if self.elapsed:
+            figures += f"; {self.elapsed:.1f} s"
+        emulated = f" ({self.emulated} emulated: invented scores, not measurements)" if self.emulated else ""
+        return "\n".join([figures + emulated, *(f"  {group}" for group in self.failures)])
+
+
+class Tally:
+    """Counts results one by one. It is not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._counts = Summary()
+        self._groups: dict[str, FailureGroup] = {}
+
+    def add(self, result: Result) -> None:
+        """Count a result."""
+        counts = self._counts
+        self._counts = attrs.evolve(
+            counts,
+            items=counts.items + 1,
+            failed=counts.failed + (not result.ok),
+            requests=counts.requests + result.requests,
+            seconds=counts.seconds + result.seconds,
+            emulated=counts.emulated + (result.ok and result.emulated),
+        )
+        error = result.error
+        if error is None:
+            return
+        code = error.code or error.type
+        group = self._groups.get(code) or FailureGroup(code, error.text, False, 0, ())
+        self._groups[code] = attrs.evolve(
+            group,
+            retryable=group.retryable or error.retryable,
+            count=group.count + 1,
+            keys=group.keys if len(group.keys) == _KEYS else (*group.keys, result.key),
+        )
+
+    def summary(self) -> Summary:
+        """Return the figures so far."""
+        groups = sorted(self._groups.values(), key=lambda group: -group.count)
+        return attrs.evolve(self._counts, failures=tuple(groups))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from ..batch import Batch, Item, Summary, csv_rows, files, json_rows, landmark_files, path_list, read_results
+from ..batch import Batch, Item, Summary, csv_rows, files, json_rows, path_list, read_results
+from ..batch.item import Source
 from ..errors import ConfigurationError, InputError
 from ..net.extras import NeedsExtra
+from ..net.interrupts import from_handler
 from ..stream import HumeStreamClient
 from .inputs import MODELS
 from .send import parse_models
@@ -141,7 +143,29 @@ def _items(arguments: argparse.Namespace) -> Iterable[Item]:
         read = csv_rows if arguments.csv else json_rows
         return read(rows, id=arguments.id, text=arguments.text)
     items = path_list(named[0]) if named else files(*paths)
-    return landmark_files(items) if arguments.landmarks else items
+    return Source(lambda: _landmarks(items)) if arguments.landmarks else items
+
+
+def _landmarks(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield files as landmarks: JSON as it is, arrays of numpy read."""
+    for item in items:
+        if item.kind != "file" or item.content.suffix == ".json":
+            yield item
+        elif item.content.suffix == ".npy":
+            yield _array(item)
+        else:
+            yield Item(item.key, "rejected", InputError(f"{item.key} is neither .json nor .npy (--landmarks)"))
+
+
+def _array(item: Item) -> Item:
+    with NeedsExtra("speed", "a .npy file"):
+        import numpy as np  # noqa: PLC0415 - an extra
+    try:
+        return Item(item.key, "landmarks", np.load(item.content, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as exc:
+        if from_handler(exc):
+            raise
+        return Item(item.key, "rejected", InputError(f"{item.key} holds no array of numbers: {exc}"))
 
 
 class _Executor:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import TracebackType
 from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["NeedsExtra", "loaded_numpy"]
+__all__ = ["NeedsExtra", "import_extra", "loaded_numpy"]
 
 _MODULES = {
     "media": {"av"},
     "emulator": {"websockets", "tinytag", "av"},
     "webrtc": {"aiortc", "av"},
+    "speed": {"numpy"},
+    "dask": {"distributed", "dask"},
+    "arrow": {"pyarrow"},
+    "pandas": {"pandas", "pyarrow"},
+    "polars": {"polars", "pyarrow"},
 }
 """The modules that each extra brings."""
 
@@ -50,6 +56,21 @@ class NeedsExtra:
                 f'{self._what} needs hume_sync with the extra "{self._extra}": the module {missing} is not installed'
                 + self._advice
             ) from None
+
+
+def import_extra(module: str, *, extra: str, what: str) -> Any:
+    """Return a module that an extra brings.
+
+    Args:
+        module: Its name.
+        extra: The name of the extra.
+        what: What needs it, as the error says.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    with NeedsExtra(extra, what):
+        return importlib.import_module(module)
 
 
 def loaded_numpy() -> Any:

@@ -146,7 +146,7 @@ class HumeStreamClient:
         self._url = url
         self._proxy = proxy
         self._takes_any_key = False
-        # What another process cannot be told, with the way on.
+        # What another process cannot get, with the way on.
         self._not_shared = {
             "api_key": api_key is not None and "set HUME_API_KEY instead, or pass key_variable to spec()",
             "headers": bool(headers) and "they may be secret",
@@ -183,12 +183,12 @@ class HumeStreamClient:
                 has its key from that, or for none if it has no key.
 
         Raises:
-            ConfigurationError: The client has something that other processes cannot be told: a key that was passed as
+            ConfigurationError: The client has something that other processes cannot get: a key that was passed as
                 an argument, headers, TLS settings, a proxy with a password.
         """
         for name, why in self._not_shared.items():
             if why and not (name == "api_key" and (key_variable or self._takes_any_key)):
-                raise ConfigurationError(f"other processes cannot be told the {name} of this client: {why}")
+                raise ConfigurationError(f"other processes cannot get the {name} of this client: {why}")
         return ClientSpec(
             base_url=self._url,
             key_variable=key_variable

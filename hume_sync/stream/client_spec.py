@@ -15,8 +15,8 @@ __all__ = ["ClientSpec"]
 class ClientSpec:
     """The address and settings of a `HumeStreamClient`, and the name of the variable with its key; never the key.
 
-    Unlike a client it can be pickled and sent to other processes and machines. There `HumeStreamClient.from_spec` builds
-    a client.
+    Unlike a client it can be pickled and sent to other processes and machines. `HumeStreamClient.from_spec` builds a
+    client of it there.
 
     Attributes:
         base_url: The server.

@@ -5,24 +5,19 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from typing import Any, Final, Self, TypeGuard
+from typing import Any, Final, Self
 
 from ..errors import InputError, short_repr
 from ..net.interrupts import from_handler
-from ..net.replies import MODELS
+from ..net.validation import to_bool
+from .predictions import SCORE_KINDS, is_number, model_names, predictions, scores, times
+from .tables import Measured, arrow_table, pandas_frame
 
 __all__ = ["StreamResponse", "printable"]
 
 _AUDIO_MODELS = ("burst", "prosody")
-_NO_MODELS = frozenset({*MODELS, "payload_id", "job_details", "error", "warning", "code"})
-"""Members of a reply that cannot be a model of the server's own."""
-
-_LARGEST = 1023
-"""Bits of an integer that any float can be added to."""
-
-_SCORES = ("emotions", "facs", "descriptions", "sentiment", "toxicity")
 
 
 class StreamResponse(dict[str, Any]):
@@ -127,11 +122,11 @@ class StreamResponse(dict[str, Any]):
         if not offset:
             return
         for model in _AUDIO_MODELS:
-            for _, _, prediction in self._predictions(model):
+            for _, _, prediction in predictions(self, model):
                 time = prediction.get("time")
                 if isinstance(time, dict):
                     for end in ("begin", "end"):
-                        if _is_number(time.get(end)):
+                        if is_number(time.get(end)):
                             moved = round(time[end] + self.clock_offset, 9)
                             # (what the server has rounded can come to lie a little before the stream's beginning)
                             time[end] = 0.0 if moved < 0 else moved
@@ -147,10 +142,12 @@ class StreamResponse(dict[str, Any]):
         Raises:
             InputError: There is no such model, in the protocol or in this reply.
         """
+        if model is not None:
+            self._check_model(model)
         sums: dict[str, float] = {}
         counts: dict[str, int] = {}
-        for _, _, prediction in self._predictions(model):
-            for name, score in _scores(prediction, "emotions"):
+        for _, _, prediction in predictions(self, model):
+            for name, score in scores(prediction, "emotions"):
                 counted = not math.isnan(score)
                 sums[name] = sums.get(name, 0.0) + (score if counted else 0.0)
                 counts[name] = counts.get(name, 0) + counted
@@ -189,11 +186,38 @@ class StreamResponse(dict[str, Any]):
                 "score": score,
                 "emulated": self.emulated,
             }
-            for model, segment, prediction in self._predictions(None)
-            for start, end in [_times(prediction)]
-            for kind in _SCORES
-            for name, score in _scores(prediction, kind)
+            for model, segment, prediction in predictions(self)
+            for start, end in [times(prediction)]
+            for kind in SCORE_KINDS
+            for name, score in scores(prediction, kind)
         ]
+
+    def to_arrow(self, *, wide: bool = False) -> Any:
+        """Return a ``pyarrow.Table`` with the columns of `hume_sync.batch.Results`, which are the same for any reply.
+
+        Args:
+            wide: Whether a prediction is one row with a column a name; else every score is a row.
+
+        Raises:
+            ConfigurationError: pyarrow is not installed (extra "arrow").
+            InputError: ``wide`` is neither True nor False.
+        """
+        return arrow_table([self._measured()], wide=to_bool("wide", wide))
+
+    def to_pandas(self, *, wide: bool = False) -> Any:
+        """Return the table of `to_arrow` as a ``pandas.DataFrame``.
+
+        Args:
+            wide: As for `to_arrow`.
+
+        Raises:
+            ConfigurationError: pandas or pyarrow is not installed (extra "pandas").
+            InputError: ``wide`` is neither True nor False.
+        """
+        return pandas_frame([self._measured()], wide=to_bool("wide", wide))
+
+    def _measured(self) -> Measured:
+        return Measured(self, window_state=self.window_state, attempts=self.attempts, emulated=self.emulated)
 
     @property
     def warning(self) -> str | None:
@@ -203,18 +227,13 @@ class StreamResponse(dict[str, Any]):
             return str(text)
         models = [
             f"{model}: {self[model]['warning']}"
-            for model in self._models()
+            for model in model_names(self)
             if isinstance(self.get(model), dict) and self[model].get("warning") is not None
         ]
         return "; ".join(models) or None
 
-    def _models(self) -> list[str]:
-        """Return the models of the protocol, and the other models that this reply contains."""
-        own = (name for name, body in self.items() if name not in _NO_MODELS and isinstance(body, dict | None))
-        return [*MODELS, *own]
-
     def _check_model(self, model: object) -> None:
-        names = self._models()
+        names = model_names(self)
         if isinstance(model, str) and model in names:
             return
         near = difflib.get_close_matches(model.lower(), names, n=1) if isinstance(model, str) else []
@@ -224,23 +243,13 @@ class StreamResponse(dict[str, Any]):
             f"no model is called {short_repr(model)}{hint} (models: {', '.join(names)}; in this reply: {held})"
         )
 
-    def _predictions(self, model: str | None) -> Iterator[tuple[str, int, dict[str, Any]]]:
-        if model is not None:
-            self._check_model(model)
-        for name in self._models() if model is None else (model,):
-            body = self.get(name)
-            predictions = body.get("predictions") if isinstance(body, dict) else None
-            for segment, prediction in enumerate(predictions if isinstance(predictions, list) else ()):
-                if isinstance(prediction, dict):
-                    yield name, segment, prediction
-
     def __str__(self) -> str:
         """Return a small table: the five highest emotions of each model, warnings, and whether they are emulated."""
         lines = []
-        for model in self._models():
+        for model in model_names(self):
             if top := self.top(5, model):
                 width = max(len(name) for name, _ in top)
-                count = sum(1 for _ in self._predictions(model))
+                count = sum(1 for _ in predictions(self, model))
                 lines.append(f"{printable(model)} ({count} prediction{'s' if count > 1 else ''})")
                 lines += [f"  {printable(name):<{width}}  {score:6.3f}" for name, score in top]
         if self.warning:
@@ -250,20 +259,6 @@ class StreamResponse(dict[str, Any]):
         if isinstance(job := self.get("job_details"), dict):
             lines.append(f"job {printable(str(job.get('job_id')))}")
         return "\n".join(lines or ["no predictions"])
-
-
-def _scores(prediction: dict[str, Any], kind: str) -> Iterator[tuple[str, float]]:
-    items = prediction.get(kind)
-    for item in items if isinstance(items, list) else ():
-        if isinstance(item, dict):
-            name, score = item.get("name"), item.get("score")
-            if isinstance(name, str) and _is_number(score):
-                yield name, score
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    """Return whether it can be calculated with: NaN can, a bool or an integer beyond the range of a float cannot."""
-    return isinstance(value, float) or (type(value) is int and value.bit_length() <= _LARGEST)
 
 
 _BOOLS: Final = ("bool", "bool_")
@@ -281,14 +276,6 @@ def _count(n: object) -> int:
     if number < 0:
         raise InputError(f"n must be a whole number from 0, got {short_repr(n)}")
     return number
-
-
-def _times(prediction: dict[str, Any]) -> tuple[Any, Any]:
-    """Return begin and end in seconds, of a range (burst, prosody) or of one moment (a frame of a video)."""
-    time = prediction.get("time")
-    if isinstance(time, dict):
-        return time.get("begin"), time.get("end")
-    return time, time
 
 
 def printable(text: str) -> str:

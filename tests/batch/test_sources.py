@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hume_sync.batch.sources import items, landmarks, path_list, texts
 from ..stream.support import landmarks as faces
 
 
-def summary(found: Iterator[Item]) -> list[tuple[str, str, Any]]:
+def summary(found: Iterable[Item]) -> list[tuple[str, str, Any]]:
     return [(item.key, item.kind, str(item.content) if item.kind == "rejected" else item.content) for item in found]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ def clips(tmp_path: Path) -> Path:
     return folder
 
 
-def keys(found: Iterator[Item]) -> list[str]:
+def keys(found: Iterable[Item]) -> list[str]:
     return [item.key for item in found]
 
 
@@ -34,7 +34,7 @@ def test_a_folder_is_walked_in_the_order_of_names_without_hidden_files(clips: Pa
 
 def test_files_are_found_while_they_are_taken(clips: Path) -> None:
     found = files(clips)
-    assert next(found).key == "a.wav"
+    assert next(iter(found)).key == "a.wav"
     (clips / "deep" / "new.wav").write_bytes(b"x")
     assert "deep/new.wav" in keys(found)
 
@@ -155,7 +155,7 @@ def test_a_folder_that_vanishes_during_the_walk_is_reported(clips: Path, monkeyp
         raise PermissionError(13, "Permission denied", str(path))
 
     found = files(clips)
-    assert next(found).key == "a.wav"
+    assert next(iter(found)).key == "a.wav"
     monkeypatch.setattr(os, "scandir", refused)
     kinds = {item.key: item.kind for item in found}
     assert kinds == {"b.wav": "file", "deep": "rejected", "notes.txt": "file", "z.wav": "file"}
