@@ -295,6 +295,25 @@ def test_a_format_that_servers_are_not_known_to_take_is_decoded_though_it_is_sho
     assert part.data[:4] == b"RIFF"
 
 
+@pytest.mark.parametrize("seconds", [2.0, 7.0])
+def test_a_container_whose_tracks_its_head_does_not_tell_is_looked_into(tmp_path: Path, seconds: float) -> None:
+    found = parts_of(item(tmp_path, "a.ts", encoded("mpegts", "aac", seconds)), ALL)
+    assert [models(part) for part in found] == [["prosody", "burst"]] * len(found)
+    assert sum(part.seconds or 0 for part in found) == pytest.approx(seconds, abs=0.2)
+
+
+def test_a_large_file_is_typed_by_its_head(tmp_path: Path) -> None:
+    """The index of an MP4 is at its end, behind what is read of a large one."""
+    data = encoded("mp4", "aac", 7.0)
+    place = data.index(b"mdat") - 4
+    padding = (9 * 2**20).to_bytes(4, "big") + b"free" + bytes(9 * 2**20 - 8)
+    given = item(tmp_path, "a.m4a", encoded("mp4", "aac", 7.0, options=(("movflags", "frag_keyframe"),)) + padding)
+    assert sum(part.seconds or 0 for part in parts_of(given, AUDIO)) == pytest.approx(7.0, abs=0.2)
+    broken = item(tmp_path, "b.m4a", data[:place] + padding)
+    with pytest.raises(InputError, match=r"b.m4a is (MP4, and has neither sound nor|damaged, or of a format)"):
+        parts_of(broken, AUDIO)
+
+
 def test_missing_sound_becomes_silence_so_that_times_are_those_of_the_media(tmp_path: Path) -> None:
     data = encoded("matroska", "pcm_s16le", 7.0, gap=3.0)
     found = parts_of(item(tmp_path, "a", data), AUDIO)
@@ -303,6 +322,12 @@ def test_missing_sound_becomes_silence_so_that_times_are_those_of_the_media(tmp_
     silent = np.flatnonzero(samples[16_000:] == 0)
     assert len(silent) > 2.9 * 16_000
     assert not samples[5 * 16_000 : 6 * 16_000].any()
+
+
+def test_time_stamps_that_make_no_sense_are_not_followed(tmp_path: Path) -> None:
+    data = encoded("matroska", "pcm_s16le", 7.0, gap=3000.0)
+    found = parts_of(item(tmp_path, "a", data), AUDIO)
+    assert sum(part.seconds or 0 for part in found) == pytest.approx(7.0, abs=0.1)
 
 
 def test_links_of_a_chain_with_another_rate_are_put_at_the_rate_of_the_first(tmp_path: Path) -> None:
