@@ -26,8 +26,8 @@ _TOLERANCE: Final = 0.1
 """Seconds that sound may be missing, by the time stamps, before silence is put in its place."""
 
 _MOST_SILENCE: Final = (60.0, 30)
-"""Silence that is put in at most: these seconds, and so many times the sound before it. (Encoders that pause while
-nobody speaks still send a twentieth.) If more is missing, the time stamps are wrong, and no longer followed."""
+"""Silence that is put in at most: these seconds, and so many times the sound before it. (Encoders that pause in
+silence still send a twentieth.) If more is missing, the time stamps are wrong, and no longer followed."""
 
 _SAMPLE: Final = 2
 """Bytes of a sample of s16."""
