@@ -25,8 +25,9 @@ __all__ = ["Tracks", "cut_sound", "find_tracks", "import_av"]
 _TOLERANCE: Final = 0.1
 """Seconds that sound may be missing, by the time stamps, before silence is put in its place."""
 
-_LONGEST_GAP: Final = 3600.0
-"""Seconds of silence put in at most; a longer gap is taken for wrong time stamps, and closed."""
+_MOST_SILENCE: Final = (60.0, 30)
+"""Silence that is put in at most: these seconds, and so many times the sound before it. (Encoders that pause in
+silence still send a twentieth.) If more is missing, the time stamps are wrong, and no longer followed."""
 
 _SAMPLE: Final = 2
 """Bytes of a sample of s16."""
@@ -158,15 +159,16 @@ class _Sound:
         self._track: Any = track
         self._resampler: Any = None
         self._source: tuple[str, str, int] | None = None
+        self._follows_stamps = container.format.name.partition(",")[0] in STAMPED
         self._frames = 0
+        self._silent = 0
         self.rate = 0
         self.channels = 0
 
     def blocks(self) -> Iterator[bytes | memoryview]:
         """Yield the samples, and silence where there are none."""
-        stamped = self._container.format.name.partition(",")[0] in STAMPED
         for frame in self._decoded():
-            if stamped and frame.time is not None:
+            if self._follows_stamps and frame.time is not None:
                 yield from self._silence_before(frame.time)
             yield from self._converted(frame)
         if self._resampler is not None:
@@ -201,13 +203,19 @@ class _Sound:
 
     def _silence_before(self, time: float) -> Iterator[bytes]:
         gap = time - (self._container.start_time or 0) / 1_000_000 - self._frames / self.rate
-        if _TOLERANCE < gap <= _LONGEST_GAP:
-            left = round(gap * self.rate)
-            self._frames += left
-            while left > 0:
-                count = min(left, self.rate)
-                left -= count
-                yield bytes(count * self.channels * _SAMPLE)
+        if gap <= _TOLERANCE:
+            return
+        least, times = _MOST_SILENCE
+        if self._silent / self.rate + gap > least + times * (self._frames - self._silent) / self.rate:
+            self._follows_stamps = False
+            return
+        left = round(gap * self.rate)
+        self._frames += left
+        self._silent += left
+        while left > 0:
+            count = min(left, self.rate)
+            left -= count
+            yield bytes(count * self.channels * _SAMPLE)
 
     def _converted(self, frame: AudioFrame) -> Iterator[memoryview]:
         source = frame.format.name, frame.layout.name, frame.sample_rate

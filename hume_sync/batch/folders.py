@@ -119,13 +119,11 @@ class _Root:
             yield from _walk(self)
 
     def holds(self, path: str) -> bool:
-        """Return whether the file of this path, without links in its folder, is among them."""
+        """Return whether a walk finds the file of this path, which has no links up to the folder of keys."""
         begin = self.real.rstrip("/") + "/"
         if not path.startswith(begin):
             return False
         *folders, name = path[len(begin) :].split("/")
-        if self.file:
-            return not folders and name == self.file
         states = self.start()
         for folder in folders:
             states = self.entered(states, folder)

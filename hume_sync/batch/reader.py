@@ -185,22 +185,18 @@ class _OpenMedia(OpenItem):
         if found is None or found.kind == "other":
             yield from self._document_parts(found, head)
             return
-        if otherwise := named_otherwise(self._path, found.kind):
-            raise InputError(f"{self._name} is {found}, although its name is that of {otherwise}: rename it")
         if found.kind == "image":
             yield self._image_part(found)
         elif not self._reader.split:
             content: Content = "audio" if found.kind == "audio" else "video"
-            yield self._part(self._whole(), self._fitting(content, str(found)))
-        elif found.kind == "audio":
-            yield from self._audio_parts(found, self._fitting("audio", str(found)), head if whole else None)
+            yield self._part(self._whole(), self._fitting(content, found))
+        elif found.kind == "audio" and whole:
+            yield from self._audio_parts(found, head)
         else:
-            yield from self._video_parts(found)
+            yield from self._track_parts(found)
 
     def _wav_parts(self, wav: WavStream) -> Iterator[Part]:
-        if otherwise := named_otherwise(self._path, "audio"):
-            raise InputError(f"{self._name} is WAV audio, although its name is that of {otherwise}: rename it")
-        configs = self._fitting("audio", "WAV audio")
+        configs = self._fitting("audio", MediaType("WAV", "audio", True))
         empty = True
         for piece in wav.cut(PAYLOAD_SECONDS):
             cut = Wav.parse(piece)
@@ -209,8 +205,9 @@ class _OpenMedia(OpenItem):
         if empty:
             raise InputError(f"{self._name} is WAV audio without a single sample")
 
-    def _audio_parts(self, found: MediaType, configs: Configs, data: bytes | None) -> Iterator[Part]:
+    def _audio_parts(self, found: MediaType, data: bytes | None) -> Iterator[Part]:
         """Yield audio as it is if it certainly is short enough, else decoded."""
+        configs = self._fitting("audio", found)
         if data is not None and found.accepted:
             length = measure(data)
             if length is not None and length.seconds + (0 if length.exact else _DOUBT) <= PAYLOAD_SECONDS:
@@ -222,17 +219,19 @@ class _OpenMedia(OpenItem):
         for piece, seconds in cut_sound(self._file, self._name, PAYLOAD_SECONDS):
             yield self._part(piece, configs, seconds)
 
-    def _video_parts(self, found: MediaType) -> Iterator[Part]:
-        """Yield a video as it is if it is short enough; the sound of a longer one if no model needs its pictures."""
+    def _track_parts(self, found: MediaType) -> Iterator[Part]:
+        """Yield what a container turns out to hold, of which the beginning need not tell all.
+
+        A video is sent as it is if it is short enough; of a longer one the sound, if no model needs its pictures.
+        """
         tracks = find_tracks(self._file, self._name, PAYLOAD_SECONDS + _DOUBT)
         if not tracks.video and not tracks.audio:
             raise InputError(f"{self._name} is {found.name}, and has neither sound nor pictures")
         if not tracks.video:
-            sound = MediaType(found.name, "audio", found.accepted)
-            yield from self._audio_parts(sound, self._fitting("audio", str(sound)), None)
+            yield from self._audio_parts(MediaType(found.name, "audio", found.accepted), None)
             return
-        video = MediaType(found.name, "video", found.accepted)
-        configs = self._fitting("video" if tracks.audio else "image", str(video) if tracks.audio else "a silent video")
+        video = MediaType(found.name, "video", found.accepted, silent=not tracks.audio)
+        configs = self._fitting("video" if tracks.audio else "image", video)
         sees = len(configs) > len(heard := audible(configs))
         if sees:
             self._check_video(video, tracks)
@@ -253,7 +252,7 @@ class _OpenMedia(OpenItem):
             )
 
     def _image_part(self, found: MediaType) -> Part:
-        configs = self._fitting("image", str(found))
+        configs = self._fitting("image", found)
         if not found.accepted:
             raise InputError(
                 f"{self._name} is {found}, which v0 servers are not known to take: convert it to PNG or JPEG"
@@ -294,7 +293,11 @@ class _OpenMedia(OpenItem):
     def _part(self, data: bytes, configs: Configs, seconds: float | None = None) -> Part:
         return Part("media", data, _replacing(self._reader, configs), seconds=seconds)
 
-    def _fitting(self, content: Content, description: str) -> Configs:
+    def _fitting(self, content: Content, found: MediaType) -> Configs:
+        """Return the models for media, whose kind the file's name must not contradict."""
+        if found.kind != "container" and (otherwise := named_otherwise(self._path, found.kind)):
+            raise InputError(f"{self._name} is {found}, although its name is that of {otherwise}: rename it")
+        description = f"{found} without sound" if found.silent else str(found)
         return fitting_configs(self._reader.configs, content, self._name, description)
 
     def _whole(self) -> bytes:

@@ -122,6 +122,7 @@ def test_a_wrong_encoding_is_found_across_blocks(tmp_path: Path, monkeypatch: py
         ("nr;text\n7;Hello\n", {"text": "text", "id": "id"}, "has no column 'id'; it has 'nr', 'text'$"),
         ("a,text,text\n", {"text": "text"}, "has several columns 'text'"),
         ("\n\n", {"text": "text"}, "has no column 'text'; it has none"),
+        ('"a" b,text', {"text": "text"}, "has no column 'text'; it has none"),
         (",".join(map(str, range(30))), {"text": "text"}, "'19' and 10 more$"),
         ("", {"text": "text"}, "is empty"),
         ("id,text\n".encode("utf-16-le"), {"text": "text"}, "holds NUL bytes: .*pass encoding='utf-16-le'"),

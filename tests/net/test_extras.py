@@ -57,6 +57,12 @@ def test_a_module_of_an_extra_that_is_missing_is_named_with_the_extra(extra: str
         raise ModuleNotFoundError(name=missing)
 
 
+def test_advice_ends_the_error() -> None:
+    with pytest.raises(ConfigurationError, match="is not installed; install it$"):
+        with NeedsExtra("media", "this", advice="install it"):
+            raise ModuleNotFoundError(name="av")
+
+
 @pytest.mark.parametrize(
     "failure",
     [
