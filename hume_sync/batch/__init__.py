@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..stream.client_spec import ClientSpec
-from .batch import Batch
 from .folders import files
 from .html_report import write_report
 from .item import Item, ItemError, Result
 from .results import Results, read_results
 from .rows import csv_rows, json_rows
+from .runner import Batch
 from .sources import items, landmarks, path_list, texts
 from .summary import Summary
 

@@ -106,6 +106,10 @@ class ItemError:
         return f"{self.type}: {self.text}"
 
 
+def _uncompressed(reply: bytes | None) -> bytes | None:
+    return reply if reply is None or reply.startswith(_OBJECT) else zlib.decompress(reply)
+
+
 @safe_repr
 @attrs.frozen
 class Result:
@@ -133,7 +137,7 @@ class Result:
     requests: int = 1
     emulated: bool = False
     window_state: str | None = None
-    _reply: bytes | None = attrs.field(default=None, repr=False)
+    _reply: bytes | None = attrs.field(default=None, repr=False, eq=_uncompressed)
 
     @classmethod
     def measured(cls, key: str, content_hash: str, reply: StreamResponse, *, seconds: float, requests: int) -> Self:
@@ -175,8 +179,9 @@ class Result:
         return [] if reply is None else reply.top(n, model)
 
     def _json(self) -> bytes:
-        assert self._reply is not None
-        return self._reply if self._reply.startswith(_OBJECT) else zlib.decompress(self._reply)
+        json = _uncompressed(self._reply)
+        assert json is not None
+        return json
 
     def to_line(self) -> bytes:
         """Return the result as a line of JSON, with its line end."""
@@ -205,6 +210,8 @@ class Result:
             held: Mapping[str, Any] = orjson.loads(line)
             error = held.get("error")
             reply = held.get("reply")
+            if not isinstance(reply, dict | None):
+                raise TypeError
             return cls(
                 key=held["key"],
                 hash=held["hash"],

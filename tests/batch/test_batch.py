@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import functools
-import gc
 import itertools
 import multiprocessing
 import os
 import signal
 import threading
-import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -96,22 +94,6 @@ def test_faults_of_the_servers_own_are_tried_again(hume_emulator: Emulator, hume
     (result,) = Batch(hume_client, LANGUAGE).stream([Item.of("a", "hello")])
     assert result.ok
     assert result.attempts == 3
-
-
-def test_a_text_of_14_words_takes_at_most_12_kb(hume_client: HumeStreamClient) -> None:
-    text = " ".join(f"word{i}" for i in range(14))
-    batch = Batch(hume_client, LANGUAGE)
-    held = list(batch.stream(Item.of(str(i), text) for i in range(8)))
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        held = list(batch.stream(Item.of(str(i), f"{text} {i}") for i in range(40)))
-        gc.collect()
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert len(held) == 40
-    assert (after - before) / 40 < 12_000
 
 
 # --- in what order, and how far ahead

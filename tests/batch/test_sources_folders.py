@@ -33,8 +33,8 @@ def test_a_folder_is_walked_in_the_order_of_names_without_hidden_files(clips: Pa
 
 
 def test_files_are_found_while_they_are_taken(clips: Path) -> None:
-    found = files(clips)
-    assert next(iter(found)).key == "a.wav"
+    found = iter(files(clips))
+    assert next(found).key == "a.wav"
     (clips / "deep" / "new.wav").write_bytes(b"x")
     assert "deep/new.wav" in keys(found)
 
@@ -154,8 +154,8 @@ def test_a_folder_that_vanishes_during_the_walk_is_reported(clips: Path, monkeyp
     def refused(path: object) -> object:
         raise PermissionError(13, "Permission denied", str(path))
 
-    found = files(clips)
-    assert next(iter(found)).key == "a.wav"
+    found = iter(files(clips))
+    assert next(found).key == "a.wav"
     monkeypatch.setattr(os, "scandir", refused)
     kinds = {item.key: item.kind for item in found}
     assert kinds == {"b.wav": "file", "deep": "rejected", "notes.txt": "file", "z.wav": "file"}
