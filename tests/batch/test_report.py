@@ -400,7 +400,7 @@ def test_a_reply_that_is_no_object_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scores.jsonl").write_bytes(
         LINE.replace(b'{"face":', b'[{"face":').replace(b'},"attempts"', b'}],"attempts"')
     )
-    with pytest.raises(InputError, match="line 1: body must be the JSON object of a reply"):
+    with pytest.raises(InputError, match="line 1: the line holds no result of a batch"):
         write_report(tmp_path / "scores.jsonl", tmp_path / "report.html")
 
 
