@@ -14,6 +14,7 @@ import orjson
 from ..errors import InputError, MisuseError, short_repr
 from ..net.extras import import_extra
 from ..net.validation import to_bool
+from ..reprs import safe_repr
 from ..stream.tables import COLUMNS, Measured, arrow_batches, arrow_schema, arrow_table, pandas_frame, rows
 from .item import Result
 from .result_lines import ResultLine, last_lines
@@ -186,6 +187,7 @@ class Results:
                 )
 
 
+@safe_repr
 class _FileResults(Results):
     """The results in a file, which is read again for every use."""
 
