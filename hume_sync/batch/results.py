@@ -28,6 +28,7 @@ _GROUP_BYTES = 32_000_000
 """Rows, and bytes in memory, after which a row group of a Parquet file ends."""
 
 
+@safe_repr
 class Results:
     """Results of a batch: an iterable of `Result` that makes tables.
 
