@@ -8,6 +8,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from types import TracebackType
 from typing import Final, Self
 
+from ..errors import InputError, short_repr
 from ..stream import HumeStreamClient
 from .item import Item, Result
 from .worker import Job, Worker, measure_in_process
@@ -126,4 +127,9 @@ class Execution:
 def _make(source: ExecutorSource, workers: int) -> Executor:
     if isinstance(source, Executor):
         return source
-    return ThreadPoolExecutor(workers, thread_name_prefix="hume_sync batch") if source is None else source()
+    if source is None:
+        return ThreadPoolExecutor(workers, thread_name_prefix="hume_sync batch")
+    executor = source()
+    if not isinstance(executor, Executor):
+        raise InputError(f"executor must be a function that returns an Executor; it returned {short_repr(executor)}")
+    return executor

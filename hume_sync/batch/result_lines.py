@@ -11,6 +11,7 @@ import orjson
 
 from ..errors import InputError
 from ..reprs import safe_repr
+from .item import settings_of
 
 __all__ = ["ResultLine", "last_lines", "read_lines"]
 
@@ -31,6 +32,8 @@ class ResultLine:
         key: Of the result.
         hash: Of the result.
         ok: Whether the item was measured.
+        emulated: Whether the local server has invented the scores. Known, like ``settings``, of lines parsed in full.
+        settings: As of `Result`.
     """
 
     number: int
@@ -39,6 +42,8 @@ class ResultLine:
     key: str
     hash: str
     ok: bool
+    emulated: bool = False
+    settings: str | None = attrs.field(default=None, repr=False)
 
     @property
     def end(self) -> int:
@@ -117,20 +122,20 @@ def _next_line(file: IO[bytes], path: str, *, first: bool) -> bytes:
     return file.readline()
 
 
-def _head(content: bytes, *, thorough: bool) -> tuple[str, str, bool] | None:
-    """Return key, hash and whether it was measured; None for a line that is broken."""
+def _head(content: bytes, *, thorough: bool) -> tuple[str, str, bool, bool, str | None] | None:
+    """Return what a `ResultLine` has behind its content; None for a line that is broken."""
     if not thorough and content.endswith(b"}\n"):
         match = _HEAD.match(content)
         if match is not None:
             key = _parsed(match[1])
-            return (key, match[2].decode(), match[3] == b"true") if isinstance(key, str) else None
+            return (key, match[2].decode(), match[3] == b"true", False, None) if isinstance(key, str) else None
     held = _parsed(content)
     if not isinstance(held, dict):
         return None
     key, content_hash, ok = held.get("key"), held.get("hash"), held.get("ok")
     if not isinstance(key, str) or not key or not isinstance(content_hash, str) or not isinstance(ok, bool):
         return None
-    return key, content_hash, ok
+    return key, content_hash, ok, ok and held.get("emulated") is True, settings_of(held)
 
 
 def _parsed(text: bytes) -> Any:

@@ -17,6 +17,7 @@ from ..errors import (
     HumeClientException,
     PoolClosed,
     PoolTimeout,
+    RequestError,
     TransportError,
 )
 from ..net import clock
@@ -36,6 +37,9 @@ _log = logging.getLogger("hume_sync.batch")
 
 _REFUSALS: Final = (AuthenticationError, CertificateRejected, HandshakeRejected)
 """Errors of connecting that every item would meet again, where they are not retryable."""
+
+_NO_CREDITS: Final = "E03"
+"""How the codes begin by which a server refuses every request of an account."""
 
 _MAX_TRIES: Final = 3
 """How often an item is sent whose connection fails while the server answers others."""
@@ -100,6 +104,7 @@ class Worker:
 
         Raises:
             AuthenticationError: The server refuses the key.
+            RequestError: The account has no credits left.
             ConnectError: It refuses connections, or cannot be reached.
             TransportError: It does not answer.
             PoolClosed: The worker was stopped.
@@ -113,6 +118,8 @@ class Worker:
                 with self._job.reader.open(item) as content:
                     content_hash = content.hash
                     reply, requests = self._send(content)
+                seconds = time.perf_counter() - began
+                result = Result.measured(item.key, content_hash, reply, seconds=seconds, requests=requests)
             except (TransportError, PoolTimeout) as exc:
                 if not exc.retryable:
                     if isinstance(exc, _REFUSALS):
@@ -130,13 +137,12 @@ class Worker:
             except PoolClosed:
                 raise
             except Exception as exc:
-                if from_handler(exc):
+                if from_handler(exc) or _is_refusal_of_all(exc):
                     raise
                 return _failure(item, content_hash, exc, began)
             else:
                 self._note_answer()
-                seconds = time.perf_counter() - began
-                return Result.measured(item.key, content_hash, reply, seconds=seconds, requests=requests)
+                return result
 
     def stop(self) -> None:
         """End all calls under way; from any thread, or a signal handler."""
@@ -183,6 +189,10 @@ class Worker:
     def _check_running(self) -> None:
         if self._stopped.is_set():
             raise PoolClosed("the batch was stopped")
+
+
+def _is_refusal_of_all(error: Exception) -> bool:
+    return isinstance(error, RequestError) and str(error.code).startswith(_NO_CREDITS)
 
 
 def _failure(item: Item, content_hash: str, error: Exception, began: float) -> Result:
