@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
+from contextlib import closing
 from os import PathLike
 
 import attrs
@@ -115,8 +116,11 @@ class Batch:
             ConnectError: It refuses connections, or cannot be reached.
             TransportError: It does not answer.
         """
-        with Progress(items, shown=to_bool("progress", progress)) as shown:
-            for result in self._measure(items):
+        with (
+            Progress(items, shown=to_bool("progress", progress)) as shown,
+            closing(self._measure(items)) as results,
+        ):
+            for result in results:
                 shown.add(result)
                 yield result.compact()
 
@@ -157,13 +161,14 @@ class Batch:
             Progress(items, shown=to_bool("progress", progress)) as shown,
         ):
             todo = _Unfinished(items, log, self._job.reader, tally, shown)
-            for result in self._measure(todo):
-                log.append(result)
-                tally.add(result)
-                shown.add(result)
+            with closing(self._measure(todo)) as results:
+                for result in results:
+                    log.append(result)
+                    tally.add(result)
+                    shown.add(result)
         return attrs.evolve(tally.summary(), skipped=todo.skipped, elapsed=time.perf_counter() - began)
 
-    def _measure(self, items: Iterable[Item]) -> Iterator[Result]:
+    def _measure(self, items: Iterable[Item]) -> Generator[Result]:
         pace = Pace(*self._rate)
         with Execution(self._client, self._job, self._executor, self._workers) as execution:
             for item in items:
@@ -172,13 +177,13 @@ class Batch:
                 pace.start()
                 execution.submit(item)
                 yield from _counted(execution.finished(0.0), pace)
-            while execution.pending:
+            while execution.is_busy:
                 yield from _counted(execution.finished(None), pace)
 
 
 def _counted(results: Iterable[Result], pace: Pace) -> Iterator[Result]:
     for result in results:
-        pace.finish(result.requests)
+        pace.finish(result.requests + result.attempts - 1 if result.requests else 0)
         yield result
 
 
