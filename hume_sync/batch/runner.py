@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import closing
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from .progress import Progress
 from .reader import ItemReader
 from .result_log import ResultLog
 from .summary import Summary, Tally
-from .worker import Job
+from .worker import Job, failure
 
 __all__ = ["Batch"]
 
@@ -126,8 +127,8 @@ class Batch:
         """
         to_bool("progress", progress)
         items = _checked(items)
-        with Progress(items, shown=progress) as shown:
-            for result in self._measure(items):
+        with Progress(items, shown=progress) as shown, closing(self._measure(items)) as results:
+            for result in results:
                 shown.add(result)
                 yield result.compact()
 
@@ -173,13 +174,14 @@ class Batch:
             Progress(items, shown=progress) as shown,
         ):
             todo = _Unfinished(items, log, self._job.reader, tally, shown)
-            for result in self._measure(todo):
-                log.append(result)
-                tally.add(result)
-                shown.add(result)
+            with closing(self._measure(todo)) as results:
+                for result in results:
+                    log.append(result)
+                    tally.add(result)
+                    shown.add(result)
         return attrs.evolve(tally.summary(), elapsed=time.perf_counter() - began)
 
-    def _measure(self, items: Iterable[Item]) -> Iterator[Result]:
+    def _measure(self, items: Iterable[Item]) -> Generator[Result]:
         pace = Pace(*self._rate)
         with Execution(self._client, self._job, self._executor, self._workers) as execution:
             for item in items:
@@ -192,21 +194,19 @@ class Batch:
                 pace.start()
                 execution.submit(item)
                 yield from self._counted(execution.finished(0.0), pace)
-            while execution.pending:
+            while execution.is_busy:
                 yield from self._counted(execution.finished(None), pace)
 
     def _counted(self, results: Iterable[Result], pace: Pace) -> Iterator[Result]:
         for result in results:
-            pace.finish(result.requests)
+            pace.finish(result.requests + result.attempts - 1 if result.requests else 0)
             yield attrs.evolve(result, settings=self._settings)
 
 
 def _rejected(item: Item) -> Result:
     """Return the failure of an item without a request; its error need not be one that executors can pickle."""
-    reason = (
-        item.content if isinstance(item.content, Exception) else InputError(f"rejected: {short_repr(item.content)}")
-    )
-    return Result(item.key, "", error=ItemError.of(reason))
+    reason = item.content
+    return failure(item, reason if isinstance(reason, Exception) else InputError(f"rejected: {short_repr(reason)}"))
 
 
 def _settings(configs: tuple[ModelConfigBase, ...] | None, window: float | None) -> str:
