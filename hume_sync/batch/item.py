@@ -19,6 +19,9 @@ __all__ = ["Item", "ItemError", "Kind", "Result", "Source"]
 Kind = Literal["file", "media", "text", "landmarks", "rejected"]
 """How the content of an item is held."""
 
+_OF_ONE_REQUEST = "payload_id"
+"""A member of replies that another run would not repeat."""
+
 _OBJECT = b"{"
 """How JSON that is not compressed begins."""
 
@@ -141,7 +144,7 @@ class Result:
 
     @classmethod
     def measured(cls, key: str, content_hash: str, reply: StreamResponse, *, seconds: float, requests: int) -> Self:
-        """Return the result for a reply, or for the merged replies of an item's parts."""
+        """Return the result for a reply, or for the merged replies of an item's parts, without ``payload_id``."""
         return cls(
             key,
             content_hash,
@@ -150,7 +153,7 @@ class Result:
             requests=requests,
             emulated=reply.emulated,
             window_state=reply.window_state,
-            reply=orjson.dumps(reply),
+            reply=orjson.dumps({name: value for name, value in reply.items() if name != _OF_ONE_REQUEST}),
         )
 
     def compact(self) -> Self:
