@@ -23,6 +23,9 @@ __all__ = ["Item", "ItemError", "Kind", "Result", "Source", "settings_of"]
 Kind = Literal["file", "media", "text", "landmarks", "rejected"]
 """How the content of an item is held."""
 
+_OF_ONE_REQUEST = "payload_id"
+"""A member of replies that another run would not repeat."""
+
 _OBJECT = b"{"
 """How JSON that is not compressed begins."""
 
@@ -146,7 +149,7 @@ def _text_of(error: Exception) -> str:
     return _utf8(text if len(text) <= _MOST_OF_AN_ERROR else f"{text[: _MOST_OF_AN_ERROR - 3]}...")
 
 
-def _encoded(reply: StreamResponse) -> bytes:
+def _encoded(reply: dict[str, Any]) -> bytes:
     """Return a reply as JSON.
 
     Raises:
@@ -207,7 +210,7 @@ class Result:
 
     @classmethod
     def measured(cls, key: str, content_hash: str, reply: StreamResponse, *, seconds: float, requests: int) -> Self:
-        """Return the result for a reply, or for the merged replies of an item's parts.
+        """Return the result for a reply, or for the merged replies of an item's parts, without ``payload_id``.
 
         Raises:
             ProtocolError: The reply is nested too deeply to be kept.
@@ -220,7 +223,7 @@ class Result:
             requests=requests,
             emulated=reply.emulated,
             window_state=reply.window_state,
-            reply=_encoded(reply),
+            reply=_encoded({name: value for name, value in reply.items() if name != _OF_ONE_REQUEST}),
         )
 
     def compact(self) -> Self:
