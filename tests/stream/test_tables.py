@@ -230,7 +230,7 @@ def test_a_table_of_many_batches_is_the_same(wide: bool, limit: str, monkeypatch
         for place in range(40)
     ]
     whole = arrow_table(measured, wide=wide)
-    monkeypatch.setattr(tables, limit, MappingProxyType({False: 30, True: 3}) if limit == "_BATCH_ROWS" else 100)
+    monkeypatch.setattr(tables, limit, MappingProxyType({False: 30, True: 3}) if limit == "_BATCH_ROWS" else 60)
     assert len(list(arrow_batches(measured, wide=wide))) > 3
     assert arrow_table(measured, wide=wide) == whole
 
