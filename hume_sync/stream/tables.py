@@ -129,7 +129,9 @@ class _ScoreReader:
     """Reads lists of scores as `scores` does, but several times faster where they are as usual."""
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[str, int], _Layout] = {}
+        self._latest: dict[tuple[str, int], _Layout] = {}
+        """The layouts last met, by kind and length."""
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
 
     def read(self, prediction: Mapping[str, Any]) -> Iterator[tuple[str, _Layout, list[float]]]:
         """Yield each kind of which a prediction has scores, their layout, and the scores."""
@@ -150,18 +152,29 @@ class _ScoreReader:
             return None
         if set(map(type, values)) != _FLOATS or type(items) is not list:
             return None
-        layout = self._layouts.get((kind, len(names)))
+        layout = self._latest.get((kind, len(names)))
         if layout is None or layout.names != names:
             if set(map(type, names)) != _STRINGS or set(map(type, items)) != _OBJECTS:
                 return None
-            layout = self._layouts[kind, len(names)] = _Layout.of(kind, names)
+            layout = self._layout(kind, names)
         return layout, values
 
-    @staticmethod
-    def _slow(kind: str, prediction: Mapping[str, Any]) -> tuple[_Layout, list[float]]:
+    def _slow(self, kind: str, prediction: Mapping[str, Any]) -> tuple[_Layout, list[float]]:
         found = list(scores(prediction, kind))
-        return _Layout.of(kind, [name for name, _ in found]), [float(score) for _, score in found]
+        return self._layout(kind, [name for name, _ in found]), [float(score) for _, score in found]
 
+    def _layout(self, kind: str, names: list[str]) -> _Layout:
+        layout = self._layouts.get((kind, *names))
+        if layout is None:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            layout = self._layouts[kind, *names] = _Layout.of(kind, names)
+        self._latest[kind, len(names)] = layout
+        return layout
+
+
+_MOST_LAYOUTS: Final = 256
+"""How many are kept: usually there are a few, but a server may give every list other names."""
 
 _NAME, _SCORE = operator.itemgetter("name"), operator.itemgetter("score")
 _FLOATS, _STRINGS, _OBJECTS = frozenset({float}), frozenset({str}), frozenset({dict})
