@@ -197,7 +197,8 @@ def test_send_returns_1_if_the_server_cannot_be_reached(capsys: pytest.CaptureFi
     assert "cannot connect to 127.0.0.1:1" in capsys.readouterr().err
 
 
-def test_send_returns_1_at_a_timeout() -> None:
+def test_send_returns_1_at_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUME_API_KEY", "k")
     with Emulator(latency=60) as slow:
         assert main(["send", "--url", slow.url, "--timeout", "0.1", "--text", "x"]) == 1
 
@@ -413,7 +414,7 @@ def test_send_keep_going_survives_server_errors(
 
 def test_send_keep_going_stops_if_the_key_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator(api_keys=["other"]) as closed:
-        assert main(["send", "--url", closed.url, "--keep-going", "--text", "a", "--text", "b"]) == 1
+        assert main(["send", "--url", closed.url, "--keep-going", "--text", "a", "--text", "b"]) == 2
         assert closed.journal.counts["refused"] == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hume-sync: a: ")

@@ -116,6 +116,10 @@ class ResultLog:
         """Return whether the file holds a result of this key."""
         return bool(self._known.get(key, b"\0")[0] & _DONE)
 
+    def has_failed(self, key: str) -> bool:
+        """Return whether the file holds a result of this key, and that is a failure."""
+        return self._known.get(key, b"\0")[0] & (_DONE | _OK) == _DONE
+
     def hash_of(self, key: str) -> str | None:
         """Return the hash of the content that was measured; None where the key is not done."""
         known = self._known.get(key)

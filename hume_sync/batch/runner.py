@@ -20,6 +20,7 @@ from .pace import Pace, RateUnit
 from .progress import Progress
 from .reader import ItemReader
 from .result_log import ResultLog
+from .sources import without_file
 from .summary import Summary, Tally
 from .worker import Job
 
@@ -133,7 +134,7 @@ class Batch:
 
         Args:
             items: The items. Their keys name them in the file: of several with one key, the first is measured, and
-                the others fail.
+                the others fail. The file of results is left out, if it lies in a folder that is measured.
             out: The file, which `read_results` reads.
             resume: Whether items are skipped that the file has already, with the same content. If False, the file is
                 emptied first.
@@ -152,6 +153,7 @@ class Batch:
         """
         began = time.perf_counter()
         tally = Tally()
+        items = without_file(items, out)
         with (
             ResultLog.open(out, resume=resume, retry_failed=retry_failed) as log,
             Progress(items, shown=to_bool("progress", progress)) as shown,
@@ -161,7 +163,12 @@ class Batch:
                 log.append(result)
                 tally.add(result)
                 shown.add(result)
-        return attrs.evolve(tally.summary(), skipped=todo.skipped, elapsed=time.perf_counter() - began)
+        return attrs.evolve(
+            tally.summary(),
+            skipped=todo.skipped,
+            failed_before=todo.failed_before,
+            elapsed=time.perf_counter() - began,
+        )
 
     def _measure(self, items: Iterable[Item]) -> Iterator[Result]:
         pace = Pace(*self._rate)
@@ -189,6 +196,7 @@ class _Unfinished:
         self, items: Iterable[Item], log: ResultLog, reader: ItemReader, tally: Tally, shown: Progress
     ) -> None:
         self.skipped = 0
+        self.failed_before = 0
         self._items = items
         self._log = log
         self._reader = reader
@@ -204,6 +212,7 @@ class _Unfinished:
                 self._shown.add(duplicate)
             elif log.is_done(item.key) and log.hash_of(item.key) == self._reader.hash_of(item):
                 self.skipped += 1
+                self.failed_before += log.has_failed(item.key)
                 self._shown.skip()
             else:
                 yield item
