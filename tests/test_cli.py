@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from hume_sync import FaceConfig, HumeStreamClient, LanguageConfig, __version__
+from hume_sync.batch import read_results
 from hume_sync.cli import inputs
 from hume_sync.cli import main as cli
 from hume_sync.cli.main import main
@@ -45,8 +47,15 @@ def rows(output: str) -> list[list[str]]:
 # --- demo
 
 
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary folders are made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
 def test_demo_sends_every_kind_of_input_and_marks_scores_as_emulated(
-    capsys: pytest.CaptureFixture[str],
+    temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["demo"]) == 0
     out = capsys.readouterr().out
@@ -65,11 +74,11 @@ def test_demo_sends_every_kind_of_input_and_marks_scores_as_emulated(
         "10.0-10.4 s",
     ]
     assert any(line.startswith("EMULATED") for line in out.splitlines())
-    assert out.splitlines()[-1] == "9 requests, replays included, went over 2 connections."
+    assert "\n9 requests, replays included, went over 2 connections.\n" in out
 
 
 def test_demo_loses_a_connection_and_marks_replies_after_a_replay(
-    capsys: pytest.CaptureFixture[str],
+    temporary: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["demo"]) == 0
     out = capsys.readouterr().out
@@ -81,11 +90,26 @@ def test_demo_loses_a_connection_and_marks_replies_after_a_replay(
     assert "\n* the connection had been lost; what the server had heard was replayed" in out
 
 
-def test_demo_prints_the_same_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_prints_the_same_each_time_but_for_its_folder(temporary: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def printed() -> str:
+        assert main(["demo"]) == 0
+        return re.sub(r"hume-sync-demo-\w+", "FOLDER", capsys.readouterr().out)
+
+    assert printed() == printed()
+
+
+def test_demo_ends_with_a_batch_and_a_report_that_stay(temporary: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo"]) == 0
-    first = capsys.readouterr().out
-    assert main(["demo"]) == 0
-    assert capsys.readouterr().out == first
+    (folder,) = temporary.iterdir()
+    *_, count, results, report = capsys.readouterr().out.splitlines()
+    assert count == "6 items: 6 measured, 0 failed (6 emulated: invented scores, not measurements)"
+    assert results == f"results: {folder / 'scores.jsonl'}"
+    assert report == f"report:  {folder / 'report.html'} (EMULATED too: open it in a browser)"
+    found = {result.key: result.ok for result in read_results(folder / "scores.jsonl")}
+    names = ["face.jpg", "facemesh.json", "speech.wav", "text 1", "text 2", "text 3"]
+    assert found == dict.fromkeys(sorted(found), True)
+    assert sorted(found) == names
+    assert "media/speech.wav" in (folder / "report.html").read_text("utf-8")  # the player finds it
 
 
 # --- send
@@ -197,7 +221,8 @@ def test_send_returns_1_if_the_server_cannot_be_reached(capsys: pytest.CaptureFi
     assert "cannot connect to 127.0.0.1:1" in capsys.readouterr().err
 
 
-def test_send_returns_1_at_a_timeout() -> None:
+def test_send_returns_1_at_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUME_API_KEY", "k")
     with Emulator(latency=60) as slow:
         assert main(["send", "--url", slow.url, "--timeout", "0.1", "--text", "x"]) == 1
 
@@ -413,7 +438,7 @@ def test_send_keep_going_survives_server_errors(
 
 def test_send_keep_going_stops_if_the_key_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with Emulator(api_keys=["other"]) as closed:
-        assert main(["send", "--url", closed.url, "--keep-going", "--text", "a", "--text", "b"]) == 1
+        assert main(["send", "--url", closed.url, "--keep-going", "--text", "a", "--text", "b"]) == 2
         assert closed.journal.counts["refused"] == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hume-sync: a: ")

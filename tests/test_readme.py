@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +31,10 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert all(f"\n{target}: " in makefile for target in ("demo", "test"))
 
 
-def test_the_demos_output_is_what_the_readme_shows(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demos_output_is_what_the_readme_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert cli.main(["demo"]) == 0
     out = capsys.readouterr().out
     (block,) = blocks(README, "text")

@@ -28,7 +28,7 @@ _READ_AHEAD: Final = 2
 """Items that are handed out at one time, for each worker."""
 
 _PATIENCE_ELSEWHERE: Final = 20.0
-"""Seconds for which another process waits out an outage before it hands an item back: a run that was given up does not
+"""Seconds for which another process waits out an outage before it hands an item back: a run that was abandoned does not
 keep it busy for longer."""
 
 _MAX_BREAKS: Final = 2
@@ -230,14 +230,14 @@ class Execution:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        given_up = kind is not None or bool(self._pending)
-        if self._worker is not None and given_up:
+        abandoned = kind is not None or bool(self._pending)
+        if self._worker is not None and abandoned:
             self._worker.stop()
         for future in list(self._pending):
             future.cancel()
         try:
             if self._is_own:
-                self._executor.shutdown(wait=self._worker is not None or not given_up, cancel_futures=True)
+                self._executor.shutdown(wait=self._worker is not None or not abandoned, cancel_futures=True)
         finally:
             if self._worker is not None:
                 self._worker.close()

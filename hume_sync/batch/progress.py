@@ -81,5 +81,5 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._shown:
+        elif self._shown and (kind is None or self._done):
             self._file.write(self._line() + "\n")

@@ -15,8 +15,9 @@ from ..errors import InputError, short_repr
 from ..stream.media import open_file
 from .item import Item, Source
 from .keys import UniqueKeys, printable_key
+from .whole_file import real_path
 
-__all__ = ["items", "landmarks", "path_list", "text_item", "texts"]
+__all__ = ["items", "landmarks", "path_list", "text_item", "texts", "without_file"]
 
 _StrPath = str | os.PathLike[str]
 
@@ -178,6 +179,30 @@ def _keyed(item: Item, key: object, place: int, keys: UniqueKeys) -> Item:
     except InputError as exc:
         return Item(keys.of(f"item {place}", "again"), "rejected", exc.with_traceback(None))
     return Item(keys.of(name, f"item {place}"), item.kind, item.content)
+
+
+def without_file(source: Iterable[Item], path: _StrPath) -> Iterable[Item]:
+    """Return items without a file: that of the results need not be an input, though it may lie among them.
+
+    Args:
+        source: The items.
+        path: The file, which need not exist.
+
+    Raises:
+        InputError: ``path`` is no path.
+    """
+    left_out = Path(real_path(path))
+
+    def read() -> Iterator[Item]:
+        for item in source:
+            if (
+                item.kind != "file"
+                or Path(item.content).name != left_out.name
+                or real_path(item.content) != str(left_out)
+            ):
+                yield item
+
+    return read() if isinstance(source, Iterator) else Source(read)
 
 
 def _iterable(name: str, source: Any) -> Iterable[Any]:

@@ -54,7 +54,7 @@ class Summary:
         requests: Requests that their content was split into.
         seconds: The sum of the times that each of them took.
         skipped: How many more an earlier run had done, for a run that went on.
-        skipped_failed: How many of these had failed.
+        failed_before: How many of these had failed.
         elapsed: Seconds that the run took; 0 for the summary of a file.
         emulated: How many were measured by the local server, with invented scores; those of an earlier run included.
         failures: The failures by code, the most frequent first.
@@ -65,7 +65,7 @@ class Summary:
     requests: int = 0
     seconds: float = 0.0
     skipped: int = 0
-    skipped_failed: int = 0
+    failed_before: int = 0
     elapsed: float = 0.0
     emulated: int = 0
     failures: tuple[FailureGroup, ...] = ()
@@ -80,8 +80,8 @@ class Summary:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed."""
-        return not self.failed
+        """Whether nothing failed, in an earlier run neither."""
+        return not self.failed and not self.failed_before
 
     @property
     def measured(self) -> int:
@@ -90,10 +90,11 @@ class Summary:
 
     def __str__(self) -> str:
         """Return a line of figures, and one for each code of the failures."""
-        figures = f"{self.items} items: {self.measured} measured, {self.failed} failed"
+        noun = "item" if self.items == 1 else "items"
+        figures = f"{self.items} {noun}: {self.measured} measured, {self.failed} failed"
         if self.skipped:
-            figures += f"; {self.skipped} were done before"
-            figures += f", {self.skipped_failed} of them failed" if self.skipped_failed else ""
+            figures += f"; {self.skipped} done before"
+            figures += f", {self.failed_before} of them failed" if self.failed_before else ""
         if self.elapsed:
             figures += f"; {self.elapsed:.1f} s"
         emulated = f" ({self.emulated} emulated: invented scores, not measurements)" if self.emulated else ""
@@ -136,7 +137,7 @@ class Tally:
         self._counts = attrs.evolve(
             counts,
             skipped=counts.skipped + 1,
-            skipped_failed=counts.skipped_failed + failed,
+            failed_before=counts.failed_before + failed,
             emulated=counts.emulated + emulated,
         )
 

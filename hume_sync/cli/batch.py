@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import errno
 import sys
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from ..batch import Batch, Item, Summary, csv_rows, files, json_rows, path_list, read_results
+import attrs
+
+from ..batch import Batch, Item, csv_rows, files, json_rows, path_list, read_results
 from ..batch.item import Source
+from ..batch.sources import without_file
 from ..errors import ConfigurationError, InputError
-from ..net.extras import NeedsExtra
+from ..net.extras import NeedsExtra, import_extra
 from ..net.interrupts import from_handler
+from ..reprs import safe_repr
 from ..stream import HumeStreamClient
+from ..stream.responses import printable
 from .inputs import MODELS
 from .send import parse_models
 
@@ -31,8 +36,8 @@ inputs:
 
 output:
   A line of JSON for each input. If FILE exists, what it has already is skipped: run the same command again after
-  Ctrl-C, a crash or an outage. FILE.parquet and FILE.csv (extra "arrow" for the former) are written at the end, from
-  FILE.parquet.jsonl or FILE.csv.jsonl beside them.
+  Ctrl-C, a crash or an outage. FILE.parquet (extra "arrow") and FILE.csv are written at the end, from
+  FILE.parquet.jsonl or FILE.csv.jsonl beside them. Of a folder that is measured, these files are left out.
 
 environment:
   HUME_BASE_URL, HUME_API_KEY, proxies and certificates, as for hume-sync send
@@ -55,7 +60,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     source.add_argument("--jsonl", metavar="FILE", help="measure the texts of a file with one JSON object a line")
     source.add_argument("--list", metavar="FILE", help="measure the files that are listed, one path a line")
     command.add_argument("--id", metavar="COLUMN", help="the column that names each row; default: the line number")
-    command.add_argument("--text", metavar="COLUMN", default="text", help="the column with the text (default text)")
+    command.add_argument("--text", metavar="COLUMN", help="the column with the text (default text)")
     command.add_argument("--landmarks", action="store_true", help="the files hold facemesh landmarks (JSON or .npy)")
     command.add_argument(
         "--models", type=parse_models, help=f"comma-separated, of {', '.join(MODELS)}; default: by type"
@@ -95,12 +100,12 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
     Raises:
         InputError: There is nothing to measure, or an argument is not usable.
         ConfigurationError: No server is configured, or an extra is missing.
+        AuthenticationError: The server refuses the key.
+        TransportError: It cannot be reached, or does not answer.
+        OSError: A file cannot be read or written.
     """
-    out = Path(arguments.out)
-    if out.suffix not in (".jsonl", ".parquet", ".csv"):
-        raise InputError(f"--out must end in .jsonl, .parquet or .csv, got {arguments.out!r}")
-    items = _items(arguments)
-    log = out if out.suffix == ".jsonl" else out.with_name(out.name + ".jsonl")
+    output = _Output.of(arguments.out, wide=arguments.wide)
+    items = output.left_out_of(_items(arguments))
     try:
         with _Executor(arguments.dask) as executor:
             batch = Batch(
@@ -114,44 +119,97 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
                 rate_limit=arguments.rate,
                 scale_images=arguments.scale_images,
             )
-            summary = batch.run(items, out=log, retry_failed=arguments.retry_failed, progress=not arguments.quiet)
+            summary = batch.run(
+                items, out=output.lines, retry_failed=arguments.retry_failed, progress=not arguments.quiet
+            )
+        yield from str(summary).splitlines()
+        if summary.failed_before:
+            yield "to measure again what failed before: add --retry-failed"
+        output.write_table()
+        yield f"written to {printable(str(output.path))}"
     except KeyboardInterrupt:
-        sys.stderr.write(f"hume-sync: interrupted; to go on: {shlex.join(sys.argv)}\n")
+        piped = ", with the same list on standard input" if _is_piped(arguments) else ""
+        sys.stderr.write(f"hume-sync: interrupted; to go on{piped}: {printable(arguments.command_line)}\n")
         raise
-    if out.suffix == ".parquet":
-        read_results(log).to_parquet(out, wide=arguments.wide)
-    elif out.suffix == ".csv":
-        read_results(log).to_csv(out, wide=arguments.wide)
-    yield from _report(summary, out)
     return 0 if summary.ok else _PARTIAL_FAILURE
 
 
-def _report(summary: Summary, out: Path) -> Generator[str]:
-    yield from str(summary).splitlines()
-    yield f"written to {out}"
+@safe_repr
+@attrs.frozen
+class _Output:
+    """Where the results go."""
+
+    path: Path
+    """As it was given."""
+    lines: Path
+    """The file of JSON lines: the same, or one beside a table."""
+    wide: bool
+
+    @classmethod
+    def of(cls, name: str, *, wide: bool) -> Self:
+        """Check, before anything is sent, what can be."""
+        path = Path(name)
+        kind = path.suffix.lower()
+        if kind not in (".jsonl", ".parquet", ".csv"):
+            raise InputError(f"--out must end in .jsonl, .parquet or .csv, got {name!r}")
+        if kind == ".jsonl":
+            if wide:
+                raise InputError("--wide is for tables: --out must end in .parquet or .csv")
+            return cls(path, path, wide)
+        if kind == ".parquet":
+            import_extra("pyarrow.parquet", extra="arrow", what="--out FILE.parquet")
+        lines = path.with_name(path.name + ".jsonl")
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "results need a file, and this is a folder", name)
+        if path.exists() and not lines.exists():
+            raise InputError(
+                f"{name!r} exists, and no earlier run has written it (there is no {lines.name!r} beside it):"
+                " name another file, or remove it"
+            )
+        return cls(path, lines, wide)
+
+    def left_out_of(self, items: Iterable[Item]) -> Iterable[Item]:
+        """Return items without the table, which may lie among them."""
+        return items if self.path == self.lines else without_file(items, self.path)
+
+    def write_table(self) -> None:
+        """Write the table, if one was asked for."""
+        if self.path == self.lines:
+            return
+        results = read_results(self.lines)
+        write = results.to_csv if self.path.suffix.lower() == ".csv" else results.to_parquet
+        write(self.path, wide=self.wide)
+
+
+def _is_piped(arguments: argparse.Namespace) -> bool:
+    return bool(arguments.list == "-" or arguments.paths == ["-"])
 
 
 def _items(arguments: argparse.Namespace) -> Iterable[Item]:
     rows = arguments.csv or arguments.jsonl
-    named = [arguments.list] if arguments.list else []
-    paths = list(arguments.paths)
-    if paths == ["-"] and not rows and not named:
-        paths, named = [], ["-"]
-    if sum(map(bool, (rows, named, paths))) != 1:
+    if sum(map(bool, (rows, arguments.list, arguments.paths))) != 1:
         raise InputError("name either paths, or one of --csv, --jsonl and --list")
     if rows:
+        if arguments.landmarks:
+            raise InputError("--landmarks is for files, not for the rows of --csv and --jsonl")
         read = csv_rows if arguments.csv else json_rows
-        return read(rows, id=arguments.id, text=arguments.text)
-    items = path_list(named[0]) if named else files(*paths)
-    return Source(lambda: _landmarks(items)) if arguments.landmarks else items
+        return read(rows, id=arguments.id, text="text" if arguments.text is None else arguments.text)
+    if arguments.id is not None or arguments.text is not None:
+        raise InputError("--id and --text name columns of --csv or --jsonl")
+    named = "-" if _is_piped(arguments) else arguments.list
+    items = path_list(named) if named else files(*arguments.paths)
+    if not arguments.landmarks:
+        return items
+    return _landmarks(items) if isinstance(items, Iterator) else Source(lambda: _landmarks(items))
 
 
 def _landmarks(items: Iterable[Item]) -> Iterator[Item]:
     """Yield files as landmarks: JSON as it is, arrays of numpy read."""
     for item in items:
-        if item.kind != "file" or item.content.suffix == ".json":
+        suffix = item.content.suffix.lower() if item.kind == "file" else ".json"
+        if suffix == ".json":
             yield item
-        elif item.content.suffix == ".npy":
+        elif suffix == ".npy":
             yield _array(item)
         else:
             yield Item(item.key, "rejected", InputError(f"{item.key} is neither .json nor .npy (--landmarks)"))
@@ -161,11 +219,13 @@ def _array(item: Item) -> Item:
     with NeedsExtra("speed", "a .npy file"):
         import numpy as np  # noqa: PLC0415 - an extra
     try:
-        return Item(item.key, "landmarks", np.load(item.content, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as exc:
+        with item.content.open("rb") as file:
+            return Item(item.key, "landmarks", np.lib.format.read_array(file, allow_pickle=False))
+    except (OSError, ValueError, MemoryError) as exc:
         if from_handler(exc):
             raise
-        return Item(item.key, "rejected", InputError(f"{item.key} holds no array of numbers: {exc}"))
+        broken = exc if isinstance(exc, OSError) else InputError(f"{item.key} holds no array of numbers: {exc}")
+        return Item(item.key, "rejected", broken.with_traceback(None))
 
 
 class _Executor:

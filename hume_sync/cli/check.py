@@ -18,7 +18,7 @@ __all__ = ["add_arguments", "run"]
 
 _EPILOG = """\
 Sends one small sample for each model. The exit status is 0 if the server answers, 1 if it cannot be reached or does not
-answer, 2 if it refuses the key or the configuration is not usable.
+answer for any model, 2 if it refuses the key or the configuration is not usable.
 """
 
 _SAMPLES: Final = {"burst": "speech.wav", "prosody": "speech.wav", "face": "face.jpg", "facemesh": "facemesh.json"}
@@ -50,10 +50,12 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
         TransportError: It cannot be reached, or does not answer.
     """
     client = HumeStreamClient(base_url=arguments.url, timeout=arguments.timeout)
+    began = time.perf_counter()
     with client.connect(list(MODELS.values())) as socket:
-        yield f"{'server':<10} {client.url}"
+        seconds = time.perf_counter() - began
+        yield f"{'server':<10} {client.url}, connected in {1000 * seconds:.1f} ms"
         yield f"{'key':<10} {'accepted' if client.has_key else 'none is sent (HUME_API_KEY is not set)'}"
-        emulated = False
+        answering, emulated = 0, False
         for name in MODELS:
             began = time.perf_counter()
             try:
@@ -62,12 +64,13 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
                 yield f"{name:<10} {printable(str(exc))}"
             else:
                 seconds = time.perf_counter() - began
+                answering += 1
                 emulated = emulated or reply.emulated
                 warning = "" if reply.warning is None else f" ({printable(reply.warning)})"
                 yield f"{name:<10} answers in {1000 * seconds:.1f} ms{warning}"
         if emulated:
             yield "(emulated: invented scores, not measurements)"
-    return 0
+    return 0 if answering else 1
 
 
 def _ask(socket: StreamSocket, model: str) -> StreamResponse:

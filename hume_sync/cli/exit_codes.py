@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import ConfigurationError, HumeClientException, InputError, RequestError
+from ..errors import AuthenticationError, ConfigurationError, HumeClientException, InputError, RequestError
 from ..stream.responses import printable
 
 __all__ = ["exit_status", "format_error"]
@@ -12,10 +12,11 @@ _BAD_INPUT_CODES = ("E01", "E02")
 
 
 def exit_status(error: Exception) -> int:
-    """Return 2 for invalid input, usage or configuration, also as found by the server; 1 for other failures."""
+    """Return 2 for invalid input, usage, configuration or key, also as found by the server; 1 for other failures."""
     if isinstance(error, RequestError):
         return 2 if (error.code or "").startswith(_BAD_INPUT_CODES) else 1
-    bad = isinstance(error, InputError | ConfigurationError) or not isinstance(error, HumeClientException)
+    refused = isinstance(error, InputError | ConfigurationError | AuthenticationError)
+    bad = refused or not isinstance(error, HumeClientException)
     return 2 if bad else 1
 
 

@@ -4,8 +4,8 @@ Exit status:
 
 - 0: success, and Ctrl-C of ``serve``;
 - 1: the server cannot be reached, or failed;
-- 2: invalid input, usage or configuration, found here or by the server (codes E01.. and E02..);
-- 3: ``send --keep-going`` has sent some inputs, and others failed;
+- 2: invalid input, usage, configuration or key, found here or by the server (codes E01.. and E02..);
+- 3: ``batch`` or ``send --keep-going`` has measured some inputs, and others failed;
 - 130: Ctrl-C.
 
 Errors are one line on standard error. The key is read from ``HUME_API_KEY`` only: other users can see a command line.
@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -50,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # escape characters that the terminal cannot show
     interrupted = 130
     try:
-        arguments = _parser().parse_args(argv)
+        given = sys.argv[1:] if argv is None else argv
+        arguments = _parser().parse_args(given)
+        arguments.command_line = shlex.join(["hume-sync", *given])
         interrupted = arguments.interrupted
         run: Callable[[argparse.Namespace], _Lines] = arguments.run
         with contextlib.closing(run(arguments)) as lines:

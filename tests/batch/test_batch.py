@@ -24,7 +24,7 @@ from hume_sync import (
     ProsodyConfig,
     RetryPolicy,
 )
-from hume_sync.batch import Batch, Item, Result, read_results, texts
+from hume_sync.batch import Batch, Item, Result, files, read_results, texts
 from hume_sync.emulator import Emulator
 from hume_sync.errors import HumeClientException
 from tests.emulator.support import tone, wav
@@ -253,9 +253,20 @@ def test_failures_are_taken_again_only_when_asked_for(
     hume_emulator.fail_next("E0102", "no")
     summary = batch.run(words(3), out=out)
     assert (summary.measured, summary.failed, [group.code for group in summary.failures]) == (2, 1, ["E0102"])
-    assert batch.run(words(3), out=out).skipped == 3
+    again = batch.run(words(3), out=out)
+    assert (again.skipped, again.failed_before, again.ok) == (3, 1, False)
+    assert str(again).startswith("0 items: 0 measured, 0 failed; 3 done before, 1 of them failed; ")
     assert batch.run(words(3), out=out, retry_failed=True).measured == 1
     assert all(result.ok for result in by_key(read_results(out)).values())
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["iterable", "iterator"])
+def test_the_file_of_results_is_no_item(hume_client: HumeStreamClient, tmp_path: Path, again: bool) -> None:
+    (tmp_path / "a.txt").write_text("hello", "utf-8")
+    for _ in range(2):
+        found: Any = iter(files(tmp_path)) if again else files(tmp_path)
+        Batch(hume_client).run(found, out=tmp_path / "out.jsonl")
+    assert sorted(by_key(read_results(tmp_path / "out.jsonl"))) == ["a.txt"]
 
 
 def test_resume_false_begins_again(hume_client: HumeStreamClient, tmp_path: Path) -> None:

@@ -249,8 +249,8 @@ def test_a_summary_says_what_was_done_before(hume_client: HumeStreamClient, tmp_
     batch = Batch(hume_client, LANGUAGE)
     batch.run(items, out=out)
     summary = batch.run(items, out=out)
-    assert (summary.items, summary.skipped, summary.skipped_failed, summary.emulated) == (0, 2, 1, 1)
-    assert "; 2 were done before, 1 of them failed; " in str(summary)
+    assert (summary.items, summary.skipped, summary.failed_before, summary.emulated) == (0, 2, 1, 1)
+    assert "; 2 done before, 1 of them failed; " in str(summary)
     assert "(1 emulated" in str(summary)
 
 
