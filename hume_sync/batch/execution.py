@@ -14,6 +14,7 @@ import attrs
 from ..errors import HumeClientException, InputError, TransportError, short_repr
 from ..net import clock
 from ..net.interrupts import from_handler
+from ..reprs import safe_repr
 from ..stream import HumeStreamClient
 from .item import Item, Result
 from .processes import measure_in_process, workers_of_process
@@ -43,6 +44,7 @@ def is_local(source: ExecutorSource) -> bool:
     return source is None or isinstance(source, ThreadPoolExecutor)
 
 
+@safe_repr
 @attrs.define(eq=False)
 class _Task:
     """An item that is under way, and how many executors have broken meanwhile."""

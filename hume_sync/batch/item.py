@@ -136,7 +136,7 @@ class ItemError:
         return cls(name, None, text, False)
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.text}" if self.text else self.type
+        return f"{self.type}: {self.text}" if self.text else f"{self.type}"
 
 
 def _text_of(error: Exception) -> str:

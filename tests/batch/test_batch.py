@@ -330,24 +330,6 @@ def test_an_executor_of_the_callers_is_left_open(hume_client: HumeStreamClient) 
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_process_that_is_killed_loses_nothing(environment: HumeStreamClient) -> None:
-    made: list[ProcessPoolExecutor] = []
-
-    def make() -> Executor:
-        made.append(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")))
-        return made[-1]
-
-    results = Batch(environment, LANGUAGE, executor=make, workers=2).stream(words(40))
-    done = [next(results)]
-    for process in list(made[0]._processes.values()):
-        process.kill()
-        break
-    done += list(results)
-    assert len(by_key(done)) == 40
-    assert len(made) == 2
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_killed_processes_of_the_callers_own_executor_end_the_run(environment: HumeStreamClient) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
         results = Batch(environment, LANGUAGE, executor=executor, workers=2).stream(words(400))
