@@ -39,9 +39,8 @@ class UniqueKeys:
 
     def of(self, key: str, place: str) -> str:
         """Return a key; one that was there before with its place, as "7 (line 12)"."""
-        if hash(key) in self._seen:
+        while not self.is_new(key):
             key = f"{key} ({place})"
-        self._seen.add(hash(key))
         return key
 
     def is_new(self, key: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 from ..errors import InputError, short_repr
 from ..net.clock import monotonic
@@ -12,6 +12,10 @@ from ..net.validation import plain_number
 __all__ = ["Pace", "RateUnit"]
 
 RateUnit = Literal["requests", "items"]
+
+
+_LONGEST: Final = 86_400.0
+"""Seconds to wait at one time: system calls refuse centuries."""
 
 
 class Pace:
@@ -40,7 +44,7 @@ class Pace:
 
     def wait(self) -> float:
         """Return the seconds until the next item may be handed out."""
-        return max(0.0, self._next - monotonic()) if self._interval else 0.0
+        return min(max(0.0, self._next - monotonic()), _LONGEST) if self._interval else 0.0
 
     def start(self) -> None:
         """Count an item that is handed out."""

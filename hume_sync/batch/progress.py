@@ -30,7 +30,7 @@ class Progress:
 
     def __init__(self, items: Iterable[Item], *, shown: bool, file: TextIO | None = None) -> None:
         self._file = sys.stderr if file is None else file
-        self._shown = shown
+        shown = self._shown = shown and self._file is not None  # (None without a console: pythonw)
         self._total = sum(1 for _ in items) if shown and not isinstance(items, Iterator) else None
         self._done = self._failed = self._skipped = 0
         self._began = self._written_at = monotonic()

@@ -97,7 +97,7 @@ class ItemReader:
         """
         name = item.key if len(item.key) <= 100 else f"{item.key[:97]}..."
         if item.kind == "rejected":
-            raise item.content
+            raise item.content if isinstance(item.content, Exception) else InputError(f"{name} was rejected")
         if item.kind == "text":
             if not isinstance(item.content, str):
                 raise InputError(f"the text of {name} must be a str, got {short_repr(item.content)}")
@@ -105,6 +105,8 @@ class ItemReader:
         elif item.kind == "landmarks":
             yield _OpenLandmarks(self, name, item.content)
         elif item.kind == "media":
+            if not isinstance(item.content, bytes):
+                raise InputError(f"the media of {name} must be bytes, got {short_repr(item.content)}")
             if not item.content:
                 raise InputError(f"{name} is empty: there is nothing to send")
             yield _OpenMedia(self, name, "", io.BytesIO(item.content))

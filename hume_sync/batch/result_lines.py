@@ -11,6 +11,7 @@ import orjson
 
 from ..errors import InputError
 from ..reprs import safe_repr
+from .item import settings_of
 
 __all__ = ["ResultLine", "last_lines", "read_lines"]
 
@@ -20,9 +21,9 @@ _HEAD = re.compile(rb'\{"key":("(?:[^"\\]|\\.)+"),"hash":"([0-9a-f]*)","ok":(tru
 
 
 @safe_repr
-@attrs.frozen
+@attrs.define
 class ResultLine:
-    """A complete line.
+    """A complete line. (Not frozen: it would take three times as long to make, and there is one for each result.)
 
     Attributes:
         number: Of the line, from 1.
@@ -31,6 +32,8 @@ class ResultLine:
         key: Of the result.
         hash: Of the result.
         ok: Whether the item was measured.
+        emulated: Whether the local server has invented the scores. Known, like ``settings``, of lines parsed in full.
+        settings: As of `Result`.
     """
 
     number: int
@@ -39,6 +42,8 @@ class ResultLine:
     key: str
     hash: str
     ok: bool
+    emulated: bool = False
+    settings: str | None = attrs.field(default=None, repr=False)
 
     @property
     def end(self) -> int:
@@ -64,7 +69,7 @@ def read_lines(file: IO[bytes], path: str, *, thorough: bool, limit: int | None 
     broken: tuple[int, bytes] | None = None
     while (limit is None or begin < limit) and (content := _next_line(file, path, first=begin == 0)):
         number += 1
-        if content.strip():
+        if not content.isspace():
             if broken is not None:
                 raise InputError(f"line {broken[0]} of {path!r} holds no result of a batch")
             head = _head(content, thorough=thorough)
@@ -80,31 +85,40 @@ def read_lines(file: IO[bytes], path: str, *, thorough: bool, limit: int | None 
             raise InputError(f"{path!r} is no file of results: it holds something else")
 
 
-def last_lines(file: IO[bytes], path: str) -> Iterator[ResultLine]:
-    """Yield the last line of each key, in the order of the file. What is appended meanwhile is left out.
+def last_lines(file: IO[bytes], path: str, *, failed: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the content of the last line of each key, in the order of the file.
+
+    What is appended meanwhile is left out.
 
     Args:
         file: The file, opened in binary mode; it is read twice.
         path: Its name for errors.
+        failed: Whether only lines of items that failed are wanted.
 
     Raises:
         InputError: A line that others follow is broken, or the file holds something else.
     """
     places: dict[str, int] = {}
-    superseded: set[int] = set()
+    unwanted: set[int] = set()
     end = 0
     file.seek(0)
     for line in read_lines(file, path, thorough=False):
         before = places.get(line.key)
         if before is not None:
-            superseded.add(before)
+            unwanted.add(before)
+        if failed and line.ok:
+            unwanted.add(line.begin)
         places[line.key] = line.begin
         end = line.end
     places.clear()
     file.seek(0)
-    for line in read_lines(file, path, thorough=False, limit=end):
-        if line.begin not in superseded:
-            yield line
+    begin = number = 0
+    while begin < end:
+        content = file.readline()
+        number += 1
+        if begin not in unwanted and not content.isspace():
+            yield number, content
+        begin += len(content)
 
 
 def _next_line(file: IO[bytes], path: str, *, first: bool) -> bytes:
@@ -117,20 +131,20 @@ def _next_line(file: IO[bytes], path: str, *, first: bool) -> bytes:
     return file.readline()
 
 
-def _head(content: bytes, *, thorough: bool) -> tuple[str, str, bool] | None:
-    """Return key, hash and whether it was measured; None for a line that is broken."""
+def _head(content: bytes, *, thorough: bool) -> tuple[str, str, bool, bool, str | None] | None:
+    """Return what a `ResultLine` has behind its content; None for a line that is broken."""
     if not thorough and content.endswith(b"}\n"):
         match = _HEAD.match(content)
         if match is not None:
             key = _parsed(match[1])
-            return (key, match[2].decode(), match[3] == b"true") if isinstance(key, str) else None
+            return (key, match[2].decode(), match[3] == b"true", False, None) if isinstance(key, str) else None
     held = _parsed(content)
     if not isinstance(held, dict):
         return None
     key, content_hash, ok = held.get("key"), held.get("hash"), held.get("ok")
     if not isinstance(key, str) or not key or not isinstance(content_hash, str) or not isinstance(ok, bool):
         return None
-    return key, content_hash, ok
+    return key, content_hash, ok, ok and held.get("emulated") is True, settings_of(held)
 
 
 def _parsed(text: bytes) -> Any:

@@ -31,6 +31,7 @@ _DONE: Final = 1
 _OK: Final = 2
 _HEX: Final = 4
 _SEEN: Final = 8
+_EMULATED: Final = 16
 """Flags in the first byte of what is known of a key. Eight bytes are the offset of its last line, the rest its hash
 (the digits of most are kept as the bytes that they stand for). An object for each would take three times the memory."""
 
@@ -49,8 +50,10 @@ class ResultLog:
     All methods can be called from any thread.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, settings: str | None = None) -> None:
         self._path = path
+        self._settings = settings
+        self._emulated: bool | None = None  # as the results that were measured; None before the first
         self._file: io.FileIO | None = None
         self._new_file: io.FileIO | None = None
         self._known: dict[str, bytes] = {}
@@ -62,25 +65,33 @@ class ResultLog:
         fork.register(self)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, resume: bool = True, retry_failed: bool = False) -> Self:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        resume: bool = True,
+        retry_failed: bool = False,
+        settings: str | None = None,
+    ) -> Self:
         """Open or create a file, lock it, and read what is done.
 
         Args:
             path: The file. Its folder must exist.
             resume: Whether what is done is kept; if False, all results are removed.
             retry_failed: Whether the results of items that failed are removed, so that they are taken again.
+            settings: Those of the run, as of `Result`. Results that are kept must have the same, or none.
 
         Raises:
             InputError: Another run writes to the file, it holds something else than results, or a line that others
-                follow is broken. Nothing was changed.
+                follow is broken, or results of other settings. Nothing was changed.
             OSError: It cannot be opened, written or locked.
         """
         to_bool("resume", resume)
         to_bool("retry_failed", retry_failed)
-        log = cls(real_path(path))
+        log = cls(real_path(path, argument="out"), settings)
         try:
             log._file = _open_locked(log._path)
-            log._load()
+            log._load(resume=resume, retry_failed=retry_failed)
             if not resume:
                 log._clear()
             if log._superseded or (retry_failed and log.failed):
@@ -117,8 +128,12 @@ class ResultLog:
         return bool(self._known.get(key, b"\0")[0] & _DONE)
 
     def has_failed(self, key: str) -> bool:
-        """Return whether the file holds a result of this key, and that is a failure."""
+        """Return whether the file holds a result of this key, and it is a failure."""
         return self._known.get(key, b"\0")[0] & (_DONE | _OK) == _DONE
+
+    def is_emulated(self, key: str) -> bool:
+        """Return whether the file holds a result of this key that the local server has invented."""
+        return bool(self._known.get(key, b"\0")[0] & _EMULATED)
 
     def hash_of(self, key: str) -> str | None:
         """Return the hash of the content that was measured; None where the key is not done."""
@@ -138,6 +153,7 @@ class ResultLog:
         """Write a result.
 
         Raises:
+            InputError: The file holds invented scores of the local server and this is a measurement, or the reverse.
             MisuseError: The log is closed, or was opened by another process.
             OSError: The line could not be written: the disk is full, for one. Nothing of it is left in the file.
         """
@@ -146,7 +162,9 @@ class ResultLog:
         with self._lock:
             file = self._opened()
             self._settle(file)
-            self._pending = ResultLine(0, self._end, content, result.key, result.hash, result.ok)
+            self._check_source(result)
+            emulated = result.ok and result.emulated
+            self._pending = ResultLine(0, self._end, content, result.key, result.hash, result.ok, emulated)
             rest = memoryview(content)
             with self._named_errors():
                 try:
@@ -189,6 +207,21 @@ class ResultLog:
             # Nothing is lost: readers take the last line, and the next run tries again.
             _log.warning("superseded lines stay in %r: %s", self._path, exc.strerror)
 
+    def _check_source(self, result: Result) -> None:
+        if result.ok and self._emulated is not None and self._emulated != result.emulated:
+            kinds = "measurements", "scores that the local server has invented"
+            raise InputError(
+                f"{self._path!r} holds {kinds[self._emulated]}, and this server returns {kinds[result.emulated]}:"
+                " take another file, or empty this one with resume=False"
+            )
+
+    def _check_settings(self, line: ResultLine) -> None:
+        if self._settings is not None and line.settings is not None and line.settings != self._settings:
+            raise InputError(
+                f"{self._path!r} holds results of other models or options ({line.settings:.300}, now"
+                f" {self._settings:.300}): take another file, or empty this one with resume=False"
+            )
+
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise MisuseError("results can be written only by the process that opened the file")
@@ -204,13 +237,15 @@ class ResultLog:
                 file.close()
         self._file = self._new_file = None
 
-    def _load(self) -> None:
+    def _load(self, *, resume: bool, retry_failed: bool) -> None:
         """Read what is done, and remove a last line that is torn."""
         file = self._opened()
         end, whole = 0, True
         with open(file.fileno(), "rb", closefd=False) as reader:
             reader.seek(0)
             for line in read_lines(reader, self._path, thorough=True):
+                if resume and (line.ok or not retry_failed):
+                    self._check_settings(line)
                 self._note(line)
                 end, whole = line.end, line.content.endswith(b"\n")
         with self._named_errors():
@@ -224,13 +259,15 @@ class ResultLog:
     def _clear(self) -> None:
         with self._named_errors():
             self._opened().truncate(0)
-        self._known, self._end, self._superseded = {}, 0, 0
+        self._known, self._end, self._superseded, self._emulated = {}, 0, 0, None
 
     def _note(self, line: ResultLine) -> None:
         before = self._known.get(line.key, b"\0")[0]
         if before & _DONE:
             self._superseded += 1
-        flags = _DONE | (before & _SEEN) | (_OK if line.ok else 0)
+        flags = _DONE | (before & _SEEN) | (_OK if line.ok else 0) | (_EMULATED if line.emulated else 0)
+        if line.ok:
+            self._emulated = line.emulated
         content_hash = line.hash.encode("utf-8", "surrogatepass")
         if len(line.hash) == 32 and not line.hash.strip("0123456789abcdef"):
             flags |= _HEX

@@ -17,7 +17,7 @@ from ..net.validation import to_bool
 from ..reprs import safe_repr
 from ..stream.tables import COLUMNS, Measured, arrow_batches, arrow_schema, arrow_table, pandas_frame, rows
 from .item import Result
-from .result_lines import ResultLine, last_lines
+from .result_lines import last_lines
 from .summary import Summary
 from .whole_file import real_path, whole_file
 
@@ -28,6 +28,7 @@ _GROUP_BYTES = 32_000_000
 """Rows, and bytes in memory, after which a row group of a Parquet file ends."""
 
 
+@safe_repr
 class Results:
     """Results of a batch: an iterable of `Result` that makes tables.
 
@@ -196,7 +197,7 @@ class _FileResults(Results):
         self._path = path
 
     def __iter__(self) -> Iterator[Result]:
-        return (_result(line, self._path) for line in self._lines())
+        return (_result(content, number, self._path) for number, content in self._lines())
 
     def __len__(self) -> int:
         return sum(1 for _ in self._lines())
@@ -205,30 +206,31 @@ class _FileResults(Results):
         return f"<Results of {self._path!r}>"
 
     def failures(self) -> Iterator[Result]:
-        return (_result(line, self._path) for line in self._lines() if not line.ok)
+        return (_result(content, number, self._path) for number, content in self._lines(failed=True))
 
     def summary(self) -> Summary:
-        return Summary.of(_without_reply(line, self._path) for line in self._lines())
+        return Summary.of(_without_reply(content, number, self._path) for number, content in self._lines())
 
-    def _lines(self) -> Iterator[ResultLine]:
+    def _lines(self, *, failed: bool = False) -> Iterator[tuple[int, bytes]]:
         with _opened(self._path) as file:
-            yield from last_lines(file, self._path)
+            yield from last_lines(file, self._path, failed=failed)
 
     def _measured(self) -> Iterator[Measured]:
         # (not by way of Result, which compresses the reply)
-        for line in self._lines():
-            if not line.ok:
+        for number, content in self._lines():
+            held = _parsed(content, number, self._path)
+            if held.get("ok") is not True:
                 continue
-            held = _parsed(line, self._path)
-            reply, state, attempts = held.get("reply"), held.get("window_state"), held.get("attempts")
+            key, reply, state, attempts = map(held.get, ("key", "reply", "window_state", "attempts"))
             if (
-                not isinstance(reply, dict)
+                not isinstance(key, str)
+                or not isinstance(reply, dict)
                 or not isinstance(state, str | None)
                 or type(attempts) is not int
                 or not 0 <= attempts < 1 << 31
             ):
-                raise _broken(line, self._path)
-            yield Measured(reply, line.key, state, attempts, held.get("emulated") is True)
+                raise _broken(number, self._path)
+            yield Measured(reply, key, state, attempts, held.get("emulated") is True)
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:
@@ -255,28 +257,28 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _parsed(line: ResultLine, path: str) -> dict[str, Any]:
+def _parsed(content: bytes, number: int, path: str) -> dict[str, Any]:
     try:
-        held = orjson.loads(line.content)
+        held = orjson.loads(content)
     except orjson.JSONDecodeError:
         held = None
     if not isinstance(held, dict):
-        raise _broken(line, path)
+        raise _broken(number, path)
     return held
 
 
-def _result(line: ResultLine, path: str, content: bytes | None = None) -> Result:
+def _result(content: bytes, number: int, path: str) -> Result:
     try:
-        return Result.from_line(line.content if content is None else content)
+        return Result.from_line(content)
     except InputError:
-        raise _broken(line, path) from None
+        raise _broken(number, path) from None
 
 
-def _without_reply(line: ResultLine, path: str) -> Result:
-    held = _parsed(line, path)
+def _without_reply(content: bytes, number: int, path: str) -> Result:
+    held = _parsed(content, number, path)
     held.pop("reply", None)
-    return _result(line, path, orjson.dumps(held))
+    return _result(orjson.dumps(held), number, path)
 
 
-def _broken(line: ResultLine, path: str) -> InputError:
-    return InputError(f"line {line.number} of {path!r} holds no result of a batch")
+def _broken(number: int, path: str) -> InputError:
+    return InputError(f"line {number} of {path!r} holds no result of a batch")

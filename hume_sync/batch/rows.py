@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final, TextIO
@@ -37,6 +38,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
+_SEPARATOR: Final = re.compile(r"sep=([^\"\r\n])\s*", re.IGNORECASE)
 _BLOCK: Final = 2**20
 _DELIMITERS: Final = ",;\t|"
 _FIRST_LINES: Final = 100
@@ -59,7 +61,8 @@ def csv_rows(
         id: The name of the column of ids.
         text: The name of the column of texts.
         encoding: None: as the byte order mark says, else UTF-8.
-        delimiter: One character; None: the one of comma, semicolon, tab and bar by which the first row has the columns.
+        delimiter: One character; None: the one of comma, semicolon, tab and bar by which the first row has the columns,
+            or that of a line "sep=;" in front of it, as Excel has it.
 
     Returns:
         The items.
@@ -143,11 +146,17 @@ class _Source:
             yield text
 
     def lines(self, file: TextIO) -> Iterator[str]:
-        """Yield the lines of the open file."""
+        """Yield the lines of the open file; an empty one for Excel's with the delimiter."""
         mark = "\ufeff"
         while line := self._line(file):
-            yield line.removeprefix(mark)
+            yield "\n" if mark and _SEPARATOR.fullmatch(line.removeprefix(mark)) else line.removeprefix(mark)
             mark = ""
+
+    def separator(self) -> str | None:
+        """Return the delimiter that a line of Excel's names; None without one."""
+        with self.open() as file:
+            found = _SEPARATOR.fullmatch(self._line(file).removeprefix("\ufeff"))
+        return found[1] if found else None
 
     def _line(self, file: TextIO) -> str:
         try:
@@ -218,7 +227,7 @@ class _Table:
         """Find the columns in the first row, and the delimiter by which it has them."""
         wanted = [text] if id is None else [text, id]
         best: list[str] = []
-        for each in delimiter or _DELIMITERS:
+        for each in delimiter or source.separator() or _DELIMITERS:
             header = [name.strip() for name in _first_row(source, each)]
             if len(header) > len(best):
                 best = header

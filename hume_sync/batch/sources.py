@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-
-import attrs
+from uuid import UUID
 
 from ..errors import InputError, short_repr
 from ..stream.media import open_file
@@ -89,11 +90,13 @@ def items(pairs: Iterable[tuple[object, object]] | Mapping[Any, object]) -> Iter
     """Yield pairs of a key and a payload as items.
 
     Args:
-        pairs: Keys (str that are not empty, or int) and payloads: paths as `pathlib.Path`, bytes, texts as str, or
-            landmarks. A key that comes twice is followed by its place: "7 (item 12)". A mapping is taken by its items.
+        pairs: Keys (a str that is not empty, a whole number, or a UUID) and payloads: paths as `pathlib.Path`, bytes,
+            texts as str, landmarks, or an error for what is not there. A key that comes twice is followed by its place:
+            "7 (item 12)". A pair with another key, such as None, is an item of kind "rejected" with its place as the
+            key: "item 12". A mapping is taken by its items.
 
     Raises:
-        InputError: This is no iterable of pairs, or a key is neither.
+        InputError: This is no iterable of pairs.
     """
     return _items(_iterable("items", pairs))
 
@@ -101,21 +104,21 @@ def items(pairs: Iterable[tuple[object, object]] | Mapping[Any, object]) -> Iter
 def _items(pairs: Iterable[Any]) -> Iterator[Item]:
     keys = UniqueKeys()
     for place, pair in enumerate(pairs, 1):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if not _is_pair(pair):
             raise InputError(f"items must be pairs of a key and a payload; item {place} is {short_repr(pair)}")
         key, payload = pair
         if isinstance(payload, os.PathLike):
             payload = Path(payload)
-        item = Item.of(key, payload)
-        yield attrs.evolve(item, key=keys.of(item.key, f"item {place}"))
+        yield _keyed(Item.of(place, payload), key, place, keys)
 
 
 def texts(source: Iterable[Any]) -> Iterator[Item]:
     """Yield texts as items.
 
     Args:
-        source: Each a str, with its number from "1" as the key, or a tuple of a key and a str; or a mapping of these.
-            What is no str, or is blank, is an item of kind "rejected".
+        source: Each a str, with its number from "1" as the key, or a pair of a key and a str, such as a row of a
+            database; or a mapping of these. Keys are those of `items`. What is no str, or is blank, is an item of kind
+            "rejected".
 
     Raises:
         InputError: This is no iterable, or a single str.
@@ -124,14 +127,17 @@ def texts(source: Iterable[Any]) -> Iterator[Item]:
 
 
 def _texts(source: Iterable[Any]) -> Iterator[Item]:
-    for key, text in _numbered(source):
-        yield text_item(key, text, "the text")
+    keys = UniqueKeys()
+    for place, value in enumerate(source, 1):
+        key, text = value if _is_pair(value) else (place, value)
+        yield _keyed(text_item(str(place), text, "the text"), key, place, keys)
 
 
 def text_item(key: str, text: object, name: str) -> Item:
     """Return a text as an item; one of kind "rejected" for what is no text, or blank."""
     if not isinstance(text, str):
-        kind = "missing" if text is None else f"a {type(text).__name__}, not a str"
+        is_missing = text is None or (isinstance(text, float) and math.isnan(text))
+        kind = "missing" if is_missing else f"a {type(text).__name__}, not a str"
         return Item(key, "rejected", InputError(f"{name} is {kind}"))
     if not text.strip():
         return Item(key, "rejected", InputError(f"{name} is blank: there is nothing to measure"))
@@ -142,8 +148,8 @@ def landmarks(source: Iterable[Any]) -> Iterator[Item]:
     """Yield landmarks as items.
 
     Args:
-        source: Each as `StreamSocket.send_facemesh` takes them, with its number from "1" as the key, or a tuple of a
-            key and landmarks; or a mapping of these.
+        source: Each as `StreamSocket.send_facemesh` takes them, with its number from "1" as the key, or a pair of a key
+            (a str, a whole number, or a UUID) and landmarks; or a mapping of these.
 
     Raises:
         InputError: This is no iterable.
@@ -152,8 +158,27 @@ def landmarks(source: Iterable[Any]) -> Iterator[Item]:
 
 
 def _landmarks(source: Iterable[Any]) -> Iterator[Item]:
-    for key, points in _numbered(source):
-        yield Item(key, "landmarks", points)
+    keys = UniqueKeys()
+    for place, value in enumerate(source, 1):
+        given = _is_pair(value) and isinstance(value[0], str | Integral | UUID)
+        key, points = value if given else (place, value)
+        yield _keyed(Item(str(place), "landmarks", points), key, place, keys)
+
+
+def _is_pair(value: Any) -> bool:
+    """Return whether this is a pair: a tuple, a list, or a row of a database."""
+    if isinstance(value, str | bytes | bytearray | memoryview) or not isinstance(value, Sequence):
+        return False
+    return len(value) == 2
+
+
+def _keyed(item: Item, key: object, place: int, keys: UniqueKeys) -> Item:
+    """Return the item with its key; one that is rejected for what is none."""
+    try:
+        name = Item.of(key, "").key
+    except InputError as exc:
+        return Item(keys.of(f"item {place}", "again"), "rejected", exc.with_traceback(None))
+    return Item(keys.of(name, f"item {place}"), item.kind, item.content)
 
 
 def without_file(source: Iterable[Item], path: _StrPath) -> Iterable[Item]:
@@ -178,14 +203,6 @@ def without_file(source: Iterable[Item], path: _StrPath) -> Iterable[Item]:
                 yield item
 
     return read() if isinstance(source, Iterator) else Source(read)
-
-
-def _numbered(source: Iterable[Any]) -> Iterator[tuple[str, Any]]:
-    keys = UniqueKeys()
-    for place, value in enumerate(source, 1):
-        given = isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str | int)
-        key, content = value if given else (place, value)
-        yield keys.of(Item.of(key, "").key, f"item {place}"), content
 
 
 def _iterable(name: str, source: Any) -> Iterable[Any]:

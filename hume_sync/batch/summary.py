@@ -38,8 +38,9 @@ class FailureGroup:
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.keys) else ""
-        named = ", ".join(printable(key) for key in self.keys)
-        return f"{printable(self.code)} ({self.count}): {printable(self.text)}: {named}{more}"
+        first, *others = (printable(key) for key in self.keys)
+        named = ", ".join([f"{first} ({printable(self.text)})", *others])
+        return f"{printable(self.code)} ({self.count}): {named}{more}"
 
 
 @safe_repr
@@ -53,9 +54,9 @@ class Summary:
         requests: Requests that their content was split into.
         seconds: The sum of the times that each of them took.
         skipped: How many more an earlier run had done, for a run that went on.
-        failed_before: How many of these had failed then.
+        failed_before: How many of these had failed.
         elapsed: Seconds that the run took; 0 for the summary of a file.
-        emulated: How many were measured by the local server, with invented scores.
+        emulated: How many were measured by the local server, with invented scores; those of an earlier run included.
         failures: The failures by code, the most frequent first.
     """
 
@@ -93,8 +94,7 @@ class Summary:
         figures = f"{self.items} {noun}: {self.measured} measured, {self.failed} failed"
         if self.skipped:
             figures += f"; {self.skipped} done before"
-        if self.failed_before:
-            figures += f", {self.failed_before} of them failed"
+            figures += f", {self.failed_before} of them failed" if self.failed_before else ""
         if self.elapsed:
             figures += f"; {self.elapsed:.1f} s"
         emulated = f" ({self.emulated} emulated: invented scores, not measurements)" if self.emulated else ""
@@ -129,6 +129,16 @@ class Tally:
             retryable=group.retryable or error.retryable,
             count=group.count + 1,
             keys=group.keys if len(group.keys) == _KEYS else (*group.keys, result.key),
+        )
+
+    def skip(self, *, failed: bool, emulated: bool) -> None:
+        """Count an item that an earlier run had done."""
+        counts = self._counts
+        self._counts = attrs.evolve(
+            counts,
+            skipped=counts.skipped + 1,
+            failed_before=counts.failed_before + failed,
+            emulated=counts.emulated + emulated,
         )
 
     def summary(self) -> Summary:

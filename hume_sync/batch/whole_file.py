@@ -15,8 +15,12 @@ from ..net.interrupts import from_handler
 __all__ = ["real_path", "whole_file"]
 
 
-def real_path(path: str | os.PathLike[str]) -> str:
+def real_path(path: str | os.PathLike[str], *, argument: str = "path") -> str:
     """Return the path of a file, absolute and without symbolic links.
+
+    Args:
+        path: The path.
+        argument: What errors call it.
 
     Raises:
         InputError: It is no path, or an empty one.
@@ -28,7 +32,7 @@ def real_path(path: str | os.PathLike[str]) -> str:
     except (TypeError, ValueError) as exc:
         if from_handler(exc):
             raise
-    raise InputError(f"path must be the name of a file, got {short_repr(path)}")
+    raise InputError(f"{argument} must be the name of a file, got {short_repr(path)}")
 
 
 @contextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-import os
 import time
 from typing import Final
 
@@ -17,6 +15,7 @@ from ..errors import (
     HumeClientException,
     PoolClosed,
     PoolTimeout,
+    RequestError,
     TransportError,
 )
 from ..net import clock
@@ -30,12 +29,15 @@ from .item import Item, ItemError, Result
 from .merge import merge
 from .reader import ItemReader, OpenItem
 
-__all__ = ["Job", "Worker", "measure_in_process"]
+__all__ = ["Job", "Worker", "failure"]
 
 _log = logging.getLogger("hume_sync.batch")
 
 _REFUSALS: Final = (AuthenticationError, CertificateRejected, HandshakeRejected)
-"""Errors of connecting that every item would meet again, where they are not retryable."""
+"""Errors of connecting that every item would meet again, unless they are retryable."""
+
+_NO_CREDITS: Final = "E03"
+"""How the codes begin by which a server refuses every request of an account."""
 
 _MAX_TRIES: Final = 3
 """How often an item is sent whose connection fails while the server answers others."""
@@ -85,8 +87,7 @@ class Worker:
             name="batch",
         )
         self._stopped = Latch()
-        self._answered_at = clock.boottime()  # the last reply, or the beginning
-        self._has_answered = False
+        self._answered_at: float | None = None
 
     def measure(self, item: Item, *, known_server: bool = False) -> Result:
         """Measure an item; return its failure as a result too, unless every other item would fail in the same way.
@@ -100,12 +101,14 @@ class Worker:
 
         Raises:
             AuthenticationError: The server refuses the key.
+            RequestError: The account has no credits left.
             ConnectError: It refuses connections, or cannot be reached.
             TransportError: It does not answer.
             PoolClosed: The worker was stopped.
         """
         content_hash = ""
         tries = failures = 0
+        away_since: float | None = None
         began = time.perf_counter()
         while True:
             self._check_running()
@@ -113,30 +116,32 @@ class Worker:
                 with self._job.reader.open(item) as content:
                     content_hash = content.hash
                     reply, requests = self._send(content)
-            except (TransportError, PoolTimeout) as exc:
-                if not exc.retryable:
-                    if isinstance(exc, _REFUSALS):
-                        raise
-                    return _failure(item, content_hash, exc, began)
-                failures += 1
-                if self._answers():
-                    tries += 1
-                    if tries >= _MAX_TRIES:
-                        return _failure(item, content_hash, exc, began)
-                elif not (known_server or self._has_answered) or self._is_out_of_patience():
+                seconds = time.perf_counter() - began
+                return Result.measured(item.key, content_hash, reply, seconds=seconds, requests=requests)
+            except PoolTimeout:
+                continue  # long items use all connections: this one waits on
+            except TransportError as exc:
+                if _is_refusal(exc):
                     raise
+                failures += 1
+                now = clock.monotonic()
+                if not exc.retryable or self._answers():
+                    tries, away_since = tries + 1, None
+                    if not exc.retryable or tries >= _MAX_TRIES:
+                        return failure(item, exc, content_hash, began)
+                else:
+                    away_since = now if away_since is None else away_since
+                    known_server = known_server or self._answered_at is not None
+                    if not known_server or clock.monotonic() - away_since >= self._job.patience:
+                        raise
                 _log.warning("%s: %s; trying again", item.key, type(exc).__name__)
                 self._stopped.wait(_BACK_OFF.delay(failures, exc))
             except PoolClosed:
                 raise
             except Exception as exc:
-                if from_handler(exc):
+                if from_handler(exc) or _has_no_credits(exc):
                     raise
-                return _failure(item, content_hash, exc, began)
-            else:
-                self._note_answer()
-                seconds = time.perf_counter() - began
-                return Result.measured(item.key, content_hash, reply, seconds=seconds, requests=requests)
+                return failure(item, exc, content_hash, began)
 
     def stop(self) -> None:
         """End all calls under way; from any thread, or a signal handler."""
@@ -159,16 +164,18 @@ class Worker:
         return merge(replies, parts), len(replies)
 
     def _note_answer(self) -> None:
-        self._answered_at = clock.boottime()
-        self._has_answered = True
+        self._answered_at = clock.monotonic()
 
     def _answers(self) -> bool:
         """Return whether the server answers a request without data, on any connection."""
+        asked_at = clock.monotonic()
         try:
             with self._pool.socket(timeout=_PROBE_TIMEOUT) as socket:
                 socket.get_job_details(timeout=_PROBE_TIMEOUT)
-        except (TransportError, PoolTimeout) as exc:
-            if isinstance(exc, _REFUSALS) and not exc.retryable:
+        except PoolTimeout:
+            return self._answered_at is not None and self._answered_at > asked_at  # items that use all connections
+        except TransportError as exc:
+            if _is_refusal(exc):
                 raise
             return False
         except HumeClientException as exc:
@@ -177,41 +184,34 @@ class Worker:
         self._note_answer()
         return True
 
-    def _is_out_of_patience(self) -> bool:
-        return clock.boottime() - self._answered_at > self._job.patience
-
     def _check_running(self) -> None:
         if self._stopped.is_set():
             raise PoolClosed("the batch was stopped")
 
 
-def _failure(item: Item, content_hash: str, error: Exception, began: float) -> Result:
+def _has_no_credits(error: Exception) -> bool:
+    return isinstance(error, RequestError) and str(error.code).startswith(_NO_CREDITS)
+
+
+def _is_refusal(error: TransportError) -> bool:
+    """Return whether every item would meet an error."""
+    return isinstance(error, _REFUSALS) and not error.retryable
+
+
+def failure(item: Item, error: Exception, content_hash: str = "", began: float | None = None) -> Result:
+    """Return the result of an item that failed.
+
+    Args:
+        item: The item.
+        error: Why.
+        content_hash: The hash of its content, if that could be read.
+        began: The time of ``time.perf_counter`` at which its measuring began; None if it did not.
+    """
     return Result(
         item.key,
         content_hash,
         error=ItemError.of(error),
         attempts=error.attempts if isinstance(error, HumeClientException) else 1,
-        seconds=time.perf_counter() - began,
+        seconds=0.0 if began is None else time.perf_counter() - began,
+        requests=1 if content_hash else 0,
     )
-
-
-def measure_in_process(job: Job, item: Item, *, known_server: bool = False) -> Result:
-    """Measure an item with the worker of this process, which is made for the first item. Executors call this.
-
-    Args:
-        job: The job, with a ``spec``.
-        item: The item.
-        known_server: As for `Worker.measure`.
-
-    Raises:
-        HumeClientException: As for `Worker.measure`.
-    """
-    pid = os.getpid()
-    _worker(job, pid)  # threads that come here at once make several, of which one is kept
-    return _worker(job, pid).measure(item, known_server=known_server)
-
-
-@functools.lru_cache(maxsize=4)
-def _worker(job: Job, pid: int) -> Worker:  # noqa: ARG001 - a forked child makes its own
-    assert job.spec is not None
-    return Worker(HumeStreamClient.from_spec(job.spec), job)

@@ -34,10 +34,11 @@ def predictions(reply: Mapping[str, Any], model: str | None = None) -> Iterator[
     """
     for name in model_names(reply) if model is None else (model,):
         body = reply.get(name)
-        found = body.get("predictions") if isinstance(body, dict) else None
-        for segment, prediction in enumerate(found if isinstance(found, list) else ()):
-            if isinstance(prediction, dict):
-                yield name, segment, prediction
+        if isinstance(body, dict):
+            found = body.get("predictions")
+            for segment, prediction in enumerate(found if isinstance(found, list) else ()):
+                if isinstance(prediction, dict):
+                    yield name, segment, prediction
 
 
 def scores(prediction: Mapping[str, Any], kind: str) -> Iterator[tuple[str, float]]:

@@ -7,10 +7,9 @@ for others. Scores of names that the protocol does not have are in the column ``
 
 from __future__ import annotations
 
-import math
 import operator
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
@@ -62,6 +61,8 @@ _FACTS = MappingProxyType(
 )
 """What is said of a prediction, in the order of `_facts`: columns and their types in pyarrow."""
 
+_TEXT = list(_FACTS).index("text")
+
 _LONG = ("input", "model", "segment", "kind", "begin", "end", "face_id", "text", "name", "score")
 _SCORE_FACTS = {"kind": "string", "name": "string", "score": "float64"}
 
@@ -81,9 +82,9 @@ _BATCH_CHARACTERS = 16_000_000
 
 
 @safe_repr
-@attrs.frozen
+@attrs.define
 class Measured:
-    """A reply, and what a table says of it.
+    """A reply, and what a table says of it. (Not frozen, which would take longer to make.)
 
     Attributes:
         reply: The JSON object received.
@@ -101,36 +102,36 @@ class Measured:
 
 
 @safe_repr
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Layout:
-    """Where the scores of a list belong in a wide table. Lists with the same names share it."""
+    """What lists of scores with the same names have in common."""
 
     names: list[str]
-    pick: Callable[[list[Any]], tuple[Any, ...]]
-    """Puts the scores, and what stands for none behind them, in the order of the columns of their kind."""
-    has: tuple[bool, ...]
-    """Whether each of these columns has a score."""
+    places: Mapping[str, int]
+    """The place of each name in the list: the last one of a name that is there twice."""
     others: tuple[tuple[str, int], ...]
-    """The names without a column, and their places in the list."""
+    """The names without a column in the wide table, as they are called in the column ``other``, and their places."""
 
     @classmethod
     def of(cls, kind: str, names: list[str]) -> _Layout:
         """Return the layout of a list of scores with these names."""
-        columns = _NAMES[kind]
         places = {name: place for place, name in enumerate(names)}
-        return cls(
-            names,
-            operator.itemgetter(*(places.get(name, -1) for name in columns)),
-            tuple(name in places for name in columns),
-            tuple((_encodable(_column(kind, name)), place) for name, place in places.items() if name not in columns),
-        )
+        unknown = [name for name in places if name not in _NAMES[kind]]
+        return cls(names, places, tuple((_encodable(_column(kind, name)), places[name]) for name in unknown))
+
+    def arranged(self, kind: str, values: list[float]) -> list[float | None]:
+        """Return the scores in the order of the columns of their kind."""
+        places = (self.places.get(name) for name in _NAMES[kind])
+        return [None if place is None else values[place] for place in places]
 
 
 class _ScoreReader:
     """Reads lists of scores as `scores` does, but several times faster where they are as usual."""
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[str, int], _Layout] = {}
+        self._latest: dict[tuple[str, int], _Layout] = {}
+        """The layouts last met, by kind and length."""
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
 
     def read(self, prediction: Mapping[str, Any]) -> Iterator[tuple[str, _Layout, list[float]]]:
         """Yield each kind of which a prediction has scores, their layout, and the scores."""
@@ -151,18 +152,29 @@ class _ScoreReader:
             return None
         if set(map(type, values)) != _FLOATS or type(items) is not list:
             return None
-        layout = self._layouts.get((kind, len(names)))
+        layout = self._latest.get((kind, len(names)))
         if layout is None or layout.names != names:
             if set(map(type, names)) != _STRINGS or set(map(type, items)) != _OBJECTS:
                 return None
-            layout = self._layouts[kind, len(names)] = _Layout.of(kind, names)
+            layout = self._layout(kind, names)
         return layout, values
 
-    @staticmethod
-    def _slow(kind: str, prediction: Mapping[str, Any]) -> tuple[_Layout, list[float]]:
+    def _slow(self, kind: str, prediction: Mapping[str, Any]) -> tuple[_Layout, list[float]]:
         found = list(scores(prediction, kind))
-        return _Layout.of(kind, [name for name, _ in found]), [float(score) for _, score in found]
+        return self._layout(kind, [name for name, _ in found]), [float(score) for _, score in found]
 
+    def _layout(self, kind: str, names: list[str]) -> _Layout:
+        layout = self._layouts.get((kind, *names))
+        if layout is None:
+            if len(self._layouts) >= _MOST_LAYOUTS:
+                self._layouts.clear()
+            layout = self._layouts[kind, *names] = _Layout.of(kind, names)
+        self._latest[kind, len(names)] = layout
+        return layout
+
+
+_MOST_LAYOUTS: Final = 256
+"""How many are kept: usually there are a few, but a server may give every list other names."""
 
 _NAME, _SCORE = operator.itemgetter("name"), operator.itemgetter("score")
 _FLOATS, _STRINGS, _OBJECTS = frozenset({float}), frozenset({str}), frozenset({dict})
@@ -183,7 +195,7 @@ def rows(measured: Iterable[Measured], *, wide: bool) -> Iterator[tuple[Any, ...
             facts = _facts(item, model, segment, prediction)
             found = list(reader.read(prediction))
             if wide:
-                arranged = {**_NONE, **{kind: layout.pick([*values, None]) for kind, layout, values in found}}
+                arranged = {**_NONE, **{kind: layout.arranged(kind, values) for kind, layout, values in found}}
                 yield (*facts, *chain.from_iterable(arranged.values()), _other(found))
                 continue
             key, _, _, begin, end, face_id, text, *rest = facts
@@ -270,7 +282,7 @@ class _LongBatch:
         if count:
             self._repeats += [len(self._facts)] * count
             self._facts.append(facts)
-            self.characters += count * sum(len(fact) for fact in facts if isinstance(fact, str))
+            self.characters += count * len(facts[_TEXT] or "")
 
     def finish(self, schema: Any) -> Any:
         """Return the batch, and begin another one."""
@@ -295,19 +307,21 @@ class _WideBatch:
     def _clear(self) -> None:
         self.rows = self.characters = 0
         self._facts: list[tuple[Any, ...]] = []
-        self._scores = {kind: _KindScores(len(names)) for kind, names in _NAMES.items()}
+        self._scores = {kind: _KindScores(names) for kind, names in _NAMES.items()}
         self._others: list[str | None] = []
 
     def add(self, facts: tuple[Any, ...], prediction: Mapping[str, Any]) -> None:
         """Add a prediction."""
+        other = None
         found = list(self._reader.read(prediction))
         for kind, layout, values in found:
             self._scores[kind].add(self.rows, layout, values)
-        other = _other(found)
+            if layout.others:
+                other = _other(found)
         self._facts.append(facts)
         self._others.append(other)
         self.rows += 1
-        self.characters += len(other or "") + sum(len(fact) for fact in facts if isinstance(fact, str))
+        self.characters += len(facts[_TEXT] or "")
 
     def finish(self, schema: Any) -> Any:
         """Return the batch, and begin another one."""
@@ -315,7 +329,7 @@ class _WideBatch:
         kinds = [schema.field(name).type for name in _FACTS]
         arrays = [_array(kind, values) for kind, values in zip(kinds, facts, strict=True)]
         for kind in SCORE_KINDS:
-            arrays += self._scores[kind].columns(self.rows)
+            arrays += self._scores[kind].arrays(self.rows)
         arrays.append(_array(schema.field("other").type, self._others))
         batch = _pyarrow().record_batch(arrays, schema=schema)
         self._clear()
@@ -323,51 +337,66 @@ class _WideBatch:
 
 
 class _KindScores:
-    """Collects the columns of a kind of score, row by row in the format of Arrow.
+    """Collects the columns of a kind of score: lists of the same layout one behind the other, in the format of Arrow.
 
     Args:
-        width: The number of columns.
+        columns: The names of the columns.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._numbers = array("f")
-        self._layouts: list[_Layout | None] = []
-        """Of each row; None where there are no scores."""
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._groups: dict[int, _Group] = {}
 
     def add(self, row: int, layout: _Layout, values: list[float]) -> None:
-        """Put scores into a row. Those between it and the last one are empty."""
-        self._fill(row)
-        self._numbers.extend(layout.pick([*values, math.nan]))
-        self._layouts.append(layout)
+        """Put scores into a row."""
+        group = self._groups.get(id(layout))  # (the group keeps the layout, so no other one gets its id)
+        if group is None:
+            group = self._groups[id(layout)] = _Group(layout)
+        group.numbers.fromlist(values)
+        group.rows.append(row)
 
-    def columns(self, rows: int) -> list[Any]:
-        """Return the columns."""
+    def arrays(self, rows: int) -> list[Any]:
+        """Return the columns for a number of rows."""
         pyarrow = _pyarrow()
-        if not self._layouts:
-            return [pyarrow.nulls(rows, pyarrow.float32())] * self._width
-        self._fill(rows)
-        layouts = list({id(layout): layout for layout in self._layouts}.values())
-        masks: dict[tuple[bool, ...], Any] = {}
-        columns = []
-        for place in range(self._width):
-            having = tuple(layout is not None and layout.has[place] for layout in layouts)
-            if having not in masks:
-                masks[having] = self._mask(place, pyarrow) if not all(having) else None
-            numbers = pyarrow.py_buffer(self._numbers[place :: self._width])
-            columns.append(pyarrow.Array.from_buffers(pyarrow.float32(), rows, [masks[having], numbers]))
-        return columns
+        groups = list(self._groups.values())
+        if not groups:
+            return [pyarrow.nulls(rows, pyarrow.float32())] * len(self._columns)
+        order = list(chain.from_iterable(group.rows for group in groups))
+        empty = pyarrow.nulls(rows - len(order), pyarrow.float32())
+        if len(order) < rows:
+            order += sorted(set(range(rows)).difference(order))
+        # Where the rows of the table are, if the groups and then the rows without scores are put one behind the other.
+        places = None if len(groups) == 1 and not len(empty) else pyarrow.array(_inverse(order), pyarrow.int32())
+        arrays = []
+        for name in self._columns:
+            parts = [*(group.array(name, pyarrow) for group in groups), empty]
+            arrays.append(parts[0] if places is None else pyarrow.concat_arrays(parts).take(places))
+        return arrays
 
-    def _fill(self, rows: int) -> None:
-        missing = rows - len(self._layouts)
-        if missing:
-            self._numbers.extend([math.nan] * (missing * self._width))
-            self._layouts += [None] * missing
 
-    def _mask(self, place: int, pyarrow: Any) -> Any:
-        """Return the bits that say which rows of a column are not null."""
-        present = [layout is not None and layout.has[place] for layout in self._layouts]
-        return pyarrow.array(present, pyarrow.bool_()).buffers()[1]
+class _Group:
+    """Lists of scores with one layout, and the rows that they belong to."""
+
+    def __init__(self, layout: _Layout) -> None:
+        self.layout = layout
+        self.numbers = array("f")
+        self.rows: list[int] = []
+
+    def array(self, name: str, pyarrow: Any) -> Any:
+        """Return the scores of a name."""
+        place = self.layout.places.get(name)
+        if place is None:
+            return pyarrow.nulls(len(self.rows), pyarrow.float32())
+        numbers = pyarrow.py_buffer(self.numbers[place :: len(self.layout.names)])
+        return pyarrow.Array.from_buffers(pyarrow.float32(), len(self.rows), [None, numbers])
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    """Return the place of each number in a sequence of all numbers from 0."""
+    places = [0] * len(order)
+    for place, number in enumerate(order):
+        places[number] = place
+    return places
 
 
 def _facts(item: Measured, model: str, segment: int, prediction: Mapping[str, Any]) -> tuple[Any, ...]:

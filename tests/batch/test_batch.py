@@ -288,7 +288,7 @@ def test_a_summary_shows_counts_and_failures(hume_client: HumeStreamClient, tmp_
     items = [*words(2), Item.of("bad", ValueError("no"))]
     shown = str(Batch(hume_client, LANGUAGE).run(items, out=tmp_path / "out.jsonl"))
     assert shown.startswith("3 items: 2 measured, 1 failed; ")
-    assert "ValueError (1): no: bad" in shown
+    assert "ValueError (1): bad (no)" in shown
     assert "emulated" in shown
 
 

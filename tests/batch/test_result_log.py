@@ -257,7 +257,7 @@ def test_a_device_is_refused() -> None:
 
 @pytest.mark.parametrize("path", ["", b"scores.jsonl", None, 1, "a\0b"], ids=repr)
 def test_what_is_no_path_is_refused(path: object) -> None:
-    with pytest.raises(InputError, match="path must be the name of a file, got "):
+    with pytest.raises(InputError, match="out must be the name of a file, got "):
         ResultLog.open(path)  # type: ignore[arg-type]
 
 

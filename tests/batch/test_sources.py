@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hume_sync import InputError
@@ -43,7 +47,7 @@ def test_texts_are_named_by_their_number_or_by_the_key_beside_them(source: Any, 
         (" \n", "the text is blank: there is nothing to measure"),
         ("", "the text is blank: there is nothing to measure"),
         (None, "the text is missing"),
-        (float("nan"), "the text is a float, not a str"),
+        (float("nan"), "the text is missing"),
         (b"hello", "the text is a bytes, not a str"),
     ],
 )
@@ -86,10 +90,87 @@ def test_what_cannot_be_iterated_is_refused_at_once(function: Callable[[Any], It
         function(source)
 
 
-@pytest.mark.parametrize("pair", ["ab", ("a",), ("a", "b", "c"), 5, (None, "text"), ("", "text"), (True, "text")])
+@pytest.mark.parametrize("pair", ["ab", b"ab", ("a",), ("a", "b", "c"), 5, None, {"a": 1, "b": 2}])
 def test_what_is_no_pair_of_key_and_payload_is_refused(pair: Any) -> None:
-    with pytest.raises(InputError, match=r"items must be pairs of a key and a payload; item 1|the key of an item must"):
+    with pytest.raises(InputError, match=r"items must be pairs of a key and a payload; item 1 is "):
         list(items([pair]))
+
+
+class Row(Sequence[object]):
+    """A row of a database that is no tuple, as SQLAlchemy's."""
+
+    def __init__(self, *cells: object) -> None:
+        self.cells = cells
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.cells[place]
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
+def rows_of_sqlite() -> list[Any]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.row_factory = sqlite3.Row
+        return connection.execute("SELECT 7, 'hello'").fetchall()
+
+
+@pytest.mark.parametrize("pair", [(7, "hello"), [7, "hello"], Row(7, "hello"), *rows_of_sqlite()])
+@pytest.mark.parametrize("function", [texts, items])
+def test_rows_of_databases_are_pairs(function: Callable[[Any], Iterator[Item]], pair: Any) -> None:
+    assert summary(function([pair])) == [("7", "text", "hello")]
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [(np.int64(7), "7"), (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"), (np.str_("a"), "a")],
+)
+@pytest.mark.parametrize("function", [texts, items, landmarks])
+def test_keys_are_what_databases_and_tables_have(
+    function: Callable[[Any], Iterator[Item]], key: Any, expected: str
+) -> None:
+    (item,) = function([(key, "hello")])
+    assert (item.key, type(item.key)) == (expected, str)
+
+
+@pytest.mark.parametrize("key", [None, "", True, 4.5, float("nan"), b"a", ("a",)])
+@pytest.mark.parametrize("function", [texts, items])
+def test_a_pair_with_another_key_is_rejected_and_the_next_is_read(
+    function: Callable[[Any], Iterator[Item]], key: Any
+) -> None:
+    bad, good = function([(key, "hello"), ("b", "hello")])
+    assert (bad.key, bad.kind, good.key, good.kind) == ("item 1", "rejected", "b", "text")
+    assert "a key must be a str that is not empty, a whole number or a UUID; got" in str(bad.content)
+
+
+def test_a_key_is_valid_unicode() -> None:
+    (item,) = items([("a\udcff\ud800", "hello")])
+    assert item.key == r"a\udcff\ud800"
+
+
+def test_a_payload_that_is_missing_is_rejected() -> None:
+    (item,) = items([(1, None)])
+    assert (item.kind, str(item.content)) == ("rejected", "the content is missing")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "expected"),
+    [
+        ("", "text", "key must be a str of valid Unicode that is not empty, got ''"),
+        (5, "text", "key must be a str of valid Unicode that is not empty, got 5"),
+        ("\ud800", "text", r"key must be a str of valid Unicode that is not empty, got '\\ud800'"),
+        ("a", "words", "kind must be one of file, media, text, landmarks, rejected; got 'words'"),
+        ("a", ["text"], r"kind must be one of file, media, text, landmarks, rejected; got \['text'\]"),
+    ],
+)
+def test_an_item_that_cannot_be_is_refused(key: Any, kind: Any, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        Item(key, kind, "content")
+
+
+def test_a_key_that_looks_like_one_with_its_place_stays_unique() -> None:
+    keys = [item.key for item in items([("7 (item 3)", "a"), ("7", "b"), ("7", "c")])]
+    assert keys == ["7 (item 3)", "7", "7 (item 3) (item 3)"]
 
 
 def test_sources_are_read_as_they_are_used() -> None:

@@ -94,6 +94,19 @@ def test_a_byte_order_mark_tells_the_encoding(tmp_path: Path, encoding: str, mar
     assert [item.content for item in csv_rows(path, id="id", text="text", encoding=encoding)] == ["Grüße"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(("line", "delimiter"), [("sep=;", ";"), ("SEP=,", ","), ("sep=\t", "\t"), ("sep=^", "^")])
+def test_the_line_of_excel_names_the_delimiter(tmp_path: Path, encoding: str, line: str, delimiter: str) -> None:
+    rows = [line, delimiter.join(("id", "text")), delimiter.join(("7", '"a;b,c"'))]
+    path = written(tmp_path, "\r\n".join(rows).encode(encoding))
+    assert [summary(item) for item in csv_rows(path, id="id", text="text")] == [("7", "a;b,c")]
+
+
+def test_a_column_may_be_called_as_the_line_of_excel(tmp_path: Path) -> None:
+    path = written(tmp_path, "sep=,text\nx,hello")
+    assert [summary(item) for item in csv_rows(path, id="sep=", text="text")] == [("x", "hello")]
+
+
 def test_a_wrong_encoding_is_refused_before_the_first_row_by_its_line(tmp_path: Path) -> None:
     lines = ["id,text", *(f"{number},Hello" for number in range(300)), "300,Grüße", "301,x"]
     path = written(tmp_path, "\n".join(lines).encode("cp1252"))

@@ -47,7 +47,14 @@ def test_numpy_that_another_thread_is_importing_is_waited_for() -> None:
 
 @pytest.mark.parametrize(
     ("extra", "missing"),
-    [("emulator", "websockets"), ("emulator", "websockets.future"), ("webrtc", "aiortc")],
+    [
+        ("emulator", "websockets"),
+        ("emulator", "websockets.future"),
+        ("webrtc", "aiortc"),
+        ("arrow", "pyarrow"),
+        ("pandas", "pandas"),
+        ("polars", "polars"),
+    ],
 )
 def test_a_module_of_an_extra_that_is_missing_is_named_with_the_extra(extra: str, missing: str) -> None:
     if "." in missing:

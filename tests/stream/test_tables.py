@@ -222,6 +222,18 @@ def test_the_last_of_several_scores_with_one_name_is_in_the_wide_table() -> None
     assert row["Joy"] == 0.5
 
 
+def test_lists_of_any_number_of_layouts_keep_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_MOST_LAYOUTS", 3)
+    predictions: list[dict[str, Any]] = []
+    for place in range(30):
+        score: Any = place / 64 if place % 2 else place  # some are whole numbers
+        emotions = [{"name": name, "score": score} for name in names.EMOTIONS[place % 7 :: 5]]
+        predictions.append({"emotions": emotions} if place % 4 else {"facs": emotions})
+    measured = reply(face=predictions)
+    assert_as_records(measured)
+    assert_wide_as_long(measured)
+
+
 @pytest.mark.parametrize("limit", ["_BATCH_ROWS", "_BATCH_CHARACTERS"])
 @pytest.mark.parametrize("wide", [False, True])
 def test_a_table_of_many_batches_is_the_same(wide: bool, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +242,7 @@ def test_a_table_of_many_batches_is_the_same(wide: bool, limit: str, monkeypatch
         for place in range(40)
     ]
     whole = arrow_table(measured, wide=wide)
-    monkeypatch.setattr(tables, limit, MappingProxyType({False: 30, True: 3}) if limit == "_BATCH_ROWS" else 100)
+    monkeypatch.setattr(tables, limit, MappingProxyType({False: 30, True: 3}) if limit == "_BATCH_ROWS" else 60)
     assert len(list(arrow_batches(measured, wide=wide))) > 3
     assert arrow_table(measured, wide=wide) == whole
 
