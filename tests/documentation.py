@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from .fastrtc.fake import FakeFastRTC
 from .fastrtc.real.turns import Output, Stream, level, media, message
-from .stream.support import DATA, FACE, SPEECH
+from .stream.support import DATA, FACE, SPEECH, landmarks
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -29,11 +30,14 @@ _SERVES = "# application: serves FastRTC"
 _FILE = re.compile(r"# file: (\S+)\n")
 """Begins what is a file beside the examples of its page."""
 
+_MAIN = 'if __name__ == "__main__":'
+"""In files that are programs: they are run too."""
+
 _NEEDS = re.compile(r"# needs: (\w+)\n")
 """Begins an example with a package that only `make docs` installs."""
 
-_ALONE = ("def test_", "# needs:", "import logging")
-"""In examples that get a process of their own: they are tests, or change settings of the process."""
+_ALONE = ("def test_", "# needs:", "import logging", _MAIN)
+"""In examples that get a process of their own: they are tests, programs, or change settings of the process."""
 
 
 @attrs.frozen
@@ -61,7 +65,7 @@ def examples(page: Path) -> Iterator[Example]:
     code = [each for each in blocks(page, "python") if not each.startswith(_SERVES)]
     files = tuple((found[1], each) for each in code if (found := _FILE.match(each)))
     for number, each in enumerate(code, 1):
-        if not _FILE.match(each):
+        if not _FILE.match(each) or _MAIN in each:
             yield Example(page, number, each, files)
 
 
@@ -72,11 +76,16 @@ def commands(page: Path) -> list[str]:
 
 def write_inputs(folder: Path) -> None:
     """Write the files that the examples read."""
+    for name in ("clips", "faces"):
+        (folder / name).mkdir()
+    (folder / "faces" / "1.json").write_text(json.dumps(landmarks()), "utf-8")
+    (folder / "texts.csv").write_text("id,text\n1,What a day!\n2,Leave me alone.\n", "utf-8")
+    (folder / "clips" / "talk.wav").write_bytes(SPEECH)
     (folder / "speech.wav").write_bytes(SPEECH)
     (folder / "face.jpg").write_bytes(FACE)
     with wave.open(io.BytesIO(SPEECH), "rb") as speech:
         samples = speech.readframes(4 * speech.getframerate())
-        for name in ("clip.wav", "question.wav"):
+        for name in ("clip.wav", "question.wav", "clips/clip.wav"):
             with wave.open(str(folder / name), "wb") as clip:
                 clip.setparams(speech.getparams())
                 clip.writeframes(samples)

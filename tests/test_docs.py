@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import io
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,11 +67,13 @@ def test_every_python_example_runs(
 def test_every_command_runs(command: str, folder: Path, fastrtc: str, monkeypatch: pytest.MonkeyPatch) -> None:
     command = command.replace(FASTRTC, fastrtc)
     if "|" in command:
-        monkeypatch.setattr(sys, "stdin", (folder / "clip.wav").open())
-        command = command.split("|")[1].strip()
-    assert cli.main(shlex.split(command)[1:]) == 0
-    if hasattr(sys.stdin, "close"):
-        sys.stdin.close()
+        before, command = command.split(" | ")
+        piped = subprocess.run(["sh", "-c", before], stdout=subprocess.PIPE, check=True).stdout
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped)))
+    words = shlex.split(command)[1:]
+    if words[0] == "report":
+        assert cli.main(["batch", "clips", "--out", words[1], "--quiet"]) == 0
+    assert cli.main(words) == 0
 
 
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("[A-Z]*.md")], ids=lambda page: page.stem)
