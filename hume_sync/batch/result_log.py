@@ -7,6 +7,7 @@ import fcntl
 import io
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from .whole_file import real_path
 __all__ = ["ResultLog"]
 
 _log = logging.getLogger("hume_sync.batch")
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 
 _DONE: Final = 1
 _OK: Final = 2
@@ -268,10 +271,11 @@ class ResultLog:
         flags = _DONE | (before & _SEEN) | (_OK if line.ok else 0) | (_EMULATED if line.emulated else 0)
         if line.ok:
             self._emulated = line.emulated
-        content_hash = line.hash.encode("utf-8", "surrogatepass")
-        if len(line.hash) == 32 and not line.hash.strip("0123456789abcdef"):
+        if _DIGEST.fullmatch(line.hash):
             flags |= _HEX
             content_hash = bytes.fromhex(line.hash)
+        else:
+            content_hash = line.hash.encode("utf-8", "surrogatepass")
         self._known[line.key] = bytes([flags]) + line.begin.to_bytes(8, "little") + content_hash
 
     def _settle(self, file: io.FileIO) -> None:

@@ -105,23 +105,20 @@ class Tally:
     """Counts results one by one. It is not for several threads at once."""
 
     def __init__(self) -> None:
-        self._counts = Summary()
+        self._items = self._failed = self._requests = self._emulated = 0
+        self._seconds = 0.0
         self._groups: dict[str, FailureGroup] = {}
 
     def add(self, result: Result) -> None:
         """Count a result."""
-        counts = self._counts
-        self._counts = attrs.evolve(
-            counts,
-            items=counts.items + 1,
-            failed=counts.failed + (not result.ok),
-            requests=counts.requests + result.requests,
-            seconds=counts.seconds + result.seconds,
-            emulated=counts.emulated + (result.ok and result.emulated),
-        )
+        self._items += 1
+        self._requests += result.requests
+        self._seconds += result.seconds
         error = result.error
         if error is None:
+            self._emulated += result.emulated
             return
+        self._failed += 1
         code = error.code or error.type
         group = self._groups.get(code) or FailureGroup(code, error.text, False, 0, ())
         self._groups[code] = attrs.evolve(
@@ -143,5 +140,11 @@ class Tally:
 
     def summary(self) -> Summary:
         """Return the figures so far."""
-        groups = sorted(self._groups.values(), key=lambda group: -group.count)
-        return attrs.evolve(self._counts, failures=tuple(groups))
+        return Summary(
+            items=self._items,
+            failed=self._failed,
+            requests=self._requests,
+            seconds=self._seconds,
+            emulated=self._emulated,
+            failures=tuple(sorted(self._groups.values(), key=lambda group: -group.count)),
+        )

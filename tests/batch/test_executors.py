@@ -85,9 +85,12 @@ def loky() -> Iterator[Executor]:
 @contextlib.contextmanager
 def cluster(*, processes: bool = True) -> Iterator[Any]:
     """Run a Dask cluster of two workers with four threads each; yield its client."""
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        # (Dask tries for as long to reach a process that was killed: 30 s unless told.)
+        dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
         LocalCluster(
             n_workers=2, threads_per_worker=4, processes=processes, dashboard_address=None, silence_logs=50
         ) as workers,
