@@ -170,7 +170,7 @@ class Batch:
         items = _checked(items)
         tally = Tally()
         with (
-            ResultLog.open(out, resume=resume, retry_failed=retry_failed, settings=self._settings) as log,
+            ResultLog(out, resume=resume, retry_failed=retry_failed, settings=self._settings) as log,
             Progress(items, shown=progress) as shown,
         ):
             todo = _Unfinished(items, log, self._job.reader, tally, shown)
