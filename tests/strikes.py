@@ -39,6 +39,7 @@ from typing import Any, NoReturn
 
 import hume_sync
 from hume_sync import HumeStreamClient, LanguageConfig, RetryPolicy, StreamSocket
+from hume_sync.batch import Batch, Item, read_results, texts
 from hume_sync.emulator import Emulator
 from hume_sync.emulator.scripted_faults import ScriptedFaults
 from hume_sync.fastrtc import FastRTCClient
@@ -279,6 +280,40 @@ class PoolClose(LeaseAgain):
         self.pool.close()
 
 
+class BatchRun(Scenario):
+    """Run a batch on threads, and resume it."""
+
+    def before(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="strikes-")
+        self.out = Path(self.folder.name, "out.jsonl")
+        self.items = [Item.of(str(number), f"text {number}") for number in range(3)]
+
+    def work(self) -> None:
+        Batch(self.client, [LanguageConfig()], workers=2).run(self.items, out=self.out)
+
+    def after(self) -> None:
+        self.work()
+        lines = self.out.read_bytes().splitlines()
+        assert len(lines) == 3, f"{len(lines)} lines"
+        assert {result.key for result in read_results(self.out) if result.ok} == {"0", "1", "2"}
+        assert os.listdir(self.folder.name) == ["out.jsonl"]
+        self.folder.cleanup()
+
+
+class BatchStream(Scenario):
+    """Take results of a batch, and leave the loop."""
+
+    def work(self) -> None:
+        results = Batch(self.client, [LanguageConfig()], workers=2).stream(texts(["one"] * 4))
+        try:
+            assert next(results).ok
+        finally:
+            results.close()  # type: ignore[attr-defined]  # a generator
+
+    def after(self) -> None:
+        assert len(list(Batch(self.client, [LanguageConfig()]).stream(texts(["one"] * 4)))) == 4
+
+
 class Session(Scenario):
     """Open a FastRTC session, send audio, and close it."""
 
@@ -345,7 +380,21 @@ class Locked(Scenario):
 
 SCENARIOS = {
     scenario.__name__: scenario
-    for scenario in (Socket, Request, Reconnect, File, Lease, LeaseAgain, PoolClose, Session, Hooks, Server, Locked)
+    for scenario in (
+        Socket,
+        Request,
+        Reconnect,
+        File,
+        Lease,
+        LeaseAgain,
+        PoolClose,
+        BatchRun,
+        BatchStream,
+        Session,
+        Hooks,
+        Server,
+        Locked,
+    )
 }
 
 
@@ -368,7 +417,9 @@ class Left:
 
     def _complain(self, what: Any) -> None:
         # An error raised by a handler inside a finaliser cannot propagate.
-        if not (isinstance(what.exc_value, KeyboardInterrupt) and "__del__" in repr(what.object)):
+        names = {frame.name for frame in traceback.extract_tb(what.exc_traceback)}
+        finaliser = "__del__" in repr(what.object) or "_on_garbage_collected" in names
+        if not (isinstance(what.exc_value, KeyboardInterrupt) and finaliser):
             self.complaints.append(f"{what.exc_value!r}")
 
     def look(self) -> list[str]:

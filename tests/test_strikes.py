@@ -20,7 +20,7 @@ from .fastrtc.fake import FakeFastRTC
 pytestmark = pytest.mark.timeout(120)
 
 OFTEN = ["Socket", "LeaseAgain", "Server"]
-SELDOM = ["Request", "Reconnect", "File", "Lease", "PoolClose"]
+SELDOM = ["Request", "Reconnect", "File", "Lease", "PoolClose", "BatchRun", "BatchStream"]
 
 
 def struck(scenario: str, url: str, environment: Mapping[str, str] = MappingProxyType({})) -> int:

@@ -232,7 +232,13 @@ class Execution:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        abandoned = kind is not None or bool(self._pending)
+        try:
+            self._end(abandoned=kind is not None or bool(self._pending))
+        except BaseException:  # of a signal handler
+            self._end_at_once()
+            raise
+
+    def _end(self, *, abandoned: bool) -> None:
         if self._worker is not None and abandoned:
             self._worker.stop()
         for future in list(self._pending):
@@ -245,6 +251,12 @@ class Execution:
                 self._worker.close()
             else:
                 workers_of_process().drop(self._job)
+
+    def _end_at_once(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+        if self._is_own:
+            self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _make(source: ExecutorSource, workers: int) -> Executor:

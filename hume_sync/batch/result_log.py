@@ -40,7 +40,7 @@ _EMULATED: Final = 16
 
 
 class ResultLog:
-    """A file of results as JSON lines, written by one run at a time. Make it with `open`, and use it in a ``with``.
+    """A file of results as JSON lines, written by one run at a time. A ``with`` statement opens, locks and reads it.
 
     Every result is one line, written by one call of the system: a run that is killed leaves at most its last line
     incomplete, and that is removed when the file is opened again. Of several lines with one key the last is valid; the
@@ -51,12 +51,32 @@ class ResultLog:
     one, locked before it gets the name.
 
     All methods can be called from any thread.
+
+    Args:
+        path: The file. Its folder must exist.
+        resume: Whether what is done is kept; if False, all results are removed.
+        retry_failed: Whether the results of items that failed are removed, so that they are taken again.
+        settings: Those of the run, as of `Result`. Results that are kept must have the same, or none.
+
+    Raises:
+        InputError: An argument is not usable.
     """
 
-    def __init__(self, path: str, settings: str | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        resume: bool = True,
+        retry_failed: bool = False,
+        settings: str | None = None,
+    ) -> None:
+        self._path = real_path(path, argument="out")
+        self._resumes = to_bool("resume", resume)
+        self._retries = to_bool("retry_failed", retry_failed)
         self._settings = settings
         self._emulated: bool | None = None  # as the results that were measured; None before the first
+        self._is_new = True
+        self._opening: list[io.FileIO] = []  # which keeps them where a signal handler raises
         self._file: io.FileIO | None = None
         self._new_file: io.FileIO | None = None
         self._known: dict[str, bytes] = {}
@@ -79,38 +99,48 @@ class ResultLog:
         """Open or create a file, lock it, and read what is done.
 
         Args:
-            path: The file. Its folder must exist.
-            resume: Whether what is done is kept; if False, all results are removed.
-            retry_failed: Whether the results of items that failed are removed, so that they are taken again.
-            settings: Those of the run, as of `Result`. Results that are kept must have the same, or none.
+            path: As for the class, like all that follow.
+            resume: Whether what is done is kept.
+            retry_failed: Whether failed items are taken again.
+            settings: Those of the run.
+
+        Raises:
+            InputError: As for `__enter__`.
+            OSError: As for `__enter__`.
+        """
+        return cls(path, resume=resume, retry_failed=retry_failed, settings=settings).__enter__()
+
+    def __enter__(self) -> Self:
+        """Open or create the file, lock it, and read what is done, unless `open` has.
 
         Raises:
             InputError: Another run writes to the file, it holds something else than results, or a line that others
                 follow is broken, or results of other settings. Nothing was changed.
             OSError: It cannot be opened, written or locked.
         """
-        to_bool("resume", resume)
-        to_bool("retry_failed", retry_failed)
-        log = cls(real_path(path, argument="out"), settings)
+        if not self._is_new:
+            return self
         try:
-            log._file = _open_locked(log._path)
-            log._load(resume=resume, retry_failed=retry_failed)
-            if not resume:
-                log._clear()
-            if log._superseded or (retry_failed and log.failed):
-                log._rewrite(keep_failed=not retry_failed)
+            self._is_new = False
+            self._file = _open_locked(self._path, self._opening)
+            self._load()
+            if not self._resumes:
+                self._clear()
+            if self._superseded or (self._retries and self.failed):
+                self._rewrite(keep_failed=not self._retries)
         except BaseException:
-            log._release()
+            self._release()
             raise
-        return log
-
-    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close(compact=kind is None)
+        try:
+            self.close(compact=kind is None)
+        except BaseException:  # of a signal handler, before anything was closed
+            self._release()
+            raise
 
     def __len__(self) -> int:
         """Return the number of items that are done, failed ones included."""
@@ -235,19 +265,20 @@ class ResultLog:
         return self._file
 
     def _release(self) -> None:
-        for file in (self._new_file, self._file):
+        for file in (self._new_file, self._file, *self._opening):
             if file is not None:
                 file.close()
         self._file = self._new_file = None
+        self._opening.clear()
 
-    def _load(self, *, resume: bool, retry_failed: bool) -> None:
+    def _load(self) -> None:
         """Read what is done, and remove a last line that is torn."""
         file = self._opened()
         end, whole = 0, True
         with open(file.fileno(), "rb", closefd=False) as reader:
             reader.seek(0)
             for line in read_lines(reader, self._path, thorough=True):
-                if resume and (line.ok or not retry_failed):
+                if self._resumes and (line.ok or not self._retries):
                     self._check_settings(line)
                 self._note(line)
                 end, whole = line.end, line.content.endswith(b"\n")
@@ -301,7 +332,7 @@ class ResultLog:
         with self._named_errors():
             Path(new_path).unlink(missing_ok=True)  # of a run that was killed: this one holds the lock
             try:
-                new = self._new_file = _open_new(new_path, old)
+                new = self._new_file = _open_new(new_path, old, self._opening)
                 known, end = self._copy_last_lines(old, new, keep_failed=keep_failed)
                 os.fsync(new.fileno())
                 Path(new_path).replace(self._path)
@@ -345,11 +376,18 @@ class ResultLog:
             raise OSError(exc.errno, exc.strerror, self._path) from None
 
 
-def _open_locked(path: str) -> io.FileIO:
+def _open_into(files: list[io.FileIO], path: str) -> io.FileIO:
+    """Open a file to append, and keep it in the list."""
+    # ``extend`` opens it itself, and no Python code runs in between where a signal handler could.
+    files.extend(map(io.FileIO, [path], ["a+"]))
+    return files[-1]
+
+
+def _open_locked(path: str, files: list[io.FileIO]) -> io.FileIO:
     """Open a file to append, and lock it. It is the one of that name at that moment, not one just replaced."""
     while True:
         _check_regular(path)
-        file = io.FileIO(path, "a+")
+        file = _open_into(files, path)
         try:
             _lock(file, path)
             with_name = Path(path).stat()
@@ -388,9 +426,9 @@ def _lock(file: io.FileIO, path: str) -> None:
         raise OSError(exc.errno, f"the file system cannot lock the file ({exc.strerror})", path) from None
 
 
-def _open_new(path: str, old: io.FileIO) -> io.FileIO:
+def _open_new(path: str, old: io.FileIO, files: list[io.FileIO]) -> io.FileIO:
     """Create a file with the owner and the permissions of another, and lock it."""
-    file = io.FileIO(path, "a+")
+    file = _open_into(files, path)
     try:
         _lock(file, path)
         status = os.fstat(old.fileno())

@@ -109,7 +109,8 @@ class Batch:
     def stream(self, items: Iterable[Item], *, progress: bool = False) -> Iterator[Result]:
         """Measure items and yield their results as they finish, reading a few items ahead.
 
-        Leaving the loop, or Ctrl-C, ends all requests under way at once.
+        Leaving the loop, or Ctrl-C, ends all requests under way at once. The items are read by the same thread: while
+        their source waits, for its next row say, results wait too.
 
         Args:
             items: The items; see `files`, `csv_rows`, `texts` and the like.
@@ -170,7 +171,7 @@ class Batch:
         items = _checked(items)
         tally = Tally()
         with (
-            ResultLog.open(out, resume=resume, retry_failed=retry_failed, settings=self._settings) as log,
+            ResultLog(out, resume=resume, retry_failed=retry_failed, settings=self._settings) as log,
             Progress(items, shown=progress) as shown,
         ):
             todo = _Unfinished(items, log, self._job.reader, tally, shown)

@@ -89,7 +89,7 @@ def cluster(*, processes: bool = True) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     with (
-        # (Dask tries for as long to reach a process that was killed: 30 s unless told.)
+        # (Dask tries for as long to reach a process that was killed: 30 s by default.)
         dask.config.set({"distributed.comm.timeouts.connect": "3s"}),
         LocalCluster(
             n_workers=2, threads_per_worker=4, processes=processes, dashboard_address=None, silence_logs=50
