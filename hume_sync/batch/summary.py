@@ -105,7 +105,7 @@ class Tally:
     """Counts results one by one. It is not for several threads at once."""
 
     def __init__(self) -> None:
-        self._items = self._failed = self._requests = self._emulated = 0
+        self._items = self._failed = self._requests = self._emulated = self._skipped = self._failed_before = 0
         self._seconds = 0.0
         self._groups: dict[str, FailureGroup] = {}
 
@@ -130,13 +130,9 @@ class Tally:
 
     def skip(self, *, failed: bool, emulated: bool) -> None:
         """Count an item that an earlier run had done."""
-        counts = self._counts
-        self._counts = attrs.evolve(
-            counts,
-            skipped=counts.skipped + 1,
-            failed_before=counts.failed_before + failed,
-            emulated=counts.emulated + emulated,
-        )
+        self._skipped += 1
+        self._failed_before += failed
+        self._emulated += emulated
 
     def summary(self) -> Summary:
         """Return the figures so far."""
@@ -145,6 +141,8 @@ class Tally:
             failed=self._failed,
             requests=self._requests,
             seconds=self._seconds,
+            skipped=self._skipped,
+            failed_before=self._failed_before,
             emulated=self._emulated,
             failures=tuple(sorted(self._groups.values(), key=lambda group: -group.count)),
         )
