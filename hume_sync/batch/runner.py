@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import closing
@@ -15,6 +14,7 @@ import attrs
 import orjson
 
 from ..errors import InputError, short_repr
+from ..net.clock import monotonic
 from ..net.interrupts import from_handler
 from ..net.validation import to_bool, to_count, to_seconds
 from ..stream import HumeStreamClient, ModelConfigBase
@@ -166,7 +166,7 @@ class Batch:
             ConnectError: It refuses connections, or cannot be reached.
             TransportError: It does not answer.
         """
-        began = time.perf_counter()
+        began = monotonic()
         to_bool("progress", progress)
         items = _checked(items)
         tally = Tally()
@@ -180,7 +180,7 @@ class Batch:
                     log.append(result)
                     tally.add(result)
                     shown.add(result)
-        return attrs.evolve(tally.summary(), elapsed=time.perf_counter() - began)
+        return attrs.evolve(tally.summary(), elapsed=monotonic() - began)
 
     def _measure(self, items: Iterable[Item]) -> Generator[Result]:
         pace = Pace(*self._rate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Final
 
 import attrs
@@ -109,14 +108,14 @@ class Worker:
         content_hash = ""
         tries = failures = 0
         away_since: float | None = None
-        began = time.perf_counter()
+        began = clock.monotonic()
         while True:
             self._check_running()
             try:
                 with self._job.reader.open(item) as content:
                     content_hash = content.hash
                     reply, requests = self._send(content)
-                seconds = time.perf_counter() - began
+                seconds = clock.monotonic() - began
                 return Result.measured(item.key, content_hash, reply, seconds=seconds, requests=requests)
             except PoolTimeout:
                 continue  # long items use all connections: this one waits on
@@ -205,13 +204,13 @@ def failure(item: Item, error: Exception, content_hash: str = "", began: float |
         item: The item.
         error: Why.
         content_hash: The hash of its content, if that could be read.
-        began: The time of ``time.perf_counter`` at which its measuring began; None if it did not.
+        began: The time of `monotonic` at which its measuring began; None if it did not.
     """
     return Result(
         item.key,
         content_hash,
         error=ItemError.of(error),
         attempts=error.attempts if isinstance(error, HumeClientException) else 1,
-        seconds=0.0 if began is None else time.perf_counter() - began,
+        seconds=0.0 if began is None else clock.monotonic() - began,
         requests=1 if content_hash else 0,
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import time
 from collections.abc import Generator
 from importlib.resources import files
 from typing import Final
 
 from ..errors import RequestError
+from ..net.clock import monotonic
 from ..stream import HumeStreamClient, StreamResponse, StreamSocket
 from ..stream.responses import printable
 from .inputs import MODELS, piped_input, text_input
@@ -50,20 +50,20 @@ def run(arguments: argparse.Namespace) -> Generator[str, None, int]:
         TransportError: It cannot be reached, or does not answer.
     """
     client = HumeStreamClient(base_url=arguments.url, timeout=arguments.timeout)
-    began = time.perf_counter()
+    began = monotonic()
     with client.connect(list(MODELS.values())) as socket:
-        seconds = time.perf_counter() - began
+        seconds = monotonic() - began
         yield f"{'server':<10} {client.url}, connected in {1000 * seconds:.1f} ms"
         yield f"{'key':<10} {'accepted' if client.has_key else 'none is sent (HUME_API_KEY is not set)'}"
         answering, emulated = 0, False
         for name in MODELS:
-            began = time.perf_counter()
+            began = monotonic()
             try:
                 reply = _ask(socket, name)
             except RequestError as exc:
                 yield f"{name:<10} {printable(str(exc))}"
             else:
-                seconds = time.perf_counter() - began
+                seconds = monotonic() - began
                 answering += 1
                 emulated = emulated or reply.emulated
                 warning = "" if reply.warning is None else f" ({printable(reply.warning)})"
