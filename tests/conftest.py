@@ -40,6 +40,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """Leave all that exists before the first test out of garbage collections, which a third of a run went into."""
+    # Hypothesis looks for what refers to its generator of random numbers when it is first used; some versions do not
+    # find what is frozen.
+    hypothesis.given(hypothesis.strategies.none())(lambda _: None)()
     gc.collect()
     gc.freeze()
 

@@ -712,7 +712,7 @@ def test_an_unexpected_failure_leaves_no_caller_waiting(plain: Session, monkeypa
         raise MemoryError
 
     with plain(lambda peer: (said(peer), peer.send_frame(b"x"), peer.wait_gone())) as duplex:
-        monkeypatch.setattr(duplex._io_thread._parser, "feed", fail)
+        monkeypatch.setattr(duplex._io_thread._parser, "next_event", fail)
         duplex.send([b"go"], Deadline(SOON))
         messages, error = end_of(duplex)
         assert (messages, str(error)) == ([], "internal error in the I/O thread")
