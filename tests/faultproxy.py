@@ -165,11 +165,14 @@ class FaultProxy:
     def _come_back(self) -> bool:
         """Listen again after an outage; return False once the proxy is closed."""
         self._listener.close()
-        while not self._stop.wait(self._outage):
-            with suppress(OSError):  # another process may use the port for a moment
-                self._listener = socket.create_server(("127.0.0.1", self.port))
-                return not self._stop.is_set()
-        return False
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Bound during the outage, so that no other server gets the port. Connections are refused until it listens.
+        self._listener.bind(("127.0.0.1", self.port))
+        if self._stop.wait(self._outage):
+            return False
+        self._listener.listen()
+        return not self._stop.is_set()
 
     def _serve(self, sock: socket.socket) -> None:
         with self._lock:
