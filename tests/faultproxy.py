@@ -92,6 +92,7 @@ class FaultProxy:
         self._upstream = upstream
         self._plan: FaultPlan = plan or (lambda _: None)
         self._outage = 0.0
+        self._away = False
         self._stop = threading.Event()
         self._lock = threading.Lock()  # guards the three below
         self._threads: list[threading.Thread] = []
@@ -127,6 +128,8 @@ class FaultProxy:
     def go_away(self, seconds: float) -> None:
         """End all connections, and refuse new ones for this time."""
         self._outage = seconds
+        with self._lock:
+            self._away = True  # ends what was accepted just now, too
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._cut_all()
@@ -171,13 +174,18 @@ class FaultProxy:
         self._listener.bind(("127.0.0.1", self.port))
         if self._stop.wait(self._outage):
             return False
+        with self._lock:
+            self._away = False
         self._listener.listen()
         return not self._stop.is_set()
 
     def _serve(self, sock: socket.socket) -> None:
         with self._lock:
             self._open.add(sock)
+            away = self._away
         try:
+            if away:
+                sock.shutdown(socket.SHUT_RDWR)
             peer = Peer(sock, self._stop)
             try:
                 fault, self._connect_fault = self._connect_fault or self._plan("connect"), None
